@@ -1,0 +1,64 @@
+# `make run`, `make test` and `make check` make .venv from the lock first, if it is missing or the lock has changed.
+# Nothing else needs to be set up. make's own exit status is 2 for every failure of a command.
+
+PYTHON ?= python3.11
+CONFIG ?= configs/runs/tiny_gpt2_en_lora.yaml
+RUNNER ?= local
+ARGS ?=
+IMAGE ?= lm-fine-tuning:latest
+
+VENV := .venv
+BIN := $(VENV)/bin
+# In the environment, because executors and Beam workers are processes of their own.
+WITH_PATH := PYTHONPATH='$(CURDIR)'
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow check lock image clean venv venv-dev
+
+help: ## Show this list.
+	@echo 'Usage: make TARGET [CONFIG=$(CONFIG)] [RUNNER=$(RUNNER)] [ARGS=...]'
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 14
+
+run: venv ## Run the pipeline of CONFIG on RUNNER; ARGS are further options of `python -m pipeline run`.
+	$(WITH_PATH) $(BIN)/python -m pipeline run $(CONFIG) --runner $(RUNNER) $(ARGS)
+
+test: venv-dev ## Run the tests but for the slow ones; ARGS go to pytest.
+	$(WITH_PATH) $(BIN)/pytest -m 'not slow' $(ARGS)
+
+test-slow: venv-dev ## Run the slow tests: whole runs on real data and on a real database server.
+	$(WITH_PATH) $(BIN)/pytest -m slow $(ARGS)
+
+check: venv-dev ## Check style, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: venv-dev ## Write the locks anew from requirements*.in; ARGS=--upgrade takes the newest versions.
+	$(UV_COMPILE) --override requirements-overrides.txt requirements.in -o requirements.txt
+	$(UV_COMPILE) requirements-dev.in -o requirements-dev.txt
+
+image: ## Build the container image IMAGE.
+	docker build --build-arg CODE_VERSION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) -t $(IMAGE) .
+
+clean: ## Remove caches and build/. Keeps .venv and runs/.
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The head of the locks names this command: with uv's own, paths and options of one machine would stand there.
+UV_COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' $(ARGS)
+
+# An environment is good if the copy of the lock that a finished installation left in it is the lock.
+define install
+	@cmp -s $(1) $(VENV)/$(1) || { \
+	  command -v $(PYTHON) >/dev/null || { \
+	    echo "CPython 3.11 is needed, and there is no command '$(PYTHON)'." \
+	      "Install it (Debian 12: apt-get install python3.11-venv python3.11-dev), or name it: make PYTHON=/path/to/python3.11 ..." >&2; \
+	    exit 1; }; \
+	  $(PYTHON) -I pipeline/environment.py $(VENV) $(1); }
+endef
+
+venv:
+	$(call install,requirements.txt)
+
+venv-dev: venv
+	$(call install,requirements-dev.txt)

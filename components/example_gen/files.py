@@ -1,0 +1,110 @@
+"""Which files a data path means, and of which format they are."""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from components.errors import UserError
+
+EXTENSIONS = {
+    "jsonl": (".jsonl", ".jsonl.gz"),
+    "json": (".json", ".json.gz"),
+    "csv": (".csv", ".csv.gz"),
+    "parquet": (".parquet",),
+}
+_GLOB_CHARACTERS = "*?["
+_ALL_FILES = "*"
+
+
+class DataFile(NamedTuple):
+    """A data file and its format (`jsonl`, `json`, `csv` or `parquet`)."""
+
+    path: str
+    format: str
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """Splits `data.path` into a folder and a pattern inside it, as TFX wants them.
+
+    A path is a folder (it is one on this machine, ends with a slash, or is a URL without an extension), a glob of files in one
+    folder, or a file.
+
+    Raises:
+        UserError: If it is empty, has a glob in its folder part, or braces (TFX takes `{SPAN}` for a placeholder).
+    """
+    head, _, name = path.rstrip("/").rpartition("/")
+    if not path.strip() or not name:
+        raise UserError(f"data.path: must be a file, a folder or a glob of files in one folder. Received: {path!r}.")
+    if path.endswith("/") or _is_folder(path):
+        base, pattern = path.rstrip("/"), _ALL_FILES
+    elif Path(path).is_file():
+        base, pattern = head or "/" * path.startswith("/") or ".", _escape(name)
+    else:
+        base, pattern = head or "/" * path.startswith("/") or ".", name
+    if any(c in base for c in _GLOB_CHARACTERS) or "{" in path:
+        raise UserError(
+            "data.path: `*`, `?` and `[` may stand in the last part only, and braces nowhere. "
+            f"Received: {path!r}. Put the files into one folder, or rename the folder."
+        )
+    return base, pattern
+
+
+def join_path(base: str, pattern: str) -> str:
+    """Returns the path that `split_path` was given, but for a slash at the end."""
+    if pattern == _ALL_FILES:
+        return base
+    name = re.sub(r"\[([*?[])\]", r"\1", pattern)
+    return name if base == "." else f"{base.rstrip('/')}/{name}"
+
+
+def list_files(base: str, pattern: str, format_name: str) -> list[DataFile]:
+    """Returns the data files in order of their names.
+
+    Of a folder these are the visible files with an extension of `format_name` (of any format for `auto`); a file or a glob
+    means just what it names, and `format_name`, if not `auto`, overrules the extension.
+
+    Raises:
+        UserError: If there is none, or its format cannot be told.
+    """
+    from tfx.dsl.io import fileio  # Not at the top: `split_path` is for checks that must not wait for TFX.
+
+    path = join_path(base, pattern)
+    found = sorted(str(p) for p in fileio.glob(f"{base.rstrip('/')}/{pattern}") if not fileio.isdir(p))
+    if pattern == _ALL_FILES:
+        names = EXTENSIONS if format_name == "auto" else {format_name: EXTENSIONS[format_name]}
+        endings = tuple(ending for group in names.values() for ending in group)
+        files = [f for f in found if f.lower().endswith(endings) and not PurePosixPath(f).name.startswith(".")]
+        if not files:
+            there = ", ".join(PurePosixPath(f).name for f in found[:5]) or "no files"
+            raise UserError(f"data.path: {path} must hold files that end in {', '.join(endings)}. It holds {there}.")
+    else:
+        files = found
+        if not files:
+            raise UserError(f"data.path: no such file: {path}. Relative paths start where the command is run.")
+    return [DataFile(f, detect_format(f) if format_name == "auto" else format_name) for f in files]
+
+
+def detect_format(path: str) -> str:
+    """Returns the format that the extension says.
+
+    Raises:
+        UserError: If it says none.
+    """
+    for name, endings in EXTENSIONS.items():
+        if path.lower().endswith(endings):
+            return name
+    endings_text = ", ".join(ending for group in EXTENSIONS.values() for ending in group)
+    raise UserError(
+        f"data.path: the name of a data file must end in {endings_text}. Received: {path}. "
+        "Rename it, or set `data.format` to what it holds."
+    )
+
+
+def _is_folder(path: str) -> bool:
+    # A bucket must not be asked here: pipelines are compiled where there are no credentials.
+    return not PurePosixPath(path).suffix if "://" in path else Path(path).is_dir()
+
+
+def _escape(name: str) -> str:
+    """Takes the special meaning from a glob's characters, for a file that has them in its name."""
+    return "".join(f"[{c}]" if c in _GLOB_CHARACTERS else c for c in name)

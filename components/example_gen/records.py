@@ -1,0 +1,211 @@
+"""Checks of one record and its mapping to the features of a raw example. Pure functions: no Beam, no TFX.
+
+A record that does not fit raises `BadRecordError`; nothing is guessed, converted or repaired, so that what the model is
+trained on is what the file says.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.example_gen.item import BadRecordError, type_name
+from components.example_gen.json_text import parse_json
+from components.text import features
+
+MISSING = object()  # a column that the record does not have, as opposed to one that is null
+
+# Role names of the common chat shapes (OpenAI's `role`, ShareGPT's `from`) and what they are called here.
+ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns feed which features: `instruction`, `input` and `output`, or `messages`; and the slice columns."""
+
+    instruction: str | None = None
+    input: str | None = None
+    output: str | None = None
+    messages: str | None = None
+    slices: tuple[str, ...] = ()
+
+    @classmethod
+    def from_config(cls, data_config: Mapping[str, Any]) -> "Columns":
+        """Takes them from the `data` section of a run."""
+        return cls(**data_config["columns"], slices=tuple(data_config.get("slice_columns") or ()))
+
+    @property
+    def required(self) -> dict[str, str]:
+        """Column by option name, for those that every record must have."""
+        if self.messages:
+            return {"data.columns.messages": self.messages}
+        return {"data.columns.instruction": str(self.instruction), "data.columns.output": str(self.output)}
+
+    @property
+    def optional(self) -> dict[str, str]:
+        """Column by option name, for those that a record may lack."""
+        columns = {"data.columns.input": self.input} if self.input else {}
+        return columns | {f"data.slice_columns[{i}]": name for i, name in enumerate(self.slices)}
+
+
+def get_column(record: Mapping[str, Any], column: str) -> Any:
+    """Returns the value of a column, or `MISSING`.
+
+    A name with dots reaches into objects and lists (`instances.0.input`), unless the record has a key of that very name.
+    """
+    if column in record:
+        return record[column]
+    if "." not in column:
+        return MISSING
+    value: Any = record
+    for part in column.split("."):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return MISSING
+    return value
+
+
+def missing_columns_text(missing: Mapping[str, str], there: list[str]) -> str:
+    """Says that columns are in no record.
+
+    Args:
+        missing: Column by the option that names it.
+        there: The columns that there are.
+    """
+    parts = []
+    for option, column in missing.items():
+        close = difflib.get_close_matches(column, there, n=1, cutoff=0.6)
+        hint = f" Did you mean `{close[0]}`?" if close else ""
+        parts.append(f"{option} is `{column}`, which no record has.{hint}")
+    shown = ", ".join(f"`{name[:80]}`" for name in there[:30]) + (", ..." if len(there) > 30 else "")
+    return f"{' '.join(parts)} Columns there are: {shown}. Set `data.columns` and `data.slice_columns` to these."
+
+
+def make_example(record: Mapping[str, Any], columns: Columns, source: str) -> dict[str, str]:
+    """Maps a record to the features of a raw example.
+
+    Args:
+        record: Column name to value, as parsed from the file.
+        columns: Which column feeds which feature.
+        source: Base name of the file; part of `example_id`.
+
+    Returns:
+        Feature name to text: `instruction`, `input` ("" where absent), `output`, `example_id`, `source`, each slice
+        column ("" where absent), and for chats `messages`. A chat's `instruction` is its first user turn, its `output`
+        the last assistant turn, so that statistics and slices mean the same for both shapes.
+
+    Raises:
+        BadRecordError: If the record does not fit.
+    """
+    if columns.messages:
+        messages = make_messages(get_column(record, columns.messages))
+        text = {
+            features.INSTRUCTION: next(turn["content"] for turn in messages if turn["role"] == "user"),
+            features.INPUT: "",
+            features.OUTPUT: messages[-1]["content"],
+            features.MESSAGES: json.dumps(messages, ensure_ascii=False, separators=(",", ":")),
+        }
+    else:
+        text = {
+            features.INSTRUCTION: _required_text(record, str(columns.instruction)),
+            features.INPUT: _optional_text(record, columns.input),
+            features.OUTPUT: _required_text(record, str(columns.output)),
+        }
+    content = json.dumps([source, *text.values()], ensure_ascii=False).encode()
+    example = text | {
+        features.EXAMPLE_ID: hashlib.sha256(content).hexdigest()[:32],
+        features.SOURCE: source,
+    }
+    for name in columns.slices:
+        example[name] = _slice_text(record, name)
+    return example
+
+
+def make_messages(value: Any) -> list[dict[str, str]]:
+    """Normalises a conversation to `[{"role": ..., "content": ...}, ...]`.
+
+    Takes `role`/`content` and ShareGPT's `from`/`value`, as a list or (CSV has no lists) as its JSON text.
+
+    Raises:
+        BadRecordError: If it is no such list, a role is not in `ROLES`, a turn is empty or calls a tool, or the turns (after
+            an optional system turn) do not start with the user and end with the assistant.
+    """
+    if isinstance(value, str):
+        value = parse_json(value.encode("utf-8", "surrogatepass"))
+    if value is MISSING or value is None:
+        raise BadRecordError("messages are missing")
+    if not isinstance(value, list):
+        raise BadRecordError("messages have the wrong type", f"must be a list of turns, is {type_name(value)}")
+    messages = [_make_turn(number, turn) for number, turn in enumerate(value, start=1)]
+    turns = [turn["role"] for turn in messages]
+    if turns[:1] == ["system"]:
+        turns = turns[1:]
+    if "system" in turns:
+        raise BadRecordError("a system turn stands after the first turn")
+    if not turns:
+        raise BadRecordError("the conversation has no turns")
+    if turns[0] != "user":
+        raise BadRecordError("the conversation does not start with a user turn", f"starts with {turns[0]}")
+    if turns[-1] != "assistant":
+        raise BadRecordError("the conversation does not end with an assistant turn", f"ends with {turns[-1]}")
+    return messages
+
+
+def _make_turn(number: int, turn: Any) -> dict[str, str]:
+    if not isinstance(turn, dict):
+        raise BadRecordError("a turn has the wrong type", f"turn {number} must be an object, is {type_name(turn)}")
+    role, content = (turn.get("role"), turn.get("content")) if "role" in turn else (turn.get("from"), turn.get("value"))
+    if not isinstance(role, str):
+        raise BadRecordError("a turn has no role", f"turn {number} has the keys {', '.join(turn) or 'none'}"[:200])
+    if role not in ROLES:
+        raise BadRecordError("a role is not one of system, user, assistant", f"turn {number} has role {role!r}"[:200])
+    if turn.get("function_call") or turn.get("tool_calls"):
+        # Keeping the text alone would teach a model to answer without the call that the answer rests on.
+        raise BadRecordError("a turn calls a tool", f"turn {number}")
+    name = f"content of turn {number}"
+    # A system turn may be empty: that is how "no system text" is written in many data sets.
+    return {"role": ROLES[role], "content": _text(content, "a turn", name, may_be_empty=role == "system")}
+
+
+def _required_text(record: Mapping[str, Any], column: str) -> str:
+    value = get_column(record, column)
+    if value is MISSING or value is None:
+        raise BadRecordError(f"`{column}` is missing", "null" if value is None else "")
+    return _text(value, f"`{column}`", f"`{column}`")
+
+
+def _optional_text(record: Mapping[str, Any], column: str | None) -> str:
+    value = get_column(record, column) if column else None
+    if value is MISSING or value is None:
+        return ""
+    return _text(value, f"`{column}`", f"`{column}`", may_be_empty=True)
+
+
+def _slice_text(record: Mapping[str, Any], column: str) -> str:
+    value = get_column(record, column)
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    elif isinstance(value, int | float):
+        value = str(value)
+    elif value is MISSING or value is None:
+        value = ""
+    return _text(value, f"`{column}`", f"`{column}`", may_be_empty=True)
+
+
+def _text(value: Any, kind: str, name: str, may_be_empty: bool = False) -> str:
+    """Returns `value` if it is text that UTF-8 can hold (and not blank)."""
+    if not isinstance(value, str):
+        raise BadRecordError(f"{kind} has the wrong type", f"{name} must be text, is {type_name(value)}")
+    if not (may_be_empty or value.strip()):
+        raise BadRecordError(f"{kind} is empty", name if name != kind else "")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        detail = f"{name} holds U+{ord(value[error.start]):04X} at character {error.start + 1}"
+        raise BadRecordError("half of a surrogate pair, which is no character", detail) from None
+    return value

@@ -1,0 +1,19 @@
+"""Names of the features that examples carry from one component to the next (the data contracts)."""
+
+# Raw, written by ExampleGen. UTF-8 text.
+INSTRUCTION = "instruction"
+INPUT = "input"
+OUTPUT = "output"
+MESSAGES = "messages"  # JSON text of a chat record: [{"role": ..., "content": ...}, ...]; "" where there is none
+EXAMPLE_ID = "example_id"  # hex digest of source and content
+SOURCE = "source"  # name of the data file
+
+# Tokenized, written by Tokenizer; text and slice columns are carried along.
+TOKEN_IDS = "token_ids"  # int64[n]: prompt, response, end token
+TARGET_MASK = "target_mask"  # int64[n]: 1 where the token belongs to the response (end token included)
+LENGTH = "length"  # int64[1]: n
+PROMPT = "prompt"  # the rendered prompt, cleaned; what the model completes
+RESPONSE = "response"  # the cleaned answer, without end token; what a completion is compared with
+
+# Transformed, written by Transform.
+LOSS_WEIGHT = "loss_weight"  # float32[n]: weight of the token as a training target, 0 on the prompt

@@ -1,0 +1,184 @@
+"""Executor of `Tokenizer`: one Beam pass a split, with counts of what truncation took away."""
+
+import functools
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.io import filesystems
+from apache_beam.utils import shared
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from components.errors import UserError
+from components.text import features
+from components.text.tokenization import RecordTokenizer, TokenizedRecord
+
+REPORT_NAME = "tokenizer_report.json"
+_REPLACED = (features.INSTRUCTION, features.INPUT, features.OUTPUT, features.MESSAGES)
+_COUNTS = (
+    "examples",
+    "tokens",
+    "target_tokens",
+    "examples_truncated",
+    "prompt_tokens_cut",
+    "response_tokens_cut",
+    "examples_empty",
+    "special_tokens_neutralized",
+)
+
+
+class _TokenizeDoFn(beam.DoFn):
+    """Serialized raw example -> serialized tokenized example (main output), counts as a tuple (output `counts`)."""
+
+    def __init__(self, preset: str, text: dict[str, Any], handle: shared.Shared):
+        self._preset = preset
+        self._text = text
+        self._handle = handle
+
+    def setup(self) -> None:
+        self._tokenize: RecordTokenizer = self._handle.acquire(
+            functools.partial(make_record_tokenizer, self._preset, self._text)
+        )
+
+    def process(self, serialized: bytes) -> Iterator[Any]:
+        example = tf.train.Example.FromString(serialized)
+        values = example.features.feature
+        record = {name: values[name].bytes_list.value[0].decode() for name in _REPLACED if name in values}
+        tokenized = self._tokenize(record)
+        yield beam.pvalue.TaggedOutput("counts", _count(tokenized))
+        if tokenized is not None:
+            yield _to_example(tokenized, example).SerializeToString(deterministic=True)
+
+
+class _SumTuples(beam.CombineFn):
+    """Sums tuples of counts, place by place."""
+
+    def create_accumulator(self) -> tuple[int, ...]:
+        return (0,) * len(_COUNTS)
+
+    def add_input(self, mutable_accumulator: tuple[int, ...], element: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(a + b for a, b in zip(mutable_accumulator, element, strict=True))
+
+    def merge_accumulators(self, accumulators: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+        return tuple(sum(column) for column in zip(*accumulators, strict=True))
+
+    def extract_output(self, accumulator: tuple[int, ...]) -> tuple[int, ...]:
+        return accumulator
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Tokenizes every split of the input examples."""
+
+    def Do(self, input_dict: dict[str, list], output_dict: dict[str, list], exec_properties: dict[str, Any]) -> None:  # noqa: N802
+        """Writes the tokenized splits and `tokenizer_report.json`, and sets its totals on the artifact.
+
+        Raises:
+            UserError: If more than `text.max_truncated_fraction` of the examples had to be truncated, or none is left.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        source = artifact_utils.get_single_instance(input_dict["examples"])
+        target = artifact_utils.get_single_instance(output_dict["tokenized_examples"])
+        splits = artifact_utils.decode_split_names(source.split_names)
+        text = json.loads(exec_properties["text"])
+        target.split_names = artifact_utils.encode_split_names(splits)
+        examples_utils.set_payload_format(target, example_gen_pb2.FORMAT_TF_EXAMPLE)
+        with self._make_beam_pipeline() as pipeline:
+            for split in splits:
+                tokenized = (
+                    pipeline
+                    | f"Read[{split}]"
+                    >> beam.io.ReadFromTFRecord(
+                        os.path.join(artifact_utils.get_split_uri([source], split), "*"), validate=False
+                    )
+                    | f"Tokenize[{split}]"
+                    >> beam.ParDo(_TokenizeDoFn(exec_properties["preset"], text, shared.Shared())).with_outputs(
+                        "counts", main="examples"
+                    )
+                )
+                _ = tokenized.examples | f"Write[{split}]" >> beam.io.WriteToTFRecord(
+                    os.path.join(artifact_utils.get_split_uri([target], split), "examples"), file_name_suffix=".gz"
+                )
+                _ = (
+                    tokenized.counts
+                    | f"Sum[{split}]" >> beam.CombineGlobally(_SumTuples())
+                    | f"Format[{split}]" >> beam.Map(lambda c: json.dumps(dict(zip(_COUNTS, c, strict=True))))
+                    | f"WriteCounts[{split}]"
+                    >> beam.io.WriteToText(
+                        os.path.join(target.uri, "counts", split), shard_name_template="", file_name_suffix=".json"
+                    )
+                )
+        report = {split: _read_json(os.path.join(target.uri, "counts", f"{split}.json")) for split in splits}
+        with filesystems.FileSystems.create(os.path.join(target.uri, REPORT_NAME)) as file:
+            file.write(json.dumps(report, indent=1).encode())
+        totals = {name: sum(counts[name] for counts in report.values()) for name in _COUNTS}
+        for name, value in totals.items():
+            target.set_int_custom_property(name, value)
+        logging.info("Tokenized: %s", report)
+        _check(totals, text)
+
+
+def make_record_tokenizer(preset: str, text: dict[str, Any]) -> RecordTokenizer:
+    """Returns the tokenizer of `preset` with the template of the `text` section."""
+    import keras_hub  # Imported by the workers, not where the pipeline is only wired.
+
+    return RecordTokenizer(
+        keras_hub.tokenizers.Tokenizer.from_preset(preset), text["template"], text["system"], text["max_length"]
+    )
+
+
+def _count(tokenized: TokenizedRecord | None) -> tuple[int, ...]:
+    if tokenized is None:
+        return (0, 0, 0, 0, 0, 0, 1, 0)
+    cut = (tokenized.prompt_tokens_cut, tokenized.response_tokens_cut)
+    return (
+        1,
+        len(tokenized.token_ids),
+        sum(tokenized.target_mask),
+        int(any(cut)),
+        *cut,
+        0,
+        tokenized.neutralized,
+    )
+
+
+def _to_example(tokenized: TokenizedRecord, source: tf.train.Example) -> tf.train.Example:
+    result = tf.train.Example()
+    for name, value in source.features.feature.items():
+        if name not in _REPLACED:
+            result.features.feature[name].CopyFrom(value)
+    out = result.features.feature
+    out[features.TOKEN_IDS].int64_list.value.extend(tokenized.token_ids)
+    out[features.TARGET_MASK].int64_list.value.extend(tokenized.target_mask)
+    out[features.LENGTH].int64_list.value.append(len(tokenized.token_ids))
+    out[features.PROMPT].bytes_list.value.append(tokenized.prompt.encode())
+    out[features.RESPONSE].bytes_list.value.append(tokenized.response.encode())
+    return result
+
+
+def _read_json(path: str) -> dict[str, int]:
+    with filesystems.FileSystems.open(path) as file:
+        return json.loads(file.read())
+
+
+def _check(totals: dict[str, int], text: dict[str, Any]) -> None:
+    if not totals["examples"]:
+        raise UserError(
+            f"at least one example must have a response once it is cleaned. All {totals['examples_empty']} were empty: "
+            "check `data.columns`."
+        )
+    fraction = totals["examples_truncated"] / totals["examples"]
+    if fraction > text["max_truncated_fraction"]:
+        raise UserError(
+            f"at most {text['max_truncated_fraction']:.1%} of the examples may be truncated to text.max_length = "
+            f"{text['max_length']} tokens (text.max_truncated_fraction). Received: {totals['examples_truncated']} of "
+            f"{totals['examples']} ({fraction:.1%}), which lose {totals['prompt_tokens_cut']} prompt tokens and "
+            f"{totals['response_tokens_cut']} response tokens. Raise text.max_length, shorten the records, or raise "
+            "text.max_truncated_fraction to accept the loss."
+        )

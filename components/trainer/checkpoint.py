@@ -1,0 +1,127 @@
+"""Checkpoints of a training: written whole or not at all, and resumed exactly."""
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from absl import logging
+
+from components.trainer.state import TrainState
+
+
+def make_fingerprint(parts: Mapping[str, Any]) -> str:
+    """sha256 of what a training depends on (configuration, code, data, base weights): hex digits."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Checkpoints:
+    """The checkpoints of one training, below `<root>/<first 16 digits of its fingerprint>`.
+
+    A file holds what changes while training: trainable weights, optimizer (moments, accumulated gradients, count),
+    generators of dropout, the best weights so far, and the `TrainState`. Frozen weights come from the preset again.
+    Weights that change without being trained (moving averages of batch normalisation) do not occur in causal LMs.
+    """
+
+    def __init__(self, root: str | Path, fingerprint: str, keep: int = 2) -> None:
+        """Names the folder; nothing is written yet.
+
+        Args:
+            root: folder of all trainings' checkpoints.
+            fingerprint: see `make_fingerprint`.
+            keep: how many complete checkpoints stay; more than one, so that a damaged one is no loss.
+        """
+        self.directory = Path(root) / fingerprint[:16]
+        self.fingerprint = fingerprint
+        self.keep = keep
+
+    def save(self, model: keras.Model, state: TrainState) -> None:
+        """Writes a checkpoint after `state.step` steps and removes old ones."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        arrays = {name: _encode(keras.ops.convert_to_numpy(v)) for name, v in _changing_variables(model).items()}
+        arrays |= {f"best/{i:05d}": _encode(value) for i, value in enumerate(state.best_weights or [])}
+        header = {"fingerprint": self.fingerprint, "state": state.to_dict()}
+        arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        path = self.directory / f"step_{state.step:08d}.npz"
+        temporary = path.with_suffix(".partial")
+        with temporary.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        _sync_directory(self.directory)  # else the new name may be lost with the power
+        for old in self._paths()[self.keep :]:
+            old.unlink()
+
+    def restore(self, model: keras.Model) -> TrainState | None:
+        """Sets `model` and its optimizer to the newest complete checkpoint.
+
+        Returns:
+            Where the training stood, or None if there is no usable checkpoint; the model is then as it was.
+        """
+        for path in self._paths():
+            try:
+                with np.load(path, allow_pickle=False) as archive:
+                    arrays = {name: archive[name] for name in archive.files}  # reading checks each part's CRC
+                header = json.loads(arrays.pop("header").tobytes())
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                logging.warning("Checkpoint %s is damaged (%s); trying an older one.", path, error)
+                continue
+            if header["fingerprint"] != self.fingerprint:
+                logging.warning("Checkpoint %s belongs to another training; it is not used.", path)
+                continue
+            best = [name for name in sorted(arrays) if name.startswith("best/")]
+            variables = _changing_variables(model)
+            if set(arrays) - set(best) != set(variables):
+                logging.warning("Checkpoint %s was written with another version of Keras; it is not used.", path)
+                continue
+            for name, variable in variables.items():
+                variable.assign(_decode(arrays[name], variable.dtype))
+            state = TrainState.from_dict(header["state"])
+            if best:  # none before the first evaluation
+                pairs = zip(best, model.trainable_variables, strict=True)
+                state.best_weights = [_decode(arrays[name], variable.dtype) for name, variable in pairs]
+            state.resumed_from_step = state.step
+            return state
+        return None
+
+    def delete(self) -> None:
+        """Removes all checkpoints of this training."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.directory.glob("step_*.npz"), reverse=True)  # newest first
+
+
+def _changing_variables(model: keras.Model) -> dict[str, Any]:
+    """Variables that training changes, by a name that is the same in every process."""
+    known = {id(variable) for variable in [*model.weights, *model.metrics_variables]}
+    groups = {
+        "trainable": model.trainable_variables,
+        "optimizer": model.optimizer.variables,
+        "generator": [variable for variable in model.variables if id(variable) not in known],
+    }
+    return {f"{group}/{i:05d}": v for group, variables in groups.items() for i, v in enumerate(variables)}
+
+
+def _encode(value: np.ndarray) -> np.ndarray:
+    """NumPy's file format knows no bfloat16: its bits are kept as uint16."""
+    return value.view(np.uint16) if value.dtype.name == "bfloat16" else value
+
+
+def _decode(value: np.ndarray, dtype: str) -> np.ndarray:
+    return value.view("bfloat16") if dtype == "bfloat16" else value
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

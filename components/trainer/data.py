@@ -1,0 +1,227 @@
+"""Transformed examples as training steps: shifted, bucketed by length, padded, weighted, in a resumable order."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from components.errors import UserError
+from components.text import features
+from components.trainer.statistics import TokenStatistics, measure
+
+# Records held in memory for shuffling: at most about 12 bytes a token, so 100 MB at 512 tokens a record.
+SHUFFLE_BUFFER = 16384
+
+
+class Step(NamedTuple):
+    """The examples of one update of the weights, cut into `A` micro-batches (gradient accumulation).
+
+    All arrays are (A, batch_size / A, sequence_length). Padding is on the right.
+
+    Attributes:
+        token_ids: int32, what the model reads; padding holds `pad_token_id`.
+        padding_mask: int32, 1 on tokens, 0 on padding. Rows that only fill up the batch keep a 1 in their first column:
+            attention over no position at all is not defined.
+        targets: int32, the token that follows each position.
+        sample_weight: float32, weight of each position in the loss; 0 on prompts, padding and filling rows.
+    """
+
+    token_ids: np.ndarray
+    padding_mask: np.ndarray
+    targets: np.ndarray
+    sample_weight: np.ndarray
+
+    @property
+    def num_tokens(self) -> int:
+        """Positions that hold a token of an example."""
+        is_example = self.sample_weight.any(axis=-1)  # every example has a target, see `measure`
+        return int(self.padding_mask[is_example].sum())
+
+    @property
+    def num_target_tokens(self) -> int:
+        """Positions that count in the loss."""
+        return int(np.count_nonzero(self.sample_weight))
+
+
+def shift(token_ids: Any, loss_weight: Any) -> tuple[Any, Any, Any]:
+    """Turns one example of n tokens into n - 1 predictions: position t is trained to predict token t + 1.
+
+    This is the only place where inputs and targets are aligned.
+
+    Args:
+        token_ids: (n,) tokens of prompt and response.
+        loss_weight: (n,) weight of each token *as a target*.
+
+    Returns:
+        Inputs, targets, and weights of the targets, each (n - 1,).
+    """
+    return token_ids[:-1], token_ids[1:], loss_weight[1:]
+
+
+def expand_patterns(patterns: Sequence[str]) -> list[str]:
+    """Files that match glob patterns, sorted, so that their order does not depend on the file system.
+
+    Raises:
+        UserError: a pattern matches no file.
+    """
+    files = []
+    for pattern in patterns:
+        found = sorted(tf.io.gfile.glob(pattern))
+        if not found:
+            raise UserError(f"no file matches {pattern}. Run the components before the Trainer, or check its inputs.")
+        files += found
+    return files
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenDataset:
+    """A split as a sequence of `Step`s of static shapes, the same sequence on every run.
+
+    Attributes:
+        files: gzipped TFRecord files of `token_ids` int64[n] and `loss_weight` float32[n].
+        batch_size: examples of one step.
+        accumulation_steps: micro-batches that a step is cut into; divides `batch_size`.
+        sequence_lengths: lengths that steps are padded to, increasing; so many shapes are compiled at most.
+        pad_token_id: token on padding; it never counts.
+        shuffle: whether each epoch comes in an order of its own, given by `seed` and its number.
+        normalize: whether weights are scaled so that the mean over a step's micro-batches of their summed losses is the
+            mean loss per target token *of the whole step*: `w * A / sum(w)`. A mean of the micro-batches' means would
+            give a token in a micro-batch of few targets more weight than one among many.
+        statistics: counts over the split.
+        seed: of the shuffling.
+    """
+
+    files: tuple[str, ...]
+    batch_size: int
+    accumulation_steps: int
+    sequence_lengths: tuple[int, ...]
+    pad_token_id: int
+    shuffle: bool
+    normalize: bool
+    statistics: TokenStatistics
+    seed: int = 0
+
+    @functools.cached_property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass; each length's last step is filled up with rows of weight 0."""
+        return sum(-(-count // self.batch_size) for count in self.statistics.examples_per_length)
+
+    def iterate(self, first: int = 0, last: int | None = None) -> Iterator[Step]:
+        """Yields steps `first` to `last` (exclusive) of the endless sequence of epochs.
+
+        Args:
+            first: how many steps are already done.
+            last: where to end; None is the end of the epoch that `first` is in.
+        """
+        epoch, skip = divmod(first, self.steps_per_epoch)
+        remaining = (self.steps_per_epoch - skip if last is None else last - first) if first != last else 0
+        while remaining > 0:
+            for step in self._epoch(epoch).skip(skip).take(remaining).prefetch(2).as_numpy_iterator():
+                yield Step(*step)
+                remaining -= 1
+            epoch, skip = epoch + 1, 0
+
+    def sample(self, num_examples: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The first examples with a target: token ids int32 (n,) and loss weights float32 (n,), unpadded."""
+        examples = tf.data.TFRecordDataset(list(self.files), compression_type="GZIP").map(_parse)
+        examples = examples.filter(lambda token_ids, weight: tf.reduce_any(weight[1:] > 0))
+        return list(examples.take(num_examples).as_numpy_iterator())
+
+    def _epoch(self, epoch: int) -> tf.data.Dataset:
+        files = list(self.files)
+        if self.shuffle:
+            epoch_seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0] & 0x7FFFFFFF)
+            np.random.default_rng(epoch_seed).shuffle(files)
+        records = tf.data.TFRecordDataset(files, compression_type="GZIP")
+        if self.shuffle:
+            records = records.shuffle(SHUFFLE_BUFFER, seed=epoch_seed, reshuffle_each_iteration=False)
+        examples = records.map(_parse, num_parallel_calls=tf.data.AUTOTUNE).map(_align)
+        examples = examples.filter(lambda inputs, mask, targets, weight: tf.reduce_any(weight > 0))
+        # The bucket of TensorFlow excludes its boundary, and it pads to one less than it.
+        batches = examples.bucket_by_sequence_length(
+            element_length_func=lambda inputs, mask, targets, weight: tf.size(inputs),
+            bucket_boundaries=[length + 1 for length in self.sequence_lengths],
+            bucket_batch_sizes=[self.batch_size] * (len(self.sequence_lengths) + 1),
+            padding_values=(self.pad_token_id, 0, self.pad_token_id, 0.0),
+            pad_to_bucket_boundary=True,
+        )
+        return batches.map(self._finish, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _finish(self, inputs: Any, mask: Any, targets: Any, weight: Any) -> tuple[Any, ...]:
+        """Fills a batch up to `batch_size` rows, weights it, and cuts it into micro-batches."""
+        num_missing = self.batch_size - tf.shape(inputs)[0]
+        rows = [[0, num_missing], [0, 0]]
+        inputs = tf.pad(inputs, rows, constant_values=self.pad_token_id)
+        targets = tf.pad(targets, rows, constant_values=self.pad_token_id)
+        mask = tf.pad(mask, rows)
+        is_filling = tf.reduce_max(mask, axis=1, keepdims=True) == 0  # (batch_size, 1)
+        mask = tf.where(is_filling & (tf.range(tf.shape(mask)[1]) == 0), 1, mask)
+        weight = tf.pad(weight, rows)
+        if self.normalize:
+            weight = weight * self.accumulation_steps / tf.reduce_sum(weight)
+        shape = [self.accumulation_steps, self.batch_size // self.accumulation_steps, tf.shape(inputs)[1]]
+        return tuple(tf.reshape(array, shape) for array in (inputs, mask, targets, weight))
+
+
+def _parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    spec = {
+        features.TOKEN_IDS: tf.io.RaggedFeature(tf.int64),
+        features.LOSS_WEIGHT: tf.io.RaggedFeature(tf.float32),
+    }
+    example = tf.io.parse_single_example(record, spec)
+    return tf.cast(example[features.TOKEN_IDS], tf.int32), example[features.LOSS_WEIGHT]  # each (n,)
+
+
+def _align(token_ids: tf.Tensor, loss_weight: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    inputs, targets, weight = shift(token_ids, loss_weight)
+    return inputs, tf.ones_like(inputs), targets, weight  # each (n - 1,); the ones become the padding mask
+
+
+def make_dataset(
+    patterns: Sequence[str],
+    *,
+    batch_size: int,
+    bucket_boundaries: Sequence[int],
+    max_length: int,
+    vocabulary_size: int,
+    pad_token_id: int = 0,
+    accumulation_steps: int = 1,
+    shuffle: bool = False,
+    normalize: bool = False,
+    seed: int = 0,
+) -> TokenDataset:
+    """Counts and checks a split, and makes it a `TokenDataset`.
+
+    Args:
+        patterns: glob patterns of gzipped TFRecord files.
+        batch_size: examples of one step; a multiple of `accumulation_steps`.
+        bucket_boundaries: lengths in tokens to pad to; those below `max_length` are used, and `max_length` itself.
+        max_length: most tokens of an example.
+        vocabulary_size: token ids must be below it.
+        pad_token_id: token on padding.
+        accumulation_steps: micro-batches of one step.
+        shuffle: whether each epoch has its own order.
+        normalize: whether a step's loss is the mean per target token (training), or weights stay as they are (evaluation).
+        seed: of the shuffling.
+
+    Raises:
+        UserError: no file; no token is a training target; an example does not fit the model.
+    """
+    files = expand_patterns(patterns)
+    lengths = tuple(sorted({length for length in bucket_boundaries if length < max_length} | {max_length}))
+    where = ", ".join(sorted({str(Path(pattern).parent.name) for pattern in patterns}))
+    return TokenDataset(
+        files=tuple(files),
+        batch_size=batch_size,
+        accumulation_steps=accumulation_steps,
+        sequence_lengths=lengths,
+        pad_token_id=pad_token_id,
+        shuffle=shuffle,
+        normalize=normalize,
+        statistics=measure(files, lengths, vocabulary_size, where),
+        seed=seed,
+    )

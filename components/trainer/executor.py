@@ -1,0 +1,33 @@
+"""The Trainer's executor: TFX's own, which then puts the training record's numbers on the Model artifact."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.components.trainer import executor
+from tfx.types import artifact_utils, standard_component_specs
+
+from components.trainer.record import RECORD_NAME, get_scalars
+
+
+class Executor(executor.GenericExecutor):
+    """Runs `run_fn`; what it recorded can then be asked of the metadata store without opening a file."""
+
+    def Do(  # noqa: N802 - TFX's name
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Trains, then sets the record's scalars as custom properties of the Model artifact."""
+        super().Do(input_dict, output_dict, exec_properties)
+        model = artifact_utils.get_single_instance(output_dict[standard_component_specs.MODEL_KEY])
+        record = json.loads((Path(model.uri) / RECORD_NAME).read_text(encoding="utf-8"))
+        for key, value in get_scalars(record).items():
+            if isinstance(value, str):
+                model.set_string_custom_property(key, value)
+            elif isinstance(value, int):
+                model.set_int_custom_property(key, value)
+            else:
+                model.set_float_custom_property(key, value)

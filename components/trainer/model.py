@@ -1,0 +1,103 @@
+"""The model that is tuned: loading it, and knowing it again."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_hub
+import numpy as np
+
+from components.errors import UserError
+
+
+def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.models.CausalLM:
+    """Loads a causal LM with its tokenizer.
+
+    Args:
+        preset: a KerasHub built-in name, an `hf://`, `kaggle://` or `modelscope://` handle, or a preset folder.
+        dtype: dtype or mixed policy of the layers.
+        seed: for whatever is drawn at random later (dropout, new weights); all generators are set.
+
+    Raises:
+        UserError: it cannot be loaded; the message says what to do.
+    """
+    keras.utils.set_random_seed(seed)
+    is_folder = "://" not in preset and preset not in keras_hub.models.CausalLM.presets
+    if is_folder:
+        _check_folder(preset)
+    try:
+        return keras_hub.models.CausalLM.from_preset(preset, dtype=dtype)
+    except Exception as error:  # every hub raises errors of its own kind
+        if "Unable to find a subclass" in str(error) or "no class registered" in str(error):
+            raise UserError(
+                f"model.preset must be a causal language model that KerasHub knows. Received: {preset} ({error})"
+            ) from error
+        if is_folder:
+            raise UserError(
+                f"model.preset: the folder {preset} cannot be loaded ({type(error).__name__}: {error}). "
+                "Write it again with `model.save_to_preset(folder)`."
+            ) from error
+        raise UserError(
+            f"model.preset: {preset} could not be downloaded or is not a KerasHub or Hugging Face model "
+            f"({type(error).__name__}: {error}). Check the name, the network and your access (gated models need "
+            "KAGGLE_KEY or HF_TOKEN), or download it elsewhere and give the folder's path."
+        ) from error
+
+
+def hash_weights(model: keras.Model) -> str:
+    """sha256 over all weights by sorted path, with shape, dtype and bytes: hex digits.
+
+    Two models of one architecture have the same hash exactly if they have the same weights.
+    """
+    digest = hashlib.sha256()
+    for weight in sorted(model.weights, key=lambda weight: weight.path):
+        value = keras.ops.convert_to_numpy(weight)
+        digest.update(f"{weight.path} {value.shape} {value.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(value).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def count_parameters(variables: list[Any]) -> int:
+    """Number of scalars in `variables`."""
+    return sum(int(np.prod(variable.shape)) for variable in variables)
+
+
+def check_max_length(model: keras_hub.models.CausalLM, max_length: int) -> None:
+    """Checks that the model has positions for `max_length` tokens.
+
+    Raises:
+        UserError: it has fewer.
+    """
+    longest = getattr(model.backbone, "max_sequence_length", None)
+    if longest is not None and max_length > longest:
+        raise UserError(
+            f"text.max_length must be at most {longest}, the positions of {type(model).__name__}. Received: {max_length}."
+        )
+
+
+def get_pad_token_id(model: keras_hub.models.CausalLM) -> int:
+    """The tokenizer's padding token; 0 where there is none (padding never counts)."""
+    tokenizer = getattr(model.preprocessor, "tokenizer", None)
+    return int(getattr(tokenizer, "pad_token_id", None) or 0)
+
+
+def _check_folder(preset: str) -> None:
+    folder = Path(preset)
+    if not folder.is_dir():
+        raise UserError(
+            f"model.preset must be a built-in name, an hf:// or kaggle:// handle, or an existing folder (relative to "
+            f"where you run). Received: {preset!r}, which is none of them. Built-in names stand in "
+            "https://keras.io/keras_hub/presets."
+        )
+    names = {path.name for path in folder.iterdir()}
+    if "config.json" not in names:
+        raise UserError(
+            f"model.preset: the folder {preset} must be a preset. Missing: config.json. "
+            "Write one with `model.save_to_preset(folder)`."
+        )
+    if not any(name.endswith((".weights.h5", ".safetensors")) for name in names):
+        raise UserError(
+            f"model.preset: the folder {preset} has no weights (model.weights.h5 or *.safetensors). "
+            "If it comes from Git LFS, run `git lfs pull`."
+        )

@@ -1,0 +1,286 @@
+"""What the exported model computes: prompts to completions, and examples to losses."""
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from unittest import mock
+
+import keras_hub
+import tensorflow as tf
+import tensorflow_text as tf_text
+from keras.src.backend.tensorflow import core as keras_core
+
+from components.text import features
+from components.text.cleaning import CLEANING_STEPS, clean_text
+from components.text.templates import TEMPLATES
+from components.text.tokenization import start_token_id
+from components.trainer.decoding import generate_tokens, max_prompt_length, score_tokens, stop_token_ids
+from components.trainer.graph_tokenizer import make_graph_tokenizer
+
+# A batch is worked on in chunks of similar length, longest first, so that memory has a bound whatever the batch: so many
+# logits at once (float32, 256 MiB) when scoring, so many rows when generating.
+_LOGITS_PER_CHUNK = 2**26
+_ROWS_PER_CHUNK = 64
+# KerasHub decodes in lockstep from the shortest prompt on. Prompts whose lengths differ by more are not decoded together.
+_LENGTH_SPREAD = 16
+
+_STRINGS = tf.TensorSpec([None], tf.string)
+
+
+def clean_in_graph(text: tf.Tensor) -> tf.Tensor:
+    """Returns `components.text.cleaning.clean_text` of texts, string (batch,). Invalid UTF-8 becomes U+FFFD."""
+    text = tf_text.normalize_utf8(_valid_utf8(text), "NFC")
+    for pattern, replacement in CLEANING_STEPS:
+        text = tf.strings.regex_replace(text, pattern, replacement)
+    return tf_text.normalize_utf8(text, "NFC")
+
+
+def neutralize_in_graph(text: tf.Tensor, special_tokens: Sequence[str]) -> tf.Tensor:
+    """Returns `components.text.tokenization.neutralize` of texts, string (batch,)."""
+    for token in filter(None, special_tokens):
+        broken = f"{token[0]} {token[1:]}".replace("\\", "\\\\")
+        text = tf.strings.regex_replace(text, re.escape(token), broken)
+    return text
+
+
+def truncate_prompts(token_ids: tf.RaggedTensor, max_length: int, num_head: int) -> tf.RaggedTensor:
+    """Returns prompts, (batch, ragged), cut to `max_length` at their beginning, behind `num_head` tokens that stay."""
+    head, body = token_ids[:, :num_head], token_ids[:, num_head:]
+    return tf.concat([head, body[:, num_head - max_length :]], axis=1)
+
+
+class ServingModule(tf.Module):
+    """The model, its tokenizer and its prompt template as TensorFlow functions over strings."""
+
+    def __init__(self, model: keras_hub.models.CausalLM, text: Mapping[str, Any], generation: Mapping[str, Any]):
+        """Sets the functions up.
+
+        Args:
+            model: The model, with its preprocessor.
+            text: The run's `text` section: `template`, `system`, `max_length`.
+            generation: The run's `generation` section: `max_new_tokens`.
+
+        Raises:
+            UserError: If the lengths do not fit together.
+        """
+        super().__init__()
+        tokenizer = model.preprocessor.tokenizer
+        template = TEMPLATES[text["template"]]
+        start = start_token_id(tokenizer)
+        self._start = [] if start is None else [int(start)]
+        self._stop_ids = stop_token_ids(tokenizer)
+        self._special_tokens = [t for t in tokenizer.special_tokens if t]
+        self._prefix = template.prefix(clean_text(text["system"]))
+        self._suffix = template.response_prefix
+        self._max_new_tokens = int(generation["max_new_tokens"])
+        self._max_prompt_length = max_prompt_length(model, text, generation)
+        self._max_positions = getattr(model.backbone, "max_sequence_length", None)
+        self._tokenizer = make_graph_tokenizer(tokenizer)
+        self._vocabulary_size = int(model.backbone.vocabulary_size)
+        # Tracked by tf.Module: without them the variables would not be saved. The model itself stays out: its Keras
+        # parts would be saved as objects that a process without Keras cannot read.
+        self._variables = [variable.value for variable in model.variables]
+        dense = tf.TensorSpec([None, None], tf.int32)
+        # Traced once and called by three signatures.
+        self._generate = tf.function(
+            _without_xla(
+                lambda ids, lengths: generate_tokens(model, ids, lengths, self._max_new_tokens, self._stop_ids)
+            ),
+            input_signature=[dense, tf.TensorSpec([None], tf.int32)],
+            autograph=False,
+        )
+        self._score = tf.function(
+            lambda ids, mask: score_tokens(model, ids, mask), input_signature=[dense, dense], autograph=False
+        )
+
+    def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
+        """Returns the functions to save, by signature name."""
+        return {
+            "serving_default": self.serve,
+            "complete": self.complete,
+            "score": self.score,
+            "evaluate": self.evaluate,
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")])
+    def serve(self, prompt: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Completes plain requests: cleans them and puts the template around them.
+
+        Args:
+            prompt: string (batch,), what a user typed: the template's instruction.
+
+        Returns:
+            `completion`: string (batch,).
+        """
+        instruction = neutralize_in_graph(clean_in_graph(prompt), self._special_tokens)
+        return {"completion": self._complete(tf.strings.join([self._prefix, instruction, self._suffix]))}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")])
+    def complete(self, prompt: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Completes rendered prompts as they are; the characters of a special token become that token.
+
+        Args:
+            prompt: string (batch,), the PROMPT feature of tokenized examples.
+
+        Returns:
+            `completion`: string (batch,).
+        """
+        return {"completion": self._complete(_valid_utf8(prompt))}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def score(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Scores tokenized examples.
+
+        Args:
+            examples: string (batch,), serialized `tf.train.Example` with TOKEN_IDS and TARGET_MASK.
+
+        Returns:
+            `nll_sum`, `token_count`, `correct_count`: float32 (batch,), see `score_tokens`.
+        """
+        return self._score_parsed(_parse(examples))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Scores tokenized examples and completes their prompts.
+
+        Args:
+            examples: string (batch,), serialized `tf.train.Example` with TOKEN_IDS, TARGET_MASK and RESPONSE.
+
+        Returns:
+            The outputs of `score`; `completion` of the tokens before the first target, and `reference`, the RESPONSE:
+            string (batch,).
+        """
+        parsed = _parse(examples)
+        is_prompt = tf.ragged.map_flat_values(lambda mask: tf.cast(mask == 0, tf.int32), parsed[features.TARGET_MASK])
+        # Padded with 0, and one column more: the first 0 of a row is where its prompt ends.
+        lengths = tf.argmin(tf.pad(is_prompt.to_tensor(), [[0, 0], [0, 1]]), axis=1, output_type=tf.int32)
+        token_ids = parsed[features.TOKEN_IDS].to_tensor()
+        prompts = tf.RaggedTensor.from_tensor(token_ids, lengths=lengths, row_splits_dtype=tf.int64)
+        completion = self._complete_tokens(prompts)
+        return {**self._score_parsed(parsed), "completion": completion, "reference": parsed[features.RESPONSE]}
+
+    def _complete(self, prompt: tf.Tensor) -> tf.Tensor:
+        token_ids = self._tokenizer.encode(prompt)
+        start = tf.tile(tf.constant([self._start], tf.int32), [tf.size(prompt), 1])  # (batch, 0 or 1)
+        return self._complete_tokens(tf.concat([start, token_ids], axis=1))
+
+    def _complete_tokens(self, prompts: tf.RaggedTensor) -> tf.Tensor:
+        prompts = truncate_prompts(prompts, self._max_prompt_length, len(self._start))
+        # A prompt without any token cannot be continued: an end token stands for the end of the text before.
+        lengths = tf.cast(prompts.row_lengths(), tf.int32)
+        size = tf.size(lengths)
+
+        def generate(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            token_ids = tf.gather(prompts, rows).to_tensor(self._stop_ids[0])
+            token_ids = tf.pad(
+                token_ids,
+                [[0, 0], [0, tf.cast(tf.shape(token_ids)[1] == 0, tf.int32)]],
+                constant_values=self._stop_ids[0],
+            )
+            return self._generate(token_ids, tf.maximum(tf.gather(lengths, rows), 1))
+
+        empty = (tf.zeros([size, self._max_new_tokens], tf.int32), tf.zeros([size], tf.int32))
+        new, counts = _map_chunks(generate, lengths, lambda longest: _ROWS_PER_CHUNK, empty, _LENGTH_SPREAD)
+        completion = tf.RaggedTensor.from_tensor(new, lengths=counts, row_splits_dtype=tf.int64)
+        # max_new_tokens may cut a character in two; a client must be able to rely on UTF-8.
+        return _valid_utf8(self._tokenizer.decode(completion))
+
+    def _score_parsed(self, parsed: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+        token_ids, mask = (
+            parsed[name][:, : self._max_positions] for name in (features.TOKEN_IDS, features.TARGET_MASK)
+        )
+        lengths = tf.cast(token_ids.row_lengths(), tf.int32)
+
+        def score(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            longest = tf.maximum(tf.reduce_max(tf.gather(lengths, rows)), 2)
+            shape = [tf.size(rows), longest]
+            sums = self._score(
+                tf.gather(token_ids, rows).to_tensor(0, shape=shape), tf.gather(mask, rows).to_tensor(0, shape=shape)
+            )
+            return tuple(sums[name] for name in names)
+
+        names = ("nll_sum", "token_count", "correct_count")
+        zeros = tuple(tf.zeros(tf.shape(lengths)) for _ in names)
+        num_rows = lambda longest: _LOGITS_PER_CHUNK // (longest * self._vocabulary_size)  # noqa: E731
+        return dict(zip(names, _map_chunks(score, lengths, num_rows, zeros), strict=True))
+
+
+def _parse(examples: tf.Tensor) -> dict[str, Any]:
+    spec = {
+        features.TOKEN_IDS: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64),
+        features.TARGET_MASK: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64),
+        features.RESPONSE: tf.io.FixedLenFeature([], tf.string, ""),
+    }
+    parsed = tf.io.parse_example(examples, spec)
+    for name in (features.TOKEN_IDS, features.TARGET_MASK):
+        parsed[name] = tf.cast(parsed[name], tf.int32)
+    return parsed
+
+
+def _map_chunks(
+    fn: Callable[[tf.Tensor], tuple[tf.Tensor, ...]],
+    lengths: tf.Tensor,
+    num_rows: Callable[[tf.Tensor], tf.Tensor | int],
+    results: tuple[tf.Tensor, ...],
+    spread: int | None = None,
+) -> tuple[tf.Tensor, ...]:
+    """Returns `results` with the rows that `fn` gives, chunk by chunk, longest examples first.
+
+    Args:
+        fn: From row numbers, int32 (rows,), to that many rows of each result.
+        lengths: int32 (batch,), tokens of each example.
+        num_rows: From the longest length of a chunk to how many rows it may have.
+        results: What to start from, each (batch, ...).
+        spread: By how much lengths in one chunk may differ; None for no bound.
+    """
+    order = tf.argsort(lengths, direction="DESCENDING", stable=True)
+    size = tf.size(lengths)
+
+    def step(begin: tf.Tensor, results: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        longest = tf.maximum(lengths[order[begin]], 2)
+        end = tf.minimum(begin + tf.maximum(num_rows(longest), 1), size)
+        if spread is not None:
+            end = tf.minimum(end, tf.math.count_nonzero(lengths >= lengths[order[begin]] - spread, dtype=tf.int32))
+        rows = order[begin:end]
+        updates = zip(results, fn(rows), strict=True)
+        return end, tuple(tf.tensor_scatter_nd_update(all_rows, rows[:, None], new) for all_rows, new in updates)
+
+    start = tf.zeros([], tf.int32)
+    _, results = tf.while_loop(lambda begin, _: begin < size, step, (start, results), parallel_iterations=1)
+    return results
+
+
+def _without_xla(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `fn` traced without XLA operations.
+
+    Keras updates a slice through XLA, which TensorFlow compiles anew for every shape of cache, and which TensorFlow
+    Serving refuses on a CPU unless it is told otherwise.
+    """
+
+    @functools.wraps(fn)
+    def traced(*arguments: Any) -> Any:
+        with mock.patch.object(keras_core, "slice_update", slice_update):
+            return fn(*arguments)
+
+    return traced
+
+
+def slice_update(inputs: Any, start_indices: Sequence[Any], updates: Any) -> tf.Tensor:
+    """Returns `keras.ops.slice_update` by plain TensorFlow operations."""
+    inputs, updates = tf.convert_to_tensor(inputs), tf.convert_to_tensor(updates)
+    moved = [axis for axis, start in enumerate(start_indices) if not (isinstance(start, int) and start == 0)]
+    old, new = tf.shape(inputs), tf.shape(updates)
+    if len(moved) == 1:
+        # The usual case, one step of decoding: one axis moves, the update spans the others.
+        axis, start = moved[0], start_indices[moved[0]]
+        rest = old[axis] - start - new[axis]
+        before, _, after = tf.split(inputs, [start, new[axis], rest], axis=axis, num=3)
+        return tf.concat([before, updates, after], axis)
+    starts = tf.stack([tf.cast(start, tf.int32) for start in start_indices])
+    paddings = tf.stack([starts, old - starts - new], axis=1)
+    return tf.where(tf.pad(tf.ones_like(updates, tf.bool), paddings), tf.pad(updates, paddings), inputs)
+
+
+def _valid_utf8(text: tf.Tensor) -> tf.Tensor:
+    return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")

@@ -1,0 +1,222 @@
+"""Reads a run's or a runner's YAML into the classes of `configs.schema`, and reports every problem of a file at once."""
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from components.errors import UserError
+from configs.schema import MethodSection, RunConfig, RunnerConfig
+
+MAX_CONFIG_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: `key` is its dotted place in the file ("" for the file itself)."""
+
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+
+class ConfigError(UserError):
+    """A configuration file has problems; `problems` lists all of them."""
+
+    def __init__(self, source: str, problems: Iterable[Problem]):
+        self.source = source
+        self.problems = sorted(set(problems), key=lambda p: (p.key, p.message))
+        count = len(self.problems)
+        lines = [f"{source} has {count} problem{'s' if count > 1 else ''}", *(f"  {p}" for p in self.problems)]
+        super().__init__("\n".join(lines))
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, and reads `1e-3` as the number that it is in YAML 1.2."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise yaml.MarkedYAMLError(
+                problem=f"a key must be text, received {key!r}", problem_mark=key_node.start_mark
+            )
+        if key in seen:
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns " Did you mean `x`?" for the most similar of `names`, or "" where none is similar."""
+    match = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f" Did you mean `{match[0]}`?" if match else ""
+
+
+def read_yaml(path: str) -> dict[str, Any]:
+    """Returns the mapping in the YAML file at `path`.
+
+    Raises:
+        ConfigError: If there is no such file, or it is not UTF-8, not YAML, or not a mapping.
+    """
+    file = Path(path)
+    if not file.is_file():
+        near = nearest(file.name, [p.name for p in file.parent.glob("*.yaml")]) if file.parent.is_dir() else ""
+        raise ConfigError(path, [Problem("", f"must be a YAML file, but there is no such file.{near}")])
+    if file.stat().st_size > MAX_CONFIG_BYTES:
+        raise ConfigError(path, [Problem("", f"must be at most {MAX_CONFIG_BYTES} bytes, has {file.stat().st_size}.")])
+    try:
+        raw = yaml.load(file.read_bytes().decode("utf-8-sig"), _Loader)
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, [Problem("", f"must be UTF-8 text: {error}.")]) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(path, [Problem("", f"is not valid YAML: {where}{error.problem}.")]) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(path, [Problem("", f"is not valid YAML: {error}.")]) from error
+    if not isinstance(raw, dict):
+        raise ConfigError(path, [Problem("", f"must hold a mapping of sections, received {type(raw).__name__}.")])
+    return raw
+
+
+def apply_overrides(raw: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[str, Any], list[Problem]]:
+    """Returns `raw` with each `a.b=value` (the value in YAML) set, and the overrides that are not of that form."""
+    result = _copy(raw)
+    problems = []
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        parts = key.strip().split(".")
+        if not separator or not all(parts):
+            problems.append(Problem("--set", f"must be of the form section.key=value. Received: {override!r}."))
+            continue
+        try:
+            value = yaml.load(text, _Loader)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            problems.append(Problem("--set", f"the value must be valid YAML. Received: {override!r}."))
+            continue
+        section = result
+        for part in parts[:-1]:
+            if not isinstance(section.get(part), dict):
+                section[part] = {}
+            section = section[part]
+        section[parts[-1]] = value
+    return result, problems
+
+
+def _copy(value: Any) -> Any:
+    return {k: _copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
+
+
+def parse_sections(raw: Mapping[str, Any]) -> tuple[dict[str, BaseModel], list[Problem]]:
+    """Checks each section of a run on its own.
+
+    Returns:
+        The sections that are valid, by name (absent ones with their defaults), and the problems of the others. One bad
+        section thus does not hide what is wrong in another.
+    """
+    sections: dict[str, BaseModel] = {}
+    problems = _unknown_keys("", raw, RunConfig)
+    for name, field in RunConfig.model_fields.items():
+        if name not in raw:
+            if field.is_required():
+                problems.append(Problem(name, "this section is required."))
+            else:
+                sections[name] = field.default
+            continue
+        section_class = typing.cast(type[BaseModel], field.annotation)
+        try:
+            sections[name] = section_class.model_validate(raw[name])
+        except ValidationError as error:
+            problems += [_to_problem(name, detail, section_class) for detail in error.errors()]
+    return sections, problems
+
+
+def load_runner(path: str, overrides: Iterable[str] = ()) -> RunnerConfig:
+    """Returns the runner configuration in the YAML file at `path`.
+
+    Raises:
+        ConfigError: With every problem of the file.
+    """
+    raw, problems = apply_overrides(read_yaml(path), overrides)
+    try:
+        config = RunnerConfig.model_validate(raw)
+    except ValidationError as error:
+        problems += [_to_problem("", detail, RunnerConfig) for detail in error.errors()]
+    if problems:
+        raise ConfigError(path, problems)
+    return config
+
+
+def dump_config(config: RunConfig) -> str:
+    """Returns the whole configuration, defaults included, as YAML that `pipeline run` reads back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _unknown_keys(prefix: str, raw: Mapping[str, Any], model: type[BaseModel]) -> list[Problem]:
+    names = list(model.model_fields)
+    return [
+        Problem(f"{prefix}{key}", f"unknown key.{nearest(key, names)} Keys: {', '.join(names)}.")
+        for key in raw
+        if key not in model.model_fields
+    ]
+
+
+def _to_problem(section: str, detail: Any, root: type[BaseModel]) -> Problem:
+    location = [part for part in detail["loc"] if not (isinstance(part, str) and part in {"sqlite", "mysql"})]
+    key = ".".join(str(part) for part in ([section] if section else []) + list(location))
+    if detail["type"] == "extra_forbidden":
+        names = _keys_at(root, location[:-1])
+        listing = f" Keys: {', '.join(names)}." if names else ""
+        return Problem(key, f"unknown key.{nearest(str(location[-1]), names)}{listing}")
+    if detail["type"] == "missing":
+        return Problem(key, "is required.")
+    rule = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
+    if detail["type"] != "value_error":
+        rule = f"must be {rule}" if not rule.startswith("must") else rule
+    received = (
+        f" Received: {detail['input']!r}." if isinstance(detail["input"], str | int | float | list | None) else ""
+    )
+    choices = detail.get("ctx", {}).get("expected", "")
+    near = nearest(str(detail["input"]), re.findall(r"'([^']+)'", choices)) if choices else ""
+    return Problem(key, f"{rule}.{received}{near}")
+
+
+def _keys_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
+    """Returns the keys that the section at `location` (a path of names and list indices) below `model` may hold."""
+    current: list[type[BaseModel]] = [model]
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotations = [m.model_fields[part].annotation for m in current if part in m.model_fields]
+        current = [m for annotation in annotations for m in _models_in(annotation)]
+    return [name for m in current if not issubclass(m, MethodSection) for name in m.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
+        return [m for argument in typing.get_args(annotation) for m in _models_in(argument)]
+    return []

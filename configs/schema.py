@@ -1,0 +1,234 @@
+"""What a run is: the sections of a run's YAML and of a runner's YAML, with their types, ranges and defaults.
+
+The classes say what one section may hold. What needs knowledge from elsewhere (the options of a tuning method, the names
+of templates and metrics, files that must exist) is checked in `pipeline.validate`, which reports together with these.
+"""
+
+import itertools
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+PIPELINE_NAME_RULE = "[a-z0-9][a-z0-9-]{0,127}"
+SPLIT_NAMES = ("train", "eval", "test")
+
+Name = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of a configuration file: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PipelineSection(Section):
+    """Identity of the pipeline in the metadata store; runs of one name share cache and blessed models."""
+
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        # The rule of Kubeflow Pipelines, so that a run that works locally can be scheduled there under its name.
+        if not re.fullmatch(PIPELINE_NAME_RULE, value):
+            raise ValueError(f"must match {PIPELINE_NAME_RULE}")
+        return value
+
+
+class ColumnsSection(Section):
+    """Which source column feeds which feature: `instruction`, `input` and `output`, or a chat's `messages`."""
+
+    instruction: Name | None = None
+    input: Name | None = None
+    output: Name | None = None
+    messages: Name | None = None
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> "ColumnsSection":
+        if self.messages is not None:
+            if self.instruction or self.input or self.output:
+                raise ValueError("give either `messages`, or `instruction` and `output` (and `input`), not both")
+        elif not (self.instruction and self.output):
+            raise ValueError("needs `instruction` and `output`, or `messages`")
+        return self
+
+
+class SplitsSection(Section):
+    """Shares of the prompts that go to each split; they must sum to 1."""
+
+    train: float = Field(0.8, gt=0, lt=1)
+    eval: float = Field(0.1, gt=0, lt=1)
+    test: float = Field(0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> "SplitsSection":
+        total = self.train + self.eval + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + eval + test must be 1, they sum to {total:g}")
+        return self
+
+
+class DataSection(Section):
+    """The records: where they are, how they are read and split, and how many bad ones are tolerated."""
+
+    path: Name
+    format: Literal["auto", "jsonl", "json", "csv", "parquet"] = "auto"
+    columns: ColumnsSection = ColumnsSection(instruction="instruction", input="input", output="output")
+    slice_columns: list[Name] = []
+    splits: SplitsSection = SplitsSection(train=0.8, eval=0.1, test=0.1)
+    max_bad_fraction: float = Field(0.01, ge=0, le=1)
+    schema_path: Name | None = None
+
+    @field_validator("slice_columns")
+    @classmethod
+    def _check_slice_columns(cls, value: list[str]) -> list[str]:
+        reserved = {"instruction", "input", "output", "messages", "example_id", "source", "prompt", "response"}
+        reserved |= {"token_ids", "target_mask", "loss_weight", "length", "token_influence"}
+        if taken := sorted(reserved & set(value)):
+            raise ValueError(f"names a feature of the pipeline itself: {', '.join(taken)}")
+        if len(set(value)) < len(value):
+            raise ValueError("names a column twice")
+        return value
+
+
+class TextSection(Section):
+    """How a record becomes tokens."""
+
+    template: Name = "alpaca"
+    system: str = ""
+    max_length: int = Field(256, ge=8)
+    max_truncated_fraction: float = Field(0.25, ge=0, le=1)
+
+
+class ModelSection(Section):
+    """The model that is tuned: a KerasHub built-in name, an `hf://` or `kaggle://` handle, or a preset folder."""
+
+    preset: Name
+    dtype: Literal["float32", "bfloat16", "mixed_bfloat16", "mixed_float16"] = "float32"
+
+
+class MethodSection(Section):
+    """The tuning method by name; all other keys are its own options (see `components/methods/`)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: Name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The method's options as written in the file."""
+        return dict(self.model_extra or {})
+
+
+class TrainSection(Section):
+    """Optimisation. One *step* is one update of the weights, of `batch_size` examples."""
+
+    batch_size: int = Field(16, ge=1)
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1)
+    max_steps: int | None = Field(None, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float | None = Field(1.0, gt=0)
+    eval_every_steps: int = Field(100, ge=1)
+    checkpoint_every_steps: int = Field(100, ge=1)
+    early_stopping_patience: int | None = Field(3, ge=1)
+    bucket_boundaries: list[Annotated[int, Field(ge=1)]] = [64, 128, 256, 512, 1024, 2048, 4096]
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+
+    @field_validator("bucket_boundaries")
+    @classmethod
+    def _check_boundaries(cls, value: list[int]) -> list[int]:
+        if any(a >= b for a, b in itertools.pairwise(value)):
+            raise ValueError("must increase strictly")
+        return value
+
+    @model_validator(mode="after")
+    def _check_accumulation(self) -> "TrainSection":
+        if self.batch_size % self.gradient_accumulation_steps:
+            raise ValueError(
+                "`batch_size` must be a multiple of `gradient_accumulation_steps`: "
+                f"received {self.batch_size} and {self.gradient_accumulation_steps}"
+            )
+        return self
+
+
+class GenerationSection(Section):
+    """How completions are decoded: greedily, until the end token or `max_new_tokens`."""
+
+    max_new_tokens: int = Field(32, ge=1)
+
+
+class ThresholdSection(Section):
+    """One condition for the blessing. All that are given must hold.
+
+    `lower_bound`/`upper_bound` bound the value itself. `min_improvement` bounds the change against the baseline (the
+    latest blessed model, or on a first run the untouched preset), in the direction in which the metric gets better;
+    0 means "no worse", a negative number allows that much loss.
+    """
+
+    metric: Name
+    lower_bound: float | None = None
+    upper_bound: float | None = None
+    min_improvement: float | None = None
+
+    @model_validator(mode="after")
+    def _check_rule(self) -> "ThresholdSection":
+        if self.lower_bound is None and self.upper_bound is None and self.min_improvement is None:
+            raise ValueError("needs at least one of `lower_bound`, `upper_bound`, `min_improvement`")
+        if self.lower_bound is not None and self.upper_bound is not None and self.lower_bound > self.upper_bound:
+            raise ValueError(f"`lower_bound` {self.lower_bound} is above `upper_bound` {self.upper_bound}")
+        return self
+
+
+class EvaluationSection(Section):
+    """What is measured on which split, over which slices, and what a model must reach to be blessed."""
+
+    split: Literal["eval", "test"] = "test"
+    slice_columns: list[Name] = []
+    metrics: list[Name] = Field(["perplexity", "token_accuracy", "exact_match", "example_count"], min_length=1)
+    thresholds: list[ThresholdSection] = Field(min_length=1)
+    batch_size: int = Field(64, ge=1)
+
+
+class RunConfig(Section):
+    """A whole run."""
+
+    pipeline: PipelineSection
+    data: DataSection
+    text: TextSection = TextSection()
+    model: ModelSection
+    method: MethodSection
+    train: TrainSection = TrainSection()
+    generation: GenerationSection = GenerationSection()
+    evaluation: EvaluationSection
+
+
+class SqliteSection(Section):
+    """The metadata store in a file; relative paths are below the runner's `root`."""
+
+    kind: Literal["sqlite"]
+    path: Name = "metadata.sqlite"
+
+
+class MysqlSection(Section):
+    """The metadata store on a MySQL or MariaDB server. The password comes from the environment, never from YAML."""
+
+    kind: Literal["mysql"]
+    host: Name = "127.0.0.1"
+    port: int = Field(3306, ge=1, le=65535)
+    database: Name
+    user: Name
+    password_env: Name = "MLMD_MYSQL_PASSWORD"
+
+
+class RunnerConfig(Section):
+    """Where a run happens: folders, metadata store, Beam options."""
+
+    kind: Literal["local"]
+    root: Name = "runs"
+    metadata: SqliteSection | MysqlSection = Field(SqliteSection(kind="sqlite"), discriminator="kind")
+    beam_pipeline_args: list[str] = []

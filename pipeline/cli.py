@@ -1,0 +1,276 @@
+"""The command line. Every command imports what it needs when it runs, so that help and errors come at once."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from components.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from configs.schema import RunConfig, RunnerConfig
+    from pipeline.local_runner import RunResult
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NOT_BLESSED = 3
+EXIT_INTERRUPTED = 130
+
+_SET = click.option(
+    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one value of the file; repeatable."
+)
+_ROOT = click.option("--root", metavar="FOLDER", help="Overrides the runner's root folder.")
+_RUNNER = click.option(
+    "--runner",
+    "runner_name",
+    default="local",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A file in configs/runners/.",
+)
+
+
+class _Group(click.Group):
+    """Prints errors that the user can mend without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        from configs.load import ConfigError
+
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            click.echo(f"ConfigError: {error}", err=True)
+            ctx.exit(EXIT_USAGE)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(EXIT_FAILED)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Fine-tune a language model, gate it on evidence, push it, and know where it came from."""
+
+
+@main.command()
+@click.argument("config_path", metavar="CONFIG")
+@_RUNNER
+@_SET
+@_ROOT
+def run(config_path: str, runner_name: str, overrides: tuple[str, ...], root: str | None) -> None:
+    """Run the pipeline that CONFIG describes.
+
+    Nodes whose inputs, parameters and code have not changed are taken from the cache. A run that was interrupted during
+    training goes on at its last checkpoint when it is started again.
+
+    Exit codes: 0 the model is blessed and pushed; 1 a node failed; 2 the configuration has problems; 3 the model was not
+    blessed, so nothing was pushed; 130 interrupted.
+    """
+    config, runner = _load(config_path, runner_name, overrides, root)
+    sys.exit(_run(config, config_path, runner))
+
+
+@main.command()
+@click.argument("config_path", metavar="CONFIG")
+@_RUNNER
+@_SET
+@_ROOT
+@click.option("--print", "print_config", is_flag=True, help="Print the whole configuration, defaults included.")
+def validate(
+    config_path: str, runner_name: str, overrides: tuple[str, ...], root: str | None, print_config: bool
+) -> None:
+    """Check CONFIG and list every problem at once. Runs nothing. Exit code 2 if there are any."""
+    from configs.load import dump_config
+
+    config, _ = _load(config_path, runner_name, overrides, root)
+    if print_config:
+        click.echo(dump_config(config), nl=False)
+    else:
+        click.echo(f"{config_path} is valid.")
+
+
+@main.command()
+@click.argument("path", required=False)
+@click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only models of this pipeline.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_RUNNER
+@_ROOT
+def lineage(path: str | None, pipeline_name: str | None, as_json: bool, runner_name: str, root: str | None) -> None:
+    """Show where a model came from: data file and hash, configuration, code version, metrics.
+
+    PATH is a pushed folder, a model's folder, or a file in one. Without it: the model pushed last.
+    """
+    from rich.console import Console
+
+    from pipeline import lineage_store, lineage_view
+    from pipeline.console import PLAIN_WIDTH
+    from pipeline.lineage import trace as trace_model
+    from pipeline.metadata_connection import make_connection_config
+
+    store = lineage_store.open_store(make_connection_config(_load_runner(runner_name, root)))
+    trace = trace_model(store, path, pipeline_name)
+    if as_json:
+        click.echo(lineage_view.to_json(trace))
+    else:
+        Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(lineage_view.render(trace))
+
+
+@main.command()
+@click.argument("prompts", nargs=-1)
+@click.option("--pipeline", "pipeline_name", metavar="NAME", help="The pipeline whose latest pushed model answers.")
+@click.option("--model", "model_path", metavar="FOLDER", help="An exported model; instead of --pipeline.")
+@click.option("--input", "context", metavar="TEXT", help="The input that the instructions are about.")
+@click.option("--rendered", is_flag=True, help="The prompts are rendered already: apply no template.")
+@_RUNNER
+@_ROOT
+def generate(
+    prompts: tuple[str, ...],
+    pipeline_name: str | None,
+    model_path: str | None,
+    context: str | None,
+    rendered: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """Let the pushed model answer PROMPTS (without any: one a line from standard input).
+
+    The exported model applies its prompt template by itself.
+    """
+    from pipeline import serving
+
+    if model_path is not None and pipeline_name is not None:
+        raise click.UsageError("give --model or --pipeline, not both.")
+    if context is not None and rendered:
+        raise click.UsageError("give --input or --rendered, not both.")
+    if not prompts and sys.stdin.isatty():
+        click.echo("Prompts, one a line; Ctrl-D ends them:", err=True)
+    texts = list(prompts) or sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
+    if not texts:
+        raise click.UsageError("needs a prompt, as an argument or on standard input.")
+    if model_path is None:
+        serving_root = Path(_load_runner(runner_name, root).root) / "serving"
+        folder = serving.find_pushed_model(serving_root / (pipeline_name or _only_pipeline(serving_root)))
+    else:
+        folder = Path(model_path)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    model = serving.load_model(folder)
+    if context is not None:
+        texts, rendered = serving.render(folder, texts, context), True
+    for text in serving.generate(model, texts, "complete" if rendered else "serving_default"):
+        click.echo(text)
+
+
+def _load_runner(name: str, root: str | None) -> "RunnerConfig":
+    from configs.load import load_runner
+    from pipeline.code_hash import REPOSITORY_ROOT
+
+    path = name if name.endswith((".yaml", ".yml")) else str(REPOSITORY_ROOT / "configs" / "runners" / f"{name}.yaml")
+    return load_runner(path, [] if root is None else [f"root={json.dumps(root)}"])
+
+
+def _load(
+    config_path: str, runner_name: str, overrides: tuple[str, ...], root: str | None
+) -> tuple["RunConfig", "RunnerConfig"]:
+    """Returns both configurations, or raises the problems of both."""
+    from configs.load import ConfigError
+    from pipeline.validate import load_config
+
+    errors = []
+    config = runner = None
+    try:
+        config = load_config(config_path, overrides)
+    except ConfigError as error:
+        errors.append(error)
+    try:
+        runner = _load_runner(runner_name, root)
+    except ConfigError as error:
+        errors.append(error)
+    if errors or config is None or runner is None:
+        for other in errors[:-1]:
+            click.echo(f"ConfigError: {other}", err=True)
+        raise errors[-1]
+    return config, runner
+
+
+def _only_pipeline(serving_root: Path) -> str:
+    names = sorted(p.name for p in serving_root.glob("*") if any(v.name.isdigit() for v in p.glob("*")))
+    if len(names) == 1:
+        return names[0]
+    listing = (
+        f"Pipelines with pushed models: {', '.join(names)}." if names else "None has pushed one yet: run one first."
+    )
+    raise UserError(f"--pipeline must say whose model answers. {listing}")
+
+
+def _run(config: "RunConfig", config_path: str, runner: "RunnerConfig") -> int:
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    from pipeline import local_runner
+    from pipeline.console import redirect_output
+    from pipeline.paths import Paths
+
+    run_id = local_runner.make_run_id()
+    paths = Paths(root=Path(runner.root).resolve(), name=config.pipeline.name)
+    log_path = paths.log(run_id)
+    with redirect_output(log_path) as console:
+        console.print(f"Pipeline [bold]{config.pipeline.name}[/], run {run_id}")
+        console.print(f"[dim]Log: {log_path}[/]", soft_wrap=True)
+        signals: list[str] = []
+        try:
+            with local_runner.signals_as_exceptions() as signals:
+                result = local_runner.run(config, config_path, runner, run_id, console)
+                return _report(config, result, console)
+        except (local_runner.NodeFailedError, local_runner.Interrupted) as error:
+            return _explain_failure(error, bool(signals), log_path, console)
+
+
+def _report(config: "RunConfig", result: "RunResult", console: "Console") -> int:
+    from rich.console import Console
+
+    from pipeline import summary
+
+    with console.status("Summary"):
+        blessed = summary.is_blessed(result)
+        samples = summary.make_samples(result, config.evaluation.split)
+        text = summary.make_summary(config, result, samples)
+    console.print(text)
+    with result.paths.report(result.run_id).open("w", encoding="utf-8") as file:
+        Console(file=file, width=120, highlight=False).print(text)
+    console.print("\nNext:")
+    for command in summary.list_next_commands(sys.argv[2:], result, config):
+        console.print(f"  {command}", soft_wrap=True, markup=False)
+    return 0 if blessed else EXIT_NOT_BLESSED
+
+
+def _explain_failure(error: Exception, interrupted: bool, log_path: Path, console: "Console") -> int:
+    """Prints the cause that a user can mend, or the last words of a defect; the log has the traceback."""
+    import logging
+
+    from pipeline.local_runner import NodeFailedError
+
+    logging.error("%s", error, exc_info=error)
+    node_id = error.node_id if isinstance(error, NodeFailedError) else "the run"
+    cause: BaseException | None = error.__cause__ if isinstance(error, NodeFailedError) else error
+    causes = []
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    if interrupted:
+        console.print(
+            f"\n[yellow]Interrupted in {node_id}.[/] Run the same command again to go on: finished nodes are cached,"
+        )
+        console.print("and training continues at its last checkpoint.")
+        return EXIT_INTERRUPTED
+    mendable = [c for c in causes if isinstance(c, UserError)]
+    if mendable:
+        console.print(f"\n[red]{node_id} stopped the run:[/]")
+        console.print(str(mendable[0]), markup=False)
+    else:
+        console.print(f"\n[red]{node_id} failed:[/] ", end="")
+        console.print(f"{type(causes[0]).__name__}: {causes[0]}"[:2000], markup=False)
+        console.print("This is not a problem of the configuration or the data that we know of.")
+    console.print(f"[dim]Traceback and all messages: {log_path}[/]", soft_wrap=True)
+    return EXIT_FAILED

@@ -1,0 +1,92 @@
+"""Answers where a model came from: `trace` follows the metadata store from a model back to the data file."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.errors import UserError
+from pipeline import lineage_store
+from pipeline.lineage_graph import DataFile, Evaluation, Graph, Properties, Step, Trace, get_properties, make_artifact
+
+
+def trace(store: MetadataStore, path: str | None = None, pipeline_name: str | None = None) -> Trace:
+    """Follows a model back to its data.
+
+    Args:
+        store: an open store (`lineage_store.open_store`).
+        path: a pushed folder, a model artifact's URI, or a file inside one. None: the latest pushed model.
+        pipeline_name: with no `path`, only models of this pipeline.
+
+    Raises:
+        UserError: nothing was pushed, the path is unknown, or its producer is not in the store.
+    """
+    start = lineage_store.find_model(store, path) if path else lineage_store.get_latest_pushed(store, pipeline_name)
+    model_id = _find_trained_model(store, start) if start.type == "PushedModel" else start.id
+    graph = Graph(lineage_store.fetch_upstream(store, model_id), lineage_store.fetch_verdict(store, model_id))
+
+    pushed_id = start.id if start.type == "PushedModel" else graph.find_pushed()
+    pusher = graph.find_producer(pushed_id) if pushed_id else None
+    evaluator = graph.find_evaluator(model_id, pusher)
+    trainer = graph.find_producer(model_id)
+    if trainer is None:
+        raise UserError(f"The metadata store holds {start.uri}, but no execution that made it: its chain is unknown.")
+
+    last = pusher or evaluator or trainer
+    runs = {last: graph.get_run(last)}
+    executions = [e for e in (pusher, evaluator) if e] + list(graph.walk_back(trainer))
+    steps = tuple(graph.make_step(e, traced_run_id=runs[last].id) for e in executions)
+    runs.update({e: graph.get_run(e) for e in executions})
+    return Trace(
+        pushed=make_artifact(graph.artifacts[pushed_id]) if pushed_id else None,
+        model=make_artifact(graph.artifacts[model_id]),
+        evaluation=_make_evaluation(graph, evaluator) if evaluator else None,
+        steps=steps,
+        data=tuple(_list_data_files(steps)),
+        runs=tuple({run.id: run for run in runs.values()}.values()),
+    )
+
+
+def _find_trained_model(store: MetadataStore, pushed: mlmd.Artifact) -> int:
+    """Returns the id of the Model artifact that a Pusher pushed."""
+    writers = {e.execution_id for e in store.get_events_by_artifact_ids([pushed.id]) if e.type == mlmd.Event.OUTPUT}
+    read = [e.artifact_id for e in store.get_events_by_execution_ids(writers) if e.type == mlmd.Event.INPUT]
+    models = [artifact.id for artifact in store.get_artifacts_by_id(read) if artifact.type == "Model"]
+    if not models:
+        raise UserError(
+            f"The metadata store holds the pushed model {pushed.uri}, but not the trained model it is a copy of."
+        )
+    return max(models)
+
+
+def _make_evaluation(graph: Graph, evaluator: int) -> Evaluation:
+    merged: Properties = {}
+    for artifact_id in graph.list_outputs(evaluator):
+        merged.update(get_properties(graph.artifacts[artifact_id]))
+    metrics = _parse_json(merged.get("metrics")) or {}
+    return Evaluation(
+        blessed=bool(merged["blessed"]) if "blessed" in merged else None,
+        verdict=str(merged.get("verdict", "")),
+        reason=str(merged.get("reason", "")),
+        metrics={model: values for model, values in metrics.items() if values},
+    )
+
+
+def _list_data_files(steps: Iterable[Step]) -> Iterator[DataFile]:
+    for artifact in (artifact for step in steps for artifact in step.outputs):
+        recorded = artifact.properties
+        if "data_sha256" in recorded:
+            yield DataFile(
+                path=str(recorded.get("data_path", "")),
+                sha256=str(recorded["data_sha256"]),
+                rows_read=recorded.get("rows_read"),
+                rows_kept=recorded.get("rows_kept"),
+                rows_quarantined=recorded.get("rows_quarantined"),
+                rows_by_split=_parse_json(recorded.get("rows_by_split")) or {},
+            )
+
+
+def _parse_json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) and value else value

@@ -1,0 +1,224 @@
+"""What a trace is made of, and the graph of the metadata store that it is read from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+Properties = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """One recorded output: a folder with what is known of it."""
+
+    id: int
+    type: str
+    uri: str
+    created_at: str
+    properties: Properties
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One execution that really ran (not a cached repetition of it)."""
+
+    node: str
+    component: str
+    execution_id: int
+    run_id: str
+    started_at: str
+    duration_seconds: float
+    reused: bool
+    """The run that is traced took this execution's outputs over from an earlier run instead of running the node."""
+    properties: Properties
+    inputs: tuple[int, ...]
+    outputs: tuple[Artifact, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a pipeline, with what was recorded of it when it started."""
+
+    id: str
+    pipeline_name: str
+    started_at: str = ""
+    config_path: str = ""
+    config: str = ""
+    code_version: str = "unknown"
+    code_dirty: bool | None = None
+    lock_sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """A source file; the hash is of its bytes as they were read."""
+
+    path: str
+    sha256: str
+    rows_read: int | None
+    rows_kept: int | None
+    rows_quarantined: int | None
+    rows_by_split: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What the Evaluator measured and decided. `metrics`: model (candidate, baseline, preset) to slice to values."""
+
+    blessed: bool | None
+    verdict: str
+    reason: str
+    metrics: dict[str, dict[str, dict[str, float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """The whole chain of one model."""
+
+    pushed: Artifact | None
+    model: Artifact
+    evaluation: Evaluation | None
+    steps: tuple[Step, ...]
+    """From the last step (Pusher) to the first (ExampleGen)."""
+    data: tuple[DataFile, ...]
+    runs: tuple[Run, ...]
+    """The run that is traced, then the earlier ones from which it reused steps."""
+
+    @property
+    def run(self) -> Run:
+        """The run that pushed the model (or evaluated or trained it, if it went no further)."""
+        return self.runs[0]
+
+
+@dataclass
+class Graph:
+    """The subgraphs of the store, joined and indexed."""
+
+    upstream: mlmd.LineageGraph
+    verdict: mlmd.LineageGraph
+    artifacts: dict[int, mlmd.Artifact] = field(init=False)
+    executions: dict[int, mlmd.Execution] = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts = (self.upstream, self.verdict)
+        self.artifacts = {a.id: a for part in parts for a in part.artifacts}
+        self.executions = {e.id: e for part in parts for e in part.executions}
+        self._type_names = {t.id: t.name for part in parts for t in part.execution_types}
+        self._inputs: dict[int, dict[int, set[str]]] = {}  # execution -> artifact -> names under which it was read
+        self._outputs: dict[int, set[int]] = {}  # execution -> artifacts
+        for event in (event for part in parts for event in part.events):
+            if event.type == mlmd.Event.INPUT:
+                # One model may be both candidate and baseline: then one event has both names.
+                names = {step.key for step in event.path.steps if step.HasField("key")}
+                self._inputs.setdefault(event.execution_id, {}).setdefault(event.artifact_id, set()).update(names)
+            elif event.type == mlmd.Event.OUTPUT:
+                self._outputs.setdefault(event.execution_id, set()).add(event.artifact_id)
+        self._producers: dict[int, int] = {}
+        for execution_id, artifact_ids in sorted(self._outputs.items()):
+            if self.executions[execution_id].last_known_state == mlmd.Execution.COMPLETE:
+                for artifact_id in artifact_ids:
+                    self._producers.setdefault(artifact_id, execution_id)
+        contexts = {c.id: c for part in parts for c in part.contexts}
+        self._contexts: dict[int, dict[str, mlmd.Context]] = {}  # execution -> context type -> context
+        for association in (association for part in parts for association in part.associations):
+            context = contexts[association.context_id]
+            self._contexts.setdefault(association.execution_id, {})[context.type] = context
+
+    def find_producer(self, artifact_id: int) -> int | None:
+        """Returns the execution that really made the artifact; cached ones only point to it."""
+        return self._producers.get(artifact_id)
+
+    def find_pushed(self) -> int | None:
+        """Returns the newest push of the model."""
+        pushed = (a.id for a in self.artifacts.values() if a.type == "PushedModel")
+        return max((i for i in pushed if get_properties(self.artifacts[i]).get("pushed_destination")), default=None)
+
+    def find_evaluator(self, model_id: int, pusher: int | None) -> int | None:
+        """Returns the execution that judged the model: the one that the Pusher listened to, else the newest."""
+        evaluators = []
+        for execution_id, outputs in self._outputs.items():
+            judged = any(self.artifacts[i].type in ("ModelEvaluation", "ModelBlessing") for i in outputs)
+            # Later evaluations read the same model as their baseline: they did not judge it.
+            is_candidate = "model" in self._inputs.get(execution_id, {}).get(model_id, ())
+            if judged and is_candidate and execution_id in self._producers.values():
+                evaluators.append(execution_id)
+        heard = [e for e in evaluators if pusher and self._outputs[e] & self._inputs.get(pusher, {}).keys()]
+        return max(heard or [e for e in evaluators if not pusher or e < pusher], default=None)
+
+    def walk_back(self, execution_id: int) -> Iterator[int]:
+        """Yields an execution and all before it, the latest first: what made an artifact was registered before its reader."""
+        found, waiting = {execution_id}, [execution_id]
+        while waiting:
+            makers = {self.find_producer(artifact_id) for artifact_id in self._inputs.get(waiting.pop(), {})}
+            new = {maker for maker in makers if maker is not None} - found
+            found |= new
+            waiting += new
+        return iter(sorted(found, reverse=True))
+
+    def get_run(self, execution_id: int) -> Run:
+        """Returns the run of an execution."""
+        contexts = self._contexts.get(execution_id, {})
+        context = contexts.get("pipeline_run", mlmd.Context())
+        recorded = get_properties(context)
+        texts = ("started_at", "config_path", "config", "code_version", "lock_sha256")
+        return Run(
+            id=context.name or "unknown",
+            pipeline_name=contexts.get("pipeline", mlmd.Context()).name,
+            code_dirty={"true": True, "false": False}.get(str(recorded.get("code_dirty"))),
+            **{key: str(recorded[key]) for key in texts if key in recorded},
+        )
+
+    def make_step(self, execution_id: int, traced_run_id: str) -> Step:
+        """Describes an execution."""
+        execution = self.executions[execution_id]
+        run = self.get_run(execution_id)
+        component = execution.type or self._type_names.get(execution.type_id, "")
+        node = self._contexts.get(execution_id, {}).get("node", mlmd.Context()).name
+        return Step(
+            # TFX names node contexts `<pipeline name>.<node id>`.
+            node=node.removeprefix(f"{run.pipeline_name}.") or component.rpartition(".")[2],
+            component=component,
+            execution_id=execution_id,
+            run_id=run.id,
+            started_at=_format_time(execution.create_time_since_epoch),
+            duration_seconds=(execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,
+            reused=run.id != traced_run_id,
+            properties=get_properties(execution),
+            inputs=tuple(sorted(self._inputs.get(execution_id, {}))),
+            outputs=tuple(make_artifact(self.artifacts[i]) for i in self.list_outputs(execution_id)),
+        )
+
+    def list_outputs(self, execution_id: int) -> list[int]:
+        """Lists the artifacts that an execution made, as far as they belong to the chain."""
+        return sorted(self._outputs.get(execution_id, ()))
+
+
+def make_artifact(artifact: mlmd.Artifact) -> Artifact:
+    """Describes an artifact."""
+    return Artifact(
+        id=artifact.id,
+        type=artifact.type,
+        uri=artifact.uri,
+        created_at=_format_time(artifact.create_time_since_epoch),
+        properties=get_properties(artifact),
+    )
+
+
+def get_properties(node: mlmd.Artifact | mlmd.Execution | mlmd.Context) -> Properties:
+    """Returns declared and custom properties as Python values."""
+    found: Properties = {}
+    for values in (node.properties, node.custom_properties):
+        for key, value in values.items():
+            kind = value.WhichOneof("value")
+            if kind is not None:
+                held = getattr(value, kind)
+                found[key] = MessageToDict(held) if kind in ("struct_value", "proto_value") else held
+    return found
+
+
+def _format_time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,186 @@
+"""Read-only access to the metadata store: opens it, finds the model that is asked about, fetches the graph around it.
+
+Nothing here imports TFX or TensorFlow: their import alone takes ten times as long as the whole answer may take.
+"""
+
+import itertools
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore, OrderByField
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.errors import UserError
+
+_SubgraphQuery = mlmd.LineageSubgraphQueryOptions
+_MODEL_TYPES = ("PushedModel", "Model")
+# A chain of this project is below 30 hops; the rest is room for warm starts from an earlier run's model.
+_MAX_HOPS = 100
+# One hop leads to the executions that read the model (Evaluator, Pusher), the second to what they wrote.
+_HOPS_TO_VERDICT = 2
+# ML Metadata hands text of a filter on to SQL with another language's escapes: what would need one cannot be asked for.
+_UNQUOTABLE = re.compile(r'["\\\x00-\x1f]')
+
+
+def open_store(config: mlmd.ConnectionConfig) -> MetadataStore:
+    """Opens the metadata store for reading; never creates or changes one.
+
+    Args:
+        config: SQLite file or MySQL database. Modes that would write are replaced.
+
+    Raises:
+        UserError: there is no store, or what is there is not an ML Metadata store.
+    """
+    read_only = mlmd.ConnectionConfig()
+    read_only.CopyFrom(config)
+    if config.HasField("sqlite"):
+        place = f"the file {config.sqlite.filename_uri}"
+        if not Path(config.sqlite.filename_uri).is_file():
+            raise UserError(
+                f"There is no metadata store: {place} does not exist. "
+                "The first run writes it (`make run`); `--root` names the folder of a store that is elsewhere."
+            )
+        read_only.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
+    else:
+        place = f"the database {config.mysql.database} on {config.mysql.host}:{config.mysql.port}"
+        read_only.mysql.skip_db_creation = True
+    try:
+        return MetadataStore(read_only)
+    except RuntimeError as error:  # the only class that MLMD raises here, whatever the cause
+        raise UserError(
+            f"Cannot read {place} as a metadata store. It must be one that a run has written (ML Metadata's tables, "
+            f"same version), and be readable by you. Received: {_shorten(error)}"
+        ) from error
+
+
+def get_latest_pushed(store: MetadataStore, pipeline_name: str | None = None) -> mlmd.Artifact:
+    """Returns the newest model that was really pushed (the Pusher also records those that it held back).
+
+    Raises:
+        UserError: nothing was pushed yet.
+    """
+    if pushed := _list_pushed(store, limit=1, pipeline_name=pipeline_name):
+        return pushed[0]
+    if pipeline_name is not None and _list_pushed(store, limit=1):
+        others = sorted({_get_pipeline_name(store, artifact) for artifact in _list_pushed(store, limit=100)})
+        raise UserError(
+            f"No model of the pipeline {pipeline_name!r} was pushed. Pipelines with one: {', '.join(others)}."
+        )
+    # The untouched preset is recorded as a model too; only trained ones have a method.
+    trained = ListOptions(filter_query="type = 'Model' AND custom_properties.method.string_value != ''")
+    if held_back := store.get_artifacts(trained):
+        newest = max(held_back, key=lambda artifact: artifact.create_time_since_epoch)
+        raise UserError(
+            f"No model was pushed: the gate held back all {len(held_back)} trained ones, or their runs did not end. "
+            f"Give the path of a trained model instead, the newest is {newest.uri}"
+        )
+    raise UserError(
+        "No model was pushed, and none was trained: no run has got as far as the Trainer. See the run's log."
+    )
+
+
+def find_model(store: MetadataStore, path: str) -> mlmd.Artifact:
+    """Returns the pushed or trained model that `path` is, or lies in.
+
+    Args:
+        store: an open store.
+        path: a pushed folder, the URI of a Model or PushedModel artifact, or a file inside one of these.
+
+    Raises:
+        UserError: the store does not know the path, or it belongs to something that is not a model.
+    """
+    spellings = _list_spellings(path)
+    names = ", ".join(f'"{spelling}"' for spelling in spellings)
+    # Two queries: a condition on a property, even as one side of an OR, drops the artifacts that lack the property.
+    found = [
+        artifact
+        for field in ("uri", "custom_properties.pushed_destination.string_value")
+        if names
+        for artifact in store.get_artifacts(ListOptions(filter_query=f"{field} IN ({names})"))
+    ]
+
+    def rank(artifact: mlmd.Artifact) -> tuple[int, int]:
+        # The innermost folder wins; of several artifacts with one URI, the newest.
+        places = (artifact.uri, artifact.custom_properties["pushed_destination"].string_value)
+        return min(spellings.index(place) for place in places if place in spellings), -artifact.id
+
+    if found:
+        best = min(found, key=rank)
+        if best.type in _MODEL_TYPES:
+            return best
+        raise UserError(
+            f"{path} belongs to an artifact of type {best.type}. The path must be, or lie in, a pushed or trained model."
+        )
+    known = [artifact.custom_properties["pushed_destination"].string_value for artifact in _list_pushed(store, limit=3)]
+    hint = f"The latest pushed models: {', '.join(known)}" if known else "No model was pushed yet."
+    raise UserError(f"The metadata store does not know {path}, nor any folder above it. {hint}")
+
+
+def fetch_upstream(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
+    """Fetches everything that went into a model, down to the data.
+
+    A cached execution repeats the inputs of the one it stands for: going on behind it finds nothing new, and with many
+    cached runs it is most of the graph.
+    """
+    return _fetch(store, model_id, _SubgraphQuery.UPSTREAM, _MAX_HOPS, stop_at="last_known_state = CACHED")
+
+
+def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
+    """Fetches what was said of a model and done with it: evaluations, blessings, pushes.
+
+    Not part of `fetch_upstream` from the pushed model, because an evaluation also reads the baseline model, and behind
+    that one lies the history of all earlier runs.
+    """
+    return _fetch(store, model_id, _SubgraphQuery.DOWNSTREAM, _HOPS_TO_VERDICT)
+
+
+def _fetch(
+    store: MetadataStore, model_id: int, direction: int, max_num_hops: int, stop_at: str | None = None
+) -> mlmd.LineageGraph:
+    query = _SubgraphQuery(
+        starting_artifacts=_SubgraphQuery.StartingNodes(filter_query=f"id = {model_id}"),
+        direction=direction,
+        max_num_hops=max_num_hops,
+    )
+    if stop_at:
+        query.ending_executions.filter_query = stop_at
+    return store.get_lineage_subgraph(query)
+
+
+def _list_pushed(store: MetadataStore, limit: int, pipeline_name: str | None = None) -> list[mlmd.Artifact]:
+    query = "type = 'PushedModel' AND custom_properties.pushed_destination.string_value != ''"
+    if pipeline_name is not None:
+        if _UNQUOTABLE.search(pipeline_name):
+            return []
+        query += f" AND contexts_p.type = 'pipeline' AND contexts_p.name = \"{pipeline_name}\""
+    options = ListOptions(filter_query=query, limit=limit, order_by=OrderByField.CREATE_TIME, is_asc=False)
+    return list(store.get_artifacts(options))
+
+
+def _get_pipeline_name(store: MetadataStore, artifact: mlmd.Artifact) -> str:
+    names: Iterable[str] = (c.name for c in store.get_contexts_by_artifact(artifact.id) if c.type == "pipeline")
+    return next(iter(names), "(unnamed)")
+
+
+def _list_spellings(path: str) -> list[str]:
+    """Lists how the store may have written `path` and the folders above it, innermost first."""
+    if "://" in path:
+        scheme, _, rest = path.partition("://")
+        pure = PurePosixPath(rest)
+        return _drop_unquotable(f"{scheme}://{folder}" for folder in (pure, *pure.parents) if str(folder) != ".")
+    # Runs write absolute paths, or paths relative to where they were started; and a user may have followed a link.
+    written_as = (os.path.abspath(path), os.path.relpath(path), os.path.realpath(path))
+    by_level = itertools.zip_longest(*((pure, *pure.parents) for pure in map(PurePosixPath, written_as)))
+    folders = [str(folder) for level in by_level for folder in level if folder is not None]
+    return _drop_unquotable(f for f in dict.fromkeys(folders) if f not in (".", "/") and not f.endswith(".."))
+
+
+def _drop_unquotable(folders: Iterable[str]) -> list[str]:
+    return [folder for folder in folders if not _UNQUOTABLE.search(folder)]
+
+
+def _shorten(error: Exception) -> str:
+    # MLMD adds the whole SQL statement.
+    return (str(error).partition(" query:")[0].splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,133 @@
+"""Shows a trace: for people the chain and its metrics, for programs JSON."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.lineage_graph import Artifact, DataFile, Evaluation, Run, Step, Trace
+
+# Which recorded properties of the trained model stand in the table, in this order. JSON shows all.
+_MODEL_FACTS = {
+    "method": "{}",
+    "preset": "preset {}",
+    "base_hash": "base {:.12}",
+    "trainable_parameters": "{:,} trainable",
+    "total_parameters": "of {:,} parameters",
+    "steps": "{:,} steps",
+    "seed": "seed {}",
+    "eval_loss_before": "eval loss {:.4f}",
+    "eval_loss_after": "then {:.4f}",
+}
+
+
+def to_json(trace: Trace) -> str:
+    """Returns the whole trace as JSON text, with the full configuration of every run."""
+    return json.dumps(dataclasses.asdict(trace), indent=2, ensure_ascii=False)
+
+
+def render(trace: Trace) -> RenderableType:
+    """Returns the chain from the model down to the data file, and the metrics that the verdict rests on."""
+    chain = Table.grid(padding=(0, 2))
+    chain.add_column(style="bold", no_wrap=True)
+    chain.add_column(overflow="fold")
+    for title, *lines in _list_rows(trace):
+        chain.add_row(title, "\n".join(lines))
+    if trace.evaluation and trace.evaluation.metrics:
+        return Group(chain, Text(), _make_metrics_table(trace.evaluation))
+    return chain
+
+
+def _list_rows(trace: Trace) -> Iterator[tuple[str, ...]]:
+    if trace.pushed:
+        version = trace.pushed.properties.get("pushed_version", "unknown")
+        yield "Pushed model", _describe_place(trace.pushed), f"version {version}, {_humanize(trace.pushed.created_at)}"
+    yield "Trained model", escape(trace.model.uri), *([] if trace.pushed else ["[yellow]not pushed[/]"])
+    for run in trace.runs:
+        yield "Run" if run is trace.run else "Earlier run", *_describe_run(run)
+    for step in trace.steps:
+        yield f"← {step.node}", _describe_step(step, trace)
+    for data in trace.data:
+        yield "← Data file", *_describe_data(data)
+    if not trace.data:
+        yield "← Data file", "[yellow]not recorded[/]"
+
+
+def _describe_place(pushed: Artifact) -> str:
+    return escape(str(pushed.properties.get("pushed_destination", pushed.uri)))
+
+
+def _describe_run(run: Run) -> Iterator[str]:
+    yield escape(f"{run.id}, pipeline {run.pipeline_name}")
+    if run.config:
+        digest = hashlib.sha256(run.config.encode()).hexdigest()
+        yield escape(f"config {run.config_path}, resolved sha256 {digest[:12]} (text: --json)")
+    dirty = " [yellow]with uncommitted changes[/]" if run.code_dirty else ""
+    lock = f", requirements.txt sha256 {run.lock_sha256[:12]}" if run.lock_sha256 else ""
+    yield f"code {escape(run.code_version[:12])}{dirty}{lock}"
+
+
+def _describe_step(step: Step, trace: Trace) -> str:
+    facts = [f"{step.duration_seconds:,.1f} s"]
+    if any(artifact.id == trace.model.id for artifact in step.outputs):
+        facts += [escape(fact) for fact in _list_model_facts(trace.model)]
+    evaluation = trace.evaluation
+    if evaluation and any(artifact.type == "ModelBlessing" for artifact in step.outputs):
+        verdict = {True: "[green]blessed[/]", False: "[red]not blessed[/]", None: "no blessing recorded"}
+        facts += [verdict[evaluation.blessed], escape(evaluation.verdict or evaluation.reason)]
+    if step.reused:
+        facts.append(f"[dim]reused from run {escape(step.run_id)}[/]")
+    return ", ".join(fact for fact in facts if fact)
+
+
+def _list_model_facts(model: Artifact) -> Iterator[str]:
+    for key, pattern in _MODEL_FACTS.items():
+        if key in model.properties:
+            try:
+                yield pattern.format(model.properties[key])
+            except ValueError:  # recorded as text by an older version: shown as it stands
+                yield f"{key} {model.properties[key]}"
+
+
+def _describe_data(data: DataFile) -> Iterator[str]:
+    yield escape(data.path)
+    yield f"sha256 {escape(data.sha256)}"
+    counts = {"read": data.rows_read, "kept": data.rows_kept, "quarantined": data.rows_quarantined}
+    rows = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count is not None)
+    splits = ", ".join(f"{split} {count:,}" for split, count in data.rows_by_split.items())
+    if rows or splits:
+        yield "rows: " + "; ".join(text for text in (rows, splits) if text)
+
+
+def _make_metrics_table(evaluation: Evaluation) -> Table:
+    models: list[str] = [name for name in ("preset", "baseline", "candidate") if name in evaluation.metrics]
+    models += [name for name in evaluation.metrics if name not in models]
+    table = Table(
+        title="Metrics over the whole split (by slice: --json)",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        padding=(0, 2),
+    )
+    table.add_column("metric")
+    for model in models:
+        table.add_column(model, justify="right", style="bold" if model == "candidate" else None)
+    overall = {model: evaluation.metrics[model].get("overall", {}) for model in models}
+    for metric in dict.fromkeys(metric for values in overall.values() for metric in values):
+        table.add_row(escape(metric), *(_format_number(overall[model].get(metric)) for model in models))
+    return table
+
+
+def _format_number(value: object) -> str:
+    if isinstance(value, int | float):
+        return f"{value:,.4f}" if isinstance(value, float) and not value.is_integer() else f"{int(value):,}"
+    return "-" if value is None else escape(str(value))
+
+
+def _humanize(time: str) -> str:
+    return time.replace("T", " ").replace("Z", " UTC")

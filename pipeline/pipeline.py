@@ -1,0 +1,186 @@
+"""The pipeline: which component follows which. Wiring only; what differs between platforms comes in as arguments."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.components import SchemaGen, StatisticsGen, Trainer, Transform
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.types import Channel, standard_artifacts
+
+from components.evaluator.baseline import LatestOtherBlessedModel
+from components.evaluator.component import Evaluator
+from components.example_gen.component import InstructionExampleGen
+from components.example_validator.component import ExampleValidator
+from components.metrics import METRICS
+from components.preset_exporter.component import PresetExporter
+from components.pusher.component import Pusher
+from components.schema_importer.component import SchemaImporter
+from components.tokenizer.component import Tokenizer
+from components.trainer.executor import Executor as TrainerExecutor
+from configs.schema import RunConfig
+from pipeline.code_hash import REPOSITORY_ROOT, hash_code, hash_folder
+
+TOKENIZED_SCHEMA = REPOSITORY_ROOT / "components" / "transform" / "tokenized_schema.pbtxt"
+
+
+def create_pipeline(
+    config: RunConfig,
+    *,
+    pipeline_root: str,
+    serving_root: str,
+    checkpoint_root: str,
+    quarantine_root: str,
+    metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
+    beam_pipeline_args: list[str] | None = None,
+) -> Pipeline:
+    """Returns the pipeline of a run.
+
+    Each node receives its own sections of the configuration only, since parameters are part of its cache key: a changed
+    learning rate runs the Trainer and what follows, nothing before it.
+
+    Args:
+        config: The run.
+        pipeline_root: Folder of the artifacts.
+        serving_root: Folder that models are pushed to.
+        checkpoint_root: Folder of the Trainer's checkpoints.
+        quarantine_root: Folder for the quarantine files of runs that fail.
+        metadata_connection_config: The metadata store; None where the platform has its own.
+        beam_pipeline_args: Options of Apache Beam.
+    """
+    model, text = config.model.model_dump(mode="json"), config.text.model_dump(mode="json")
+    generation = config.generation.model_dump(mode="json")
+    preset_hash, tokenizer_hash = _hash_preset(config.model.preset)
+
+    example_gen = InstructionExampleGen(
+        path=_make_absolute(config.data.path),
+        data_config={
+            **config.data.model_dump(mode="json", exclude={"path", "schema_path"}),
+            "quarantine_dir": quarantine_root,
+        },
+        code_hash=hash_code("components.example_gen.executor"),
+    ).with_id("ExampleGen")
+    statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
+    if config.data.schema_path is None:
+        schema_gen = SchemaGen(statistics=statistics_gen.outputs["statistics"], infer_feature_shape=True)
+    else:
+        schema_gen = SchemaImporter(Path(config.data.schema_path)).with_id("SchemaGen")
+    example_validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+        code_hash=hash_code("components.example_validator.component"),
+    )
+
+    tokenizer = Tokenizer(
+        examples=example_gen.outputs["examples"],
+        text=text,
+        preset=config.model.preset,
+        preset_hash=tokenizer_hash,
+        code_hash=hash_code("components.tokenizer.executor"),
+    )
+    # Data that does not match its schema goes no further.
+    tokenizer.add_upstream_node(example_validator)
+    tokenized = tokenizer.outputs["tokenized_examples"]
+    tokenized_schema = SchemaImporter(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
+    transform = Transform(
+        examples=tokenized,
+        schema=tokenized_schema.outputs["schema"],
+        preprocessing_fn="components.transform.module.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
+        disable_statistics=True,
+        custom_config={"code_hash": hash_code("components.transform.module")},
+    )
+
+    trainer = Trainer(
+        run_fn="components.trainer.module.run_fn",
+        custom_executor_spec=executor_spec.ExecutorClassSpec(TrainerExecutor),
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
+        custom_config={
+            "model": model,
+            "method": config.method.model_dump(mode="json"),
+            "train": config.train.model_dump(mode="json"),
+            "text": text,
+            "generation": generation,
+            "preset_hash": preset_hash,
+            "checkpoint_root": checkpoint_root,
+            "code_hash": hash_code("components.trainer.module", "components.trainer.executor"),
+        },
+    )
+    preset_exporter = PresetExporter(
+        model=model,
+        text=text,
+        generation=generation,
+        preset_hash=preset_hash,
+        code_hash=hash_code("components.preset_exporter.executor"),
+    )
+    baseline_resolver = Resolver(
+        strategy_class=LatestOtherBlessedModel,
+        candidate=trainer.outputs["model"],
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("BaselineResolver")
+    evaluator = Evaluator(
+        examples=tokenized,
+        model=trainer.outputs["model"],
+        preset_model=preset_exporter.outputs["model"],
+        baseline_model=baseline_resolver.outputs["model"],
+        evaluation=config.evaluation.model_dump(mode="json"),
+        code_hash=hash_code(
+            "components.evaluator.executor",
+            *sorted(
+                {METRICS[m].module for m in config.evaluation.metrics if METRICS[m].module.startswith("components")}
+            ),
+        ),
+    )
+    pusher = Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_root)
+        ),
+    )
+    components: list[Any] = [
+        example_gen,
+        statistics_gen,
+        schema_gen,
+        example_validator,
+        tokenizer,
+        tokenized_schema,
+        transform,
+        trainer,
+        preset_exporter,
+        baseline_resolver,
+        evaluator,
+        pusher,
+    ]
+    return Pipeline(
+        pipeline_name=config.pipeline.name,
+        pipeline_root=pipeline_root,
+        components=components,
+        metadata_connection_config=metadata_connection_config,
+        beam_pipeline_args=beam_pipeline_args or [],
+        enable_cache=True,
+    )
+
+
+def _make_absolute(path: str) -> str:
+    """Returns the path as whoever reads the lineage later needs it."""
+    return path if "://" in path else os.path.abspath(path)
+
+
+def _hash_preset(preset: str) -> tuple[str, str]:
+    """Returns the hashes of a preset folder and of its tokenizer; "" for a handle: what it names is not looked up here.
+
+    A handle without a version (`hf://…`) can change upstream without being seen; the run's record has the hash of the
+    weights that were loaded.
+    """
+    if not Path(preset).is_dir():
+        return "", ""
+    return hash_folder(preset), hash_folder(preset, "tokenizer.json") + hash_folder(preset, "assets/**/*")

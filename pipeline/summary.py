@@ -1,0 +1,206 @@
+"""The summary at the end of a run: what went in, what was trained, what it is worth, where it is."""
+
+import json
+import math
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from components.text import features
+from configs.schema import RunConfig
+from pipeline import serving
+from pipeline.local_runner import RunResult
+
+NUM_SAMPLES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One completion of the tuned model on a record that it was not trained on."""
+
+    prompt: str
+    completion: str
+    reference: str
+
+
+def is_blessed(result: RunResult) -> bool:
+    """Returns whether the run's candidate was blessed."""
+    return _property(result.artifact("Evaluator", "blessing"), "blessed") == 1
+
+
+def make_samples(result: RunResult, split: str) -> list[Sample]:
+    """Returns completions of the first records of `split` by the run's exported model."""
+    import tensorflow as tf
+
+    tokenized = Path(result.artifact("Tokenizer", "tokenized_examples").uri)
+    files = sorted(str(p) for p in (tokenized / f"Split-{split}").glob("*"))
+    records = []
+    for serialized in tf.data.TFRecordDataset(files, compression_type="GZIP").take(NUM_SAMPLES):
+        values = tf.train.Example.FromString(serialized.numpy()).features.feature
+        records.append([values[name].bytes_list.value[0].decode() for name in (features.PROMPT, features.RESPONSE)])
+    model = serving.load_model(Path(result.artifact("Trainer", "model").uri) / "Format-Serving")
+    completions = serving.generate(model, [prompt for prompt, _ in records], signature="complete")
+    return [
+        Sample(prompt=prompt, completion=completion, reference=reference)
+        for (prompt, reference), completion in zip(records, completions, strict=True)
+    ]
+
+
+def make_summary(config: RunConfig, result: RunResult, samples: list[Sample]) -> RenderableType:
+    """Returns the summary as something that rich prints."""
+    examples = result.artifact("ExampleGen", "examples")
+    tokenized = result.artifact("Tokenizer", "tokenized_examples")
+    model = result.artifact("Trainer", "model")
+    facts = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+
+    def count(artifact: metadata_store_pb2.Artifact, name: str) -> str:
+        value = _property(artifact, name)
+        return "?" if value is None else f"{value:,}"
+
+    facts.add_row(
+        "Rows",
+        f"{count(examples, 'rows_read')} read, {count(examples, 'rows_kept')} kept, "
+        f"{count(examples, 'rows_quarantined')} quarantined",
+    )
+    if _property(examples, "rows_quarantined"):
+        facts.add_row("", escape(f"quarantine: {examples.uri}/quarantine"))
+    facts.add_row(
+        "Tokens",
+        f"{count(tokenized, 'tokens')}, of which {count(tokenized, 'target_tokens')} targets; "
+        f"{count(tokenized, 'examples_truncated')} of {count(tokenized, 'examples')} examples truncated",
+    )
+    if empty := _property(tokenized, "examples_empty"):
+        facts.add_row("", f"[yellow]{empty:,} left out: nothing remains of their response once it is cleaned[/]")
+    trainable, total = _property(model, "trainable_parameters"), _property(model, "total_parameters")
+    share = f" ({trainable / total:.2%})" if trainable and total else ""
+    facts.add_row(
+        "Trained", f"{count(model, 'trainable_parameters')} of {count(model, 'total_parameters')} parameters{share}"
+    )
+    facts.add_row("", f"method {config.method.name}, {count(model, 'steps')} steps")
+    before, after = _property(model, "eval_loss_before"), _property(model, "eval_loss_after")
+    if before is not None and after is not None:
+        facts.add_row("Eval loss", f"{before:.4f} before, {after:.4f} after")
+
+    blessed = is_blessed(result)
+    verdict = str(_property(result.artifact("Evaluator", "evaluation_result"), "verdict"))
+    facts.add_row("Verdict", f"[{'green' if blessed else 'yellow'}]{escape(verdict)}[/]")
+    pushed = result.artifact("Pusher", "pushed_model")
+    if _property(pushed, "pushed") == 1:
+        earlier = " (by an earlier run; nothing has changed since)" if result.nodes["Pusher"].cached else ""
+        destination = str(_property(pushed, "pushed_destination"))
+        facts.add_row("Pushed to", escape(f"{destination}{earlier}"))
+        if not Path(destination).is_dir():
+            facts.add_row("", "[yellow]which somebody has deleted since: copy Format-Serving of the model there[/]")
+    else:
+        facts.add_row("Pushed", "nothing")
+    facts.add_row(
+        "Model", escape(f"{model.uri}  (preset/{', adapter/' if config.method.name != 'full' else ''} inside)")
+    )
+    facts.add_row("Run", f"{result.run_id}, log {escape(str(result.paths.log(result.run_id)))}")
+    parts: list[RenderableType] = [Text(), facts, Text(), _make_metrics_table(config, result)]
+    if samples:
+        parts += [Text(), _make_samples_table(samples, config.evaluation.split)]
+    return Group(*parts)
+
+
+def list_next_commands(arguments: list[str], result: RunResult, config: RunConfig) -> list[str]:
+    """Returns the commands that one tries next, in order, as they can be pasted into the shell at hand.
+
+    Args:
+        arguments: Those of this run: configuration, overrides and runner.
+        result: What came of it.
+        config: The run.
+    """
+    python = Path(sys.executable)
+    # Where the environment is not activated, `python` alone is another one.
+    program = str(python.relative_to(Path.cwd())) if python.is_relative_to(Path.cwd()) else "python"
+    place = _pick_options(arguments, ("--runner", "--root"))
+    name = ["--pipeline", config.pipeline.name]
+    if is_blessed(result):
+        commands = [
+            ["generate", *place, *name, "Your instruction here"],
+            ["lineage", *place, *name],
+            ["run", *arguments, "--set", f"train.learning_rate={config.train.learning_rate / 2:g}"],
+        ]
+    else:
+        commands = [
+            ["lineage", *place, result.artifact("Trainer", "model").uri],
+            ["run", *arguments, "--set", f"train.epochs={config.train.epochs * 2}"],
+        ]
+    return [shlex.join([program, "-m", "pipeline", *command]) for command in commands]
+
+
+def _pick_options(arguments: list[str], names: tuple[str, ...]) -> list[str]:
+    picked = []
+    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if option in names:
+            picked += [option, value]
+        elif option.startswith(tuple(f"{name}=" for name in names)):
+            picked.append(option)
+    return picked
+
+
+def _make_metrics_table(config: RunConfig, result: RunResult) -> Table:
+    """One row a slice, one column a metric, each "preset → tuned"."""
+    evaluation = result.artifact("Evaluator", "evaluation_result")
+    metrics = json.loads(_property(evaluation, "metrics") or "{}")
+    names = [name for name in config.evaluation.metrics if name != "example_count"]
+    table = Table(
+        title=f"Evaluation on the {config.evaluation.split} split: untouched preset → tuned model",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("Slice", overflow="fold")
+    table.add_column("Examples", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+    candidate, preset = metrics.get("candidate", {}), metrics.get("preset", {})
+    for slice_name in sorted(candidate, key=lambda n: (n != "overall", n)):
+        before, after = preset.get(slice_name, {}), candidate[slice_name]
+        changes = [f"{_format(before.get(name))} → {_format(after.get(name))}" for name in names]
+        table.add_row(escape(slice_name), _format(after.get("example_count")), *changes)
+        if slice_name == "overall":
+            if _property(evaluation, "baseline") == "latest blessed model":
+                baseline = metrics.get("baseline", {}).get("overall", {})
+                table.add_row("  latest blessed model", "", *(_format(baseline.get(name)) for name in names))
+            table.add_section()
+    return table
+
+
+def _make_samples_table(samples: list[Sample], split: str) -> Table:
+    table = Table(title=f"Completions on the {split} split", title_justify="left", title_style="bold", show_lines=True)
+    for title in ("Prompt", "Tuned model", "Reference"):
+        table.add_column(title, overflow="fold", ratio=2 if title == "Prompt" else 1)
+    for sample in samples:
+        table.add_row(*(Text(_shorten(t)) for t in (sample.prompt, sample.completion, sample.reference)))
+    return table
+
+
+def _format(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:.4g}"
+
+
+def _shorten(text: str, limit: int = 300) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _property(artifact: metadata_store_pb2.Artifact, name: str) -> Any:
+    for properties in (artifact.custom_properties, artifact.properties):
+        if name in properties:
+            value = properties[name]
+            return getattr(value, value.WhichOneof("value"))
+    return None

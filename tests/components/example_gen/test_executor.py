@@ -1,0 +1,125 @@
+"""The executor through Beam, and the component in a pipeline."""
+
+import gzip
+import json
+import struct
+
+import pytest
+
+from components.errors import UserError
+
+ROWS = [{"instruction": f"Say {i}", "output": str(i), "kind": "x" if i % 2 else "y"} for i in range(100)]
+COLUMNS = {"instruction": "instruction", "input": None, "output": "output", "messages": None}
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def read_examples(folder):
+    from tensorflow.core.example import example_pb2
+
+    for path in sorted(folder.glob("*.gz")):
+        data = gzip.decompress(path.read_bytes())
+        while data:  # a TFRecord is length, checksum, bytes, checksum
+            (length,) = struct.unpack("<Q", data[:8])
+            yield example_pb2.Example.FromString(data[12 : 12 + length]).features.feature
+            data = data[16 + length :]
+
+
+def test_a_folder_of_files(execute, data_config, write, tmp_path):
+    write("d/a.jsonl.gz", lines(ROWS[:60]) + "{broken\n")
+    write("d/b.json", json.dumps(ROWS[60:]))
+    write("d/README.md", "not data")
+    config = data_config(columns=COLUMNS, slice_columns=["kind"], max_bad_fraction=0.01)
+    # What a run leaves that was killed on the way, and is resumed.
+    write("examples/.ingest/fact-00000-of-00002", '["train", 5]\n')
+    write("examples/Split-train/data_tfrecord-00001-of-00002.gz", "")
+    write("examples/quarantine/quarantine-00001-of-00002.jsonl", "{}\n")
+    examples = execute(tmp_path / "d", config)
+
+    out = tmp_path / "examples"
+    report = json.loads((out / "ingest_report.json").read_text())
+    assert (report["rows_read"], report["rows_kept"], report["rows_quarantined"]) == (101, 100, 1)
+    assert [file["rows_read"] for file in report["files"]] == [61, 40]
+    written = {name: list(read_examples(out / f"Split-{name}")) for name in ("train", "eval", "test")}
+    assert {name: len(rows) for name, rows in written.items()} == report["rows_by_split"]
+    texts = {row["instruction"].bytes_list.value[0].decode() for rows in written.values() for row in rows}
+    assert texts == {row["instruction"] for row in ROWS}
+    assert {name for rows in written.values() for row in rows for name in row} == {
+        *("instruction", "input", "output", "example_id", "source", "kind")
+    }
+    (quarantined,) = [
+        json.loads(line) for path in (out / "quarantine").iterdir() for line in path.read_text().splitlines()
+    ]
+    assert (quarantined["file"], quarantined["line"]) == (str(tmp_path / "d/a.jsonl.gz"), 61)
+    assert not (out / ".ingest").exists()
+
+    assert json.loads(examples.split_names) == ["train", "eval", "test"]
+    assert examples.get_int_custom_property("rows_read") == 101
+    assert examples.get_int_custom_property("rows_quarantined") == 1
+    assert json.loads(examples.get_string_custom_property("rows_by_split")) == report["rows_by_split"]
+    assert examples.get_string_custom_property("data_path") == str(tmp_path / "d")
+    assert len(examples.get_string_custom_property("data_sha256")) == 64
+    assert examples.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
+
+
+def test_too_many_bad_records_leave_a_copy_of_the_quarantine(execute, data_config, write, tmp_path):
+    path = write("a.jsonl", "".join(f"{{{i}\n" for i in range(20)) + lines(ROWS))
+    config = data_config(columns=COLUMNS, quarantine_dir=str(tmp_path / "kept/q"))
+    with pytest.raises(UserError) as error:
+        execute(path, config)
+    (copy,) = (tmp_path / "kept/q").iterdir()
+    assert len(copy.read_text().splitlines()) == 20
+    text = str(error.value)
+    assert str(copy) in text
+    assert "Received: 20 of 120" in text
+    assert [f"line {n}:" in text for n in (1, 5, 6)] == [True, True, False]
+
+
+def test_a_broken_file_is_a_user_error_of_do(execute, data_config, write):
+    with pytest.raises(UserError, match=r"broken\.json: must be one JSON array"):
+        execute(write("broken.json", "[1,"), data_config())
+
+
+def test_the_component_passes_on_what_the_records_depend_on(data_config):
+    from components.example_gen.component import InstructionExampleGen
+    from components.example_gen.executor import read_custom_config
+
+    config = data_config(path="gs://b/d/*.csv", schema_path="s.pbtxt", quarantine_dir="q")
+    properties = InstructionExampleGen("gs://b/d/*.csv", config, "hash").exec_properties
+    assert properties["input_base"] == "gs://b/d"
+    assert json.loads(properties["input_config"]) == {"splits": [{"name": "all", "pattern": "*.csv"}]}
+    buckets = json.loads(properties["output_config"])["split_config"]["splits"]
+    assert {split["name"]: split["hash_buckets"] for split in buckets} == {"train": 8000, "eval": 1000, "test": 1000}
+    assert read_custom_config(properties) == {"code_hash": "hash", "data": data_config(quarantine_dir="q")}
+
+
+def test_in_a_pipeline_the_node_runs_again_only_if_something_changed(data_config, write, tmp_path):
+    from ml_metadata.proto import metadata_store_pb2
+    from tfx import v1 as tfx
+    from tfx.orchestration import metadata
+
+    from components.example_gen.component import InstructionExampleGen
+
+    path = write("a.jsonl", lines(ROWS))
+    store = str(tmp_path / "metadata.sqlite")
+
+    def run(config, code_hash):
+        pipeline = tfx.dsl.Pipeline(
+            pipeline_name="examples",
+            pipeline_root=str(tmp_path / "root"),
+            components=[InstructionExampleGen(str(path), config, code_hash)],
+            enable_cache=True,
+            metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(store),
+            beam_pipeline_args=["--runner=DirectRunner", "--prism_location=/nonexistent", "--sdk_container_image=none"],
+        )
+        tfx.orchestration.LocalDagRunner().run(pipeline)
+        with metadata.Metadata(tfx.orchestration.metadata.sqlite_metadata_connection_config(store)) as handle:
+            executions = handle.store.get_executions()
+        return executions[-1].last_known_state == metadata_store_pb2.Execution.CACHED
+
+    config = data_config(columns=COLUMNS, path=str(path), schema_path="schema.pbtxt")
+    assert [run(config, "1"), run({**config, "schema_path": None}, "1"), run(config, "2")] == [False, True, False]
+    path.write_text(lines(ROWS[:99]))
+    assert run(config, "2") is False

@@ -1,0 +1,79 @@
+import pytest
+
+from components.errors import UserError
+from components.example_gen.files import detect_format, join_path, list_files, split_path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.jsonl", "b.json.gz", "c.csv", "d.parquet", "README.md", ".hidden.csv", "odd[1]*.json"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "sub.csv").mkdir()
+    return tmp_path
+
+
+def listed(path, format_name="auto"):
+    return [(f.path.rpartition("/")[2], f.format) for f in list_files(*split_path(str(path)), format_name)]
+
+
+def test_a_folder_means_its_data_files(folder):
+    expected = [
+        ("a.jsonl", "jsonl"),
+        ("b.json.gz", "json"),
+        ("c.csv", "csv"),
+        ("d.parquet", "parquet"),
+        ("odd[1]*.json", "json"),
+    ]
+    assert listed(folder) == listed(f"{folder}/") == expected
+    assert listed(folder, "json") == [("b.json.gz", "json"), ("odd[1]*.json", "json")]
+
+
+def test_a_file_and_a_glob_mean_what_they_name(folder):
+    assert listed(folder / "a.jsonl") == [("a.jsonl", "jsonl")]
+    assert listed(folder / "README.md", "csv") == [("README.md", "csv")]
+    assert listed(folder / "?.*n*") == [("a.jsonl", "jsonl"), ("b.json.gz", "json")]
+    assert listed(folder / "odd[1]*.json") == [("odd[1]*.json", "json")]
+
+
+@pytest.mark.parametrize(
+    "path", ["a.jsonl", "d/a.jsonl", "/a.jsonl", "/d/e", "gs://bucket/d/*.csv", "gs://bucket/d", "d/*.json"]
+)
+def test_join_path_undoes_split_path(path):
+    assert join_path(*split_path(path)) == path
+
+
+def test_remote_folders_are_told_by_their_name():
+    assert split_path("gs://bucket/data") == ("gs://bucket/data", "*")
+    assert split_path("gs://bucket/data/") == ("gs://bucket/data", "*")
+    assert split_path("gs://bucket/data.jsonl.gz") == ("gs://bucket", "data.jsonl.gz")
+
+
+def test_relative_paths(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert split_path("a.jsonl") == (".", "a.jsonl")
+    assert listed("a.jsonl") == [("a.jsonl", "jsonl")]
+    assert len(listed(".")) == 5
+
+
+@pytest.mark.parametrize("path", ["", "  ", "/", "d*/a.jsonl", "d-{SPAN}/a.jsonl", "a-{YYYY}.jsonl"])
+def test_paths_that_mean_nothing_are_errors(path):
+    with pytest.raises(UserError, match=r"data\.path"):
+        split_path(path)
+
+
+def test_no_file_no_extension(folder, tmp_path_factory):
+    with pytest.raises(UserError, match="no such file: .*z.jsonl"):
+        listed(folder / "z.jsonl")
+    with pytest.raises(UserError, match=r"must end in \.jsonl, .*README\.md.*data\.format"):
+        listed(folder / "README.md")
+    with pytest.raises(UserError, match="It holds no files"):
+        listed(tmp_path_factory.mktemp("empty"))
+    with pytest.raises(UserError, match="files that end in .parquet. It holds"):
+        (folder / "d.parquet").unlink()
+        listed(folder, "parquet")
+
+
+def test_detect_format():
+    assert detect_format("gs://b/A.CSV.GZ") == "csv"
+    with pytest.raises(UserError):
+        detect_format("a.parquet.gz")

@@ -1,0 +1,229 @@
+import base64
+import gzip
+import hashlib
+import json
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from components.errors import UserError
+from components.example_gen import item
+
+ROWS = [{"instruction": f"Say {i}", "input": "", "output": str(i)} for i in range(30)]
+LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
+CSV = "instruction,input,output\n" + "".join(f"Say {i},,{i}\n" for i in range(30))
+
+
+def pairs(outcome):
+    return sorted((e["instruction"], e["input"], e["output"]) for e in outcome.all_examples)
+
+
+EXPECTED = sorted((row["instruction"], row["input"], row["output"]) for row in ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", LINES),
+        ("a.jsonl.gz", LINES),
+        ("A.JSONL", LINES.replace("\n", "\r\n")),
+        ("no_final_newline.jsonl", LINES.rstrip()),
+        ("bom.jsonl", "\ufeff" + LINES),
+        ("lines.json", "\n" + LINES),
+        ("bom.json", "\ufeff" + LINES),
+        ("array.json", json.dumps(ROWS)),
+        ("array.json.gz", json.dumps(ROWS, indent=2)),
+        ("bom_array.json", "\ufeff \n" + json.dumps(ROWS)),
+        ("a.csv", CSV),
+        ("a.csv.gz", CSV.replace("\n", "\r\n")),
+        ("bom.csv", "\ufeff" + CSV),
+    ],
+)
+def test_each_format_gives_the_same_records(ingest, write, name, content):
+    path = write(name, content)
+    outcome = ingest(path)
+    report = outcome.check()
+    assert pairs(outcome) == EXPECTED
+    assert report["rows_read"] == report["rows_kept"] == 30
+    assert report["files"][0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert report["files"][0]["bytes"] == path.stat().st_size
+
+
+def test_parquet(ingest, tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pyarrow.Table.from_pylist([{**row, "other": 1.5} for row in ROWS])
+    pyarrow.parquet.write_table(table, path, row_group_size=7)
+    outcome = ingest(path)
+    report = outcome.check()
+    assert pairs(outcome) == EXPECTED
+    assert report["files"][0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_parquet_nested_and_bad_rows(ingest, tmp_path):
+    path = tmp_path / "a.parquet"
+    # "ok", a byte that is not UTF-8, "x"
+    text = pyarrow.StringArray.from_buffers(
+        3, pyarrow.py_buffer(b"\0\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0"), pyarrow.py_buffer(b"ok\xffx")
+    )
+    nested = pyarrow.array([{"text": ["a", "b"]}, {"text": ["c"]}, {"text": []}])
+    pyarrow.parquet.write_table(pyarrow.table({"q": text, "answers": nested}), path)
+    outcome = ingest(path, columns={"instruction": "q", "output": "answers.text.0"})
+    assert [(e["instruction"], e["output"]) for e in outcome.all_examples] == [("ok", "a")]
+    assert outcome.reasons == [(None, 2, "not UTF-8"), (None, 3, "`answers.text.0` is missing")]
+    assert json.loads(base64.b64decode(outcome.quarantine[0]["raw_base64"])) == {
+        "q": "\\xff",
+        "answers": {"text": ["c"]},
+    }
+
+
+def test_blank_lines_are_no_records(ingest, write):
+    report = ingest(write("a.jsonl", "\n" + LINES.replace("\n", "\n\n  \n") + "\r\n")).check()
+    assert (report["rows_read"], report["blank_lines"]) == (30, 62)
+    report = ingest(write("a.csv", CSV.replace("\n", "\n\n") + "\n")).check()
+    assert (report["rows_read"], report["blank_lines"]) == (30, 32)
+
+
+GOOD = b'{"instruction": "a", "output": "b", "input": ""}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b'{"instruction": "a", "output"', "not JSON: Expecting ':' delimiter at byte 30"),
+        (b"{'instruction': 'a'}", "not JSON: Expecting property name enclosed in double quotes at byte 2"),
+        (GOOD + b" x", "not JSON: Extra data at byte 50"),
+        (b'{"instruction": "\xff", "output": "b"}', "not UTF-8: byte 0xFF at byte 18"),
+        (b'{"instruction": "a\\ud800", "output": "b"}', "half of a surrogate pair"),
+        (b'{"instruction": "a", "output": "b", "output": "c"}', "a key stands twice in an object: 'output'"),
+        (b'{"instruction": "a", "output": NaN}', "NaN and Infinity are not JSON: NaN"),
+        (b'{"instruction": "a", "output": 5}', "`output` has the wrong type: `output` must be text, is a number"),
+        (b'{"instruction": "a", "output": "b", "n": ' + b"9" * 5000 + b"}", "a number has too many digits"),
+        (b'{"instruction": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (b"[1, 2]", "not an object: the record is a list"),
+        (b'"text"', "not an object: the record is text"),
+    ],
+)
+def test_a_bad_line_costs_itself_only(ingest, write, raw, reason):
+    outcome = ingest(write("a.jsonl", GOOD + b"\n\n" + raw + b"\r\n" + GOOD))
+    (line,) = outcome.quarantine
+    assert line["reason"].startswith(reason)
+    assert (line["line"], line["record"]) == (3, 2)
+    assert base64.b64decode(line["raw_base64"]) == raw
+    assert line["preview"].isprintable() and len(line["preview"]) <= 80
+    assert outcome.check(max_bad_fraction=0.5)["rows_kept"] == 2
+
+
+def test_a_bad_element_that_is_json_costs_itself_only(ingest, write):
+    bad = [b'{"instruction": "\xff", "output": "b"}', b'{"instruction": "a", "output": NaN}', b"7"]
+    outcome = ingest(write("a.json", b"[\n" + b",\n".join([GOOD, *bad, GOOD]) + b"\n]\n"))
+    assert [(line, record) for line, record, _ in outcome.reasons] == [(3, 2), (4, 3), (5, 4)]
+    assert len(outcome.all_examples) == 2
+
+
+def test_an_array_with_a_syntax_error_is_an_error_with_its_place(ingest, write):
+    outcome = ingest(write("a.json", b"[\n" + GOOD + b',\n{"instruction": "a" "output": "b"},\n' + GOOD + b"]"))
+    with pytest.raises(
+        UserError, match=r"a\.json.*Expecting ',' delimiter in record 2, at line 3, column 21 \(byte 73 "
+    ):
+        outcome.check()
+
+
+def test_an_escaped_line_break_in_an_array_is_named(ingest, write):
+    with pytest.raises(UserError, match="escape in record 1, at line 1, column 20 "):
+        ingest(write("a.json", b'[{"instruction": "a\\\n", "output": "b"}]')).check()
+
+
+def test_a_record_over_the_limit_is_cut_and_the_next_one_is_read(ingest, write, monkeypatch):
+    monkeypatch.setattr(item, "MAX_RECORD_BYTES", 1000)
+    large = b'{"instruction": "' + b"x" * 400_000 + b'", "output": "b"}'
+    for name, text in [("a.jsonl", large + b"\n" + GOOD + b"\n"), ("a.json", b"[" + large + b"," + GOOD + b"]")]:
+        outcome = ingest(write(name, text))
+        assert len(outcome.all_examples) == 1
+        assert [reason.partition(":")[0] for *_, reason in outcome.reasons] == ["larger than a record may be"]
+    with pytest.raises(UserError, match="the one that starts on line 2 is not"):
+        ingest(write("a.csv", b"instruction,input,output\n" + b'"' + large.replace(b'"', b"") + b'",a,b\n')).check()
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"a,b", "too few fields: 2 fields; the header has 3"),
+        (b"a,b,c,d", "too many fields: 4 fields; the header has 3"),
+        (b'"a"b,c,d', "not CSV"),
+        (b"\xff,b,c", "not UTF-8"),
+        (b",b,c", "`instruction` is empty"),
+    ],
+)
+def test_a_bad_csv_record_costs_itself_only(ingest, write, row, reason):
+    outcome = ingest(write("a.csv", b'instruction,input,output\n"two\nlines",b,c\n' + row + b"\nx,y,z\n"))
+    ((line, record, text),) = outcome.reasons
+    assert (line, record) == (4, 2)
+    assert text.startswith(reason)
+    assert sorted(e["instruction"] for e in outcome.all_examples) == ["two\nlines", "x"]
+
+
+def test_csv_text_is_kept_as_it_is(ingest, write):
+    outcome = ingest(write("a.csv", 'instruction,input,output\n"say ""hi"", please\r\nnow\0", é ,1.50\n'))
+    (example,) = outcome.all_examples
+    assert (example["instruction"], example["input"], example["output"]) == ('say "hi", please\r\nnow\0', " é ", "1.50")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "a.csv",
+            'instruction,input,output\na,b,c\nd,"e,f\ng,h,i\n',
+            "record on line 3 runs on to the end of the file",
+        ),
+        ("a.csv", "output,instruction,output\na,b,c\n", "twice: 'output'"),
+        ("a.csv", b"instruction,input,output\xff\na,b,c\n", "Save the file as UTF-8"),
+        ("a.csv", "instruction;input;output\na;b;c\n", "Columns there are: `instruction;input;output`"),
+        ("a.csv", "instructions,output\na,b\n", "Did you mean `instructions`"),
+        (
+            "a.jsonl",
+            '{"question": "a", "output": "b"}\n',
+            "data.columns.instruction is `instruction`, which no record has",
+        ),
+        ("a.jsonl", "[\n" + json.dumps(ROWS[0]) + "\n]\n", "data.format: json"),
+        ("a.json", '{\n  "data": []\n}', "first line is no object by itself"),
+        ("a.json", '{"data": [1]}', "Columns there are: `data`"),
+        ("a.json", '"text"', "It starts with '\"'"),
+        ("a.json", "\ufeff[]x", "something follows"),
+        ("a.parquet", "no parquet", "must be a Parquet file"),
+        ("a.parquet", "", "must be a Parquet file"),
+        ("a.jsonl", "text".encode("utf-16"), "mark of UTF-16"),
+        ("a.jsonl", gzip.compress(b"{}"), "must end in `.gz`"),
+    ],
+)
+def test_what_spoils_the_whole_file_is_an_error(ingest, write, name, content, message):
+    path = write(name, content)
+    with pytest.raises(UserError) as error:
+        ingest(path).check()
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda d: d[: len(d) // 2], lambda d: b"plain text", lambda d: d[:-3], lambda d: d + b"junk"]
+)
+def test_damaged_gzip_is_an_error(ingest, write, damage):
+    path = write("a.jsonl.gz", LINES)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match="must be complete gzip data"):
+        ingest(path).check()
+
+
+def test_a_flipped_bit_in_gzip_is_an_error(ingest, write):
+    path = write("a.jsonl.gz", LINES)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="must be complete gzip data"):
+        ingest(path).check()
+
+
+def test_a_missing_file_is_an_error(ingest, tmp_path):
+    with pytest.raises(UserError, match="must be a file that can be read"):
+        ingest(tmp_path / "none.jsonl").check()

@@ -1,0 +1,145 @@
+import json
+
+import pytest
+
+from components.example_gen.item import BadRecordError
+from components.example_gen.records import MISSING, Columns, get_column, make_example, make_messages
+
+COLUMNS = Columns(instruction="q", input="c", output="a")
+
+
+def test_a_record_becomes_text_features():
+    example = make_example({"q": " x ", "a": "y"}, COLUMNS, "f.jsonl")
+    assert example == {
+        "instruction": " x ",
+        "input": "",
+        "output": "y",
+        "source": "f.jsonl",
+        "example_id": example["example_id"],
+    }
+    assert len(example["example_id"]) == 32
+    assert make_example({"q": "x", "a": "y", "c": None}, COLUMNS, "f")["input"] == ""
+
+
+def test_example_id_is_stable_and_depends_on_source_and_content():
+    ids = [
+        make_example(record, COLUMNS, source)["example_id"]
+        for record, source in [
+            ({"q": "x", "a": "y"}, "f"),
+            ({"q": "x", "a": "y"}, "g"),
+            ({"q": "x", "a": "z"}, "f"),
+            ({"q": "x", "c": "y", "a": "y"}, "f"),
+        ]
+    ]
+    assert len(set(ids)) == 4
+    # Written down once: a change here makes every example a new one.
+    assert (
+        ids[0]
+        == make_example({"q": "x", "a": "y", "z": 1}, COLUMNS, "f")["example_id"]
+        == "1753f60c10e59a2818d0fc4d793716fa"
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({"a": "y"}, "`q` is missing"),
+        ({"q": None, "a": "y"}, "`q` is missing: null"),
+        ({"q": " \n", "a": "y"}, "`q` is empty"),
+        ({"q": "x", "a": ""}, "`a` is empty"),
+        ({"q": "x", "a": 7}, "`a` has the wrong type: `a` must be text, is a number"),
+        ({"q": "x", "a": True}, "`a` has the wrong type: `a` must be text, is a boolean"),
+        ({"q": ["x"], "a": "y"}, "`q` has the wrong type: `q` must be text, is a list"),
+        ({"q": "x", "a": "y", "c": {}}, "`c` has the wrong type: `c` must be text, is an object"),
+        (
+            {"q": "x\udc80", "a": "y"},
+            "half of a surrogate pair, which is no character: `q` holds U+DC80 at character 2",
+        ),
+    ],
+)
+def test_a_record_that_does_not_fit_says_why(record, reason):
+    with pytest.raises(BadRecordError) as error:
+        make_example(record, COLUMNS, "f")
+    assert str(error.value) == reason
+
+
+def test_slice_columns_become_text():
+    columns = Columns(instruction="q", output="a", slices=("s", "t", "u", "v", "m.k"))
+    example = make_example({"q": "x", "a": "y", "s": 1, "t": True, "u": None, "m": {"k": "w"}}, columns, "f")
+    assert [example[name] for name in columns.slices] == ["1", "true", "", "", "w"]
+    with pytest.raises(BadRecordError, match="`s` must be text, is a list"):
+        make_example({"q": "x", "a": "y", "s": [1]}, columns, "f")
+
+
+def test_dotted_columns_reach_into_objects_and_lists():
+    record = {"a": [{"b": "x"}], "a.0": "literal", "n": {"0": "key"}}
+    assert get_column(record, "a.0.b") == "x"
+    assert get_column(record, "a.0") == "literal"
+    assert get_column(record, "n.0") == "key"
+    for missing in ("a.1.b", "a.-1.b", "a.²", "a.b", "n.0.x", "z"):
+        assert get_column(record, missing) is MISSING
+
+
+TURNS = [{"role": "system", "content": ""}, {"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        TURNS,
+        [{"from": "system", "value": ""}, {"from": "human", "value": "hi"}, {"from": "gpt", "value": "yes"}],
+        json.dumps(TURNS),
+        [{**turn, "weight": 1, "tool_calls": None} for turn in TURNS],
+    ],
+)
+def test_conversations_are_normalised(value):
+    assert make_messages(value) == TURNS
+
+
+def test_a_chat_has_first_user_turn_and_last_answer_as_text():
+    more = [*TURNS, {"role": "user", "content": "ü?"}, {"role": "assistant", "content": "no"}]
+    example = make_example({"m": more}, Columns(messages="m"), "f")
+    assert (example["instruction"], example["input"], example["output"]) == ("hi", "", "no")
+    assert json.loads(example["messages"]) == more
+    assert "ü" in example["messages"] and ": " not in example["messages"]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "messages are missing"),
+        (MISSING, "messages are missing"),
+        ({}, "messages have the wrong type"),
+        ("[", "not JSON"),
+        ("[{}, ", "not JSON"),
+        ([], "the conversation has no turns"),
+        ([TURNS[0]], "the conversation has no turns"),
+        (["x"], "a turn has the wrong type: turn 1 must be an object, is text"),
+        ([{"content": "x"}], "a turn has no role: turn 1 has the keys content"),
+        (
+            [TURNS[1], {"role": "tool", "content": "x"}],
+            "a role is not one of system, user, assistant: turn 2 has role 'tool'",
+        ),
+        (
+            [TURNS[1], {"from": "function", "value": "x"}],
+            "a role is not one of system, user, assistant: turn 2 has role 'function'",
+        ),
+        (TURNS[:2], "the conversation does not end with an assistant turn: ends with user"),
+        (TURNS[2:], "the conversation does not start with a user turn: starts with assistant"),
+        ([*TURNS[1:], TURNS[0], *TURNS[1:]], "a system turn stands after the first turn"),
+        ([TURNS[1], {"role": "assistant", "content": ""}], "a turn is empty: content of turn 2"),
+        (
+            [TURNS[1], {"role": "assistant", "content": None}],
+            "a turn has the wrong type: content of turn 2 must be text, is null",
+        ),
+        (
+            [TURNS[1], {"role": "assistant", "content": "x", "function_call": {"name": "f"}}],
+            "a turn calls a tool: turn 2",
+        ),
+        ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "a turn has the wrong type"),
+    ],
+)
+def test_a_conversation_that_does_not_fit_says_why(value, reason):
+    with pytest.raises(BadRecordError) as error:
+        make_messages(value)
+    assert str(error.value).startswith(reason)

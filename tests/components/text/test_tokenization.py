@@ -1,0 +1,95 @@
+"""Tokenization with a tokenizer that can be checked by eye: one id a character, and `<end>` as a special token."""
+
+import json
+import re
+
+import pytest
+
+from components.text.tokenization import RecordTokenizer, neutralize, truncate
+
+END = 0
+
+
+class CharacterTokenizer:
+    end_token_id = END
+    special_tokens = ("<end>",)
+
+    def __call__(self, text):
+        return [END if piece == "<end>" else ord(piece) for piece in re.findall(r"<end>|.", text, re.DOTALL)]
+
+
+class WithStart(CharacterTokenizer):
+    start_token_id = 1
+
+
+def tokenize(record, tokenizer=None, max_length=100, template="plain", system=""):
+    return RecordTokenizer(tokenizer or CharacterTokenizer(), template, system, max_length)(record)
+
+
+def ids(text):
+    return [ord(c) for c in text]
+
+
+def test_prompt_response_end():
+    result = tokenize({"instruction": "ab", "input": "c", "output": "xy"})
+    assert result.token_ids == [*ids("ab\nc\nxy"), END]
+    assert result.target_mask == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert (result.prompt, result.response) == ("ab\nc\n", "xy")
+
+
+def test_a_start_token_is_put_first_and_is_no_target():
+    result = tokenize({"instruction": "a", "output": "x"}, WithStart())
+    assert result.token_ids == [1, *ids("a\nx"), END]
+    assert result.target_mask == [0, 0, 0, 1, 1]
+
+
+def test_text_is_cleaned():
+    result = tokenize({"instruction": " a\u200b ", "output": "x\r\ny "})
+    assert (result.prompt, result.response) == ("a\n", "x\ny")
+
+
+def test_special_tokens_in_text_do_not_end_it():
+    result = tokenize({"instruction": "say <end>", "output": "a<end>b<end>"})
+    assert END not in result.token_ids[:-1]
+    assert result.token_ids[-1] == END
+    # The last one only closes the answer, as some data sets write it.
+    assert result.response == "a< end>b"
+    assert result.neutralized == 2
+
+
+def test_messages():
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "r<end>"}]
+    result = tokenize({"messages": json.dumps(messages), "instruction": "q", "output": "r"}, template="chat")
+    assert (result.prompt, result.response) == ("User: q\nAssistant:\n", "r")
+
+
+def test_nothing_left_of_the_response():
+    assert tokenize({"instruction": "a", "output": "\u200b \n"}) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "max_length", "expected"),
+    [
+        ("abcd", "xy", 6, ("abcd", "xy")),
+        ("abcd", "xy", 5, ("bcd", "xy")),  # the prompt loses its beginning
+        ("abcd", "uvwxyz", 6, ("bcd", "uvw")),  # both too long: half each
+        ("ab", "uvwxyz", 6, ("ab", "uvwx")),  # a short prompt leaves its share
+        ("abcdef", "x", 4, ("def", "x")),
+    ],
+)
+def test_truncate(prompt, response, max_length, expected):
+    assert truncate(prompt, response, max_length) == tuple(list(part) for part in expected)
+
+
+def test_truncation_keeps_the_start_token_and_counts():
+    result = tokenize({"instruction": "abcdef", "output": "xyz"}, WithStart(), max_length=8)
+    # 1 a b c d e f \n | x y z END = 12 tokens
+    assert result.token_ids == [1, *ids("ef\n"), *ids("xyz"), END]
+    assert (result.prompt_tokens_cut, result.response_tokens_cut) == (4, 0)
+    assert len(result.token_ids) == len(result.target_mask) == 8
+
+
+def test_neutralize_cannot_be_tricked_into_making_a_special_token():
+    text, count = neutralize("<e<end>nd>", ["<end>"])
+    assert "<end>" not in text
+    assert count == 1

@@ -1,0 +1,99 @@
+"""The Tokenizer on a real split, with the built-in base's tokenizer."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.errors import UserError
+from components.tokenizer.executor import REPORT_NAME, Executor, make_record_tokenizer
+
+PRESET = str(Path(__file__).resolve().parents[3] / "data" / "base" / "tiny_gpt2_en")
+RECORDS = {
+    "train": [("Name a colour.", "", "red"), ("Repeat.", "word " * 60, "word"), ("Say nothing.", "", "\u200b")],
+    "eval": [("Name a sea.", "", "North Sea<|endoftext|>")],
+}
+
+
+def write_examples(folder):
+    artifact = standard_artifacts.Examples()
+    artifact.uri = str(folder)
+    artifact.split_names = artifact_utils.encode_split_names(list(RECORDS))
+    for split, records in RECORDS.items():
+        path = Path(artifact_utils.get_split_uri([artifact], split))
+        path.mkdir(parents=True)
+        with tf.io.TFRecordWriter(str(path / "data.gz"), "GZIP") as writer:
+            for i, (instruction, context, output) in enumerate(records):
+                example = tf.train.Example()
+                values = {"instruction": instruction, "input": context, "output": output}
+                for name, value in {**values, "example_id": f"{split}{i}", "category": "kind"}.items():
+                    example.features.feature[name].bytes_list.value.append(value.encode())
+                writer.write(example.SerializeToString())
+    return artifact
+
+
+def read_examples(artifact, split):
+    files = [str(p) for p in Path(artifact_utils.get_split_uri([artifact], split)).glob("*")]
+    return [tf.train.Example.FromString(r.numpy()) for r in tf.data.TFRecordDataset(files, compression_type="GZIP")]
+
+
+def tokenize(folder, **text):
+    target = standard_artifacts.Examples()
+    target.uri = str(folder / "tokenized")
+    section = {"template": "alpaca", "system": "", "max_length": 48, "max_truncated_fraction": 0.5, **text}
+    Executor().Do(
+        {"examples": [write_examples(folder / "raw")]},
+        {"tokenized_examples": [target]},
+        {"text": json.dumps(section), "preset": PRESET},
+    )
+    return target
+
+
+@pytest.fixture(scope="module")
+def tokenized(tmp_path_factory):
+    return tokenize(tmp_path_factory.mktemp("examples"))
+
+
+def test_features(tokenized):
+    first = read_examples(tokenized, "train")[0].features.feature
+    ids, mask = (list(first[name].int64_list.value) for name in ("token_ids", "target_mask"))
+    assert len(ids) == len(mask) == first["length"].int64_list.value[0]
+    # Zeros, then ones: the prompt and then the response.
+    assert mask == sorted(mask)
+    tokenizer = make_record_tokenizer(PRESET, {"template": "alpaca", "system": "", "max_length": 48})._tokenizer
+    assert ids[0] == ids[-1] == tokenizer.end_token_id  # GPT-2's start token is its end token
+    prompt_ids = [i for i, m in zip(ids, mask, strict=True) if not m]
+    assert tokenizer.detokenize(prompt_ids[1:]) == first["prompt"].bytes_list.value[0].decode()
+    assert first["prompt"].bytes_list.value == [b"### Instruction:\nName a colour.\n\n### Response:\n"]
+    assert first["response"].bytes_list.value == [b"red"]
+    assert first["category"].bytes_list.value == [b"kind"]
+    assert not {"instruction", "input", "output"} & set(first)
+
+
+def test_an_end_token_in_letters_closes_the_answer_once(tokenized):
+    (example,) = read_examples(tokenized, "eval")
+    assert example.features.feature["response"].bytes_list.value == [b"North Sea"]
+
+
+def test_counts(tokenized):
+    report = json.loads((Path(tokenized.uri) / REPORT_NAME).read_text())
+    assert report["train"]["examples"] == 2
+    assert report["train"]["examples_empty"] == 1
+    assert report["train"]["examples_truncated"] == 1
+    assert report["train"]["prompt_tokens_cut"] > 0
+    assert report["train"]["response_tokens_cut"] == 0
+    assert report["eval"]["examples"] == 1
+    for name in ("examples", "tokens", "target_tokens"):
+        assert tokenized.get_int_custom_property(name) == sum(counts[name] for counts in report.values())
+    written = read_examples(tokenized, "train") + read_examples(tokenized, "eval")
+    assert sum(len(e.features.feature["token_ids"].int64_list.value) for e in written) == sum(
+        counts["tokens"] for counts in report.values()
+    )
+    assert max(len(e.features.feature["token_ids"].int64_list.value) for e in written) == 48
+
+
+def test_too_much_truncation_stops_the_run(tmp_path):
+    with pytest.raises(UserError, match=r"1 of 3 \(33\.3%\).*text\.max_length"):
+        tokenize(tmp_path, max_truncated_fraction=0.2)

@@ -1,0 +1,136 @@
+"""A tiny model and tiny splits to train on."""
+
+import numpy as np
+import pytest
+
+TRAIN_SECTION = {
+    "batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "epochs": 1,
+    "max_steps": None,
+    "learning_rate": 1e-2,
+    "schedule": "constant",
+    "warmup_fraction": 0.0,
+    "weight_decay": 0.01,
+    "clip_norm": 1.0,
+    "eval_every_steps": 2,
+    "checkpoint_every_steps": 3,
+    "early_stopping_patience": None,
+    "bucket_boundaries": [8, 12],
+    "seed": 7,
+}
+
+
+@pytest.fixture
+def train_section():
+    return dict(TRAIN_SECTION)
+
+
+@pytest.fixture
+def make_tiny_model():
+    """Returns a function that builds the same GPT-2 (2 layers, 32 wide, 64 tokens) each time, no files needed."""
+    import keras
+    import keras_hub
+
+    def make(seed=0, dtype="float32", dropout=0.0):
+        keras.utils.set_random_seed(seed)
+        backbone = keras_hub.models.GPT2Backbone(
+            vocabulary_size=64,
+            num_layers=2,
+            num_heads=2,
+            hidden_dim=32,
+            intermediate_dim=64,
+            max_sequence_length=32,
+            dropout=dropout,
+            dtype=dtype,
+        )
+        return keras_hub.models.GPT2CausalLM(backbone=backbone)
+
+    return make
+
+
+@pytest.fixture
+def write_examples(tmp_path):
+    """Returns a function that writes (token_ids, loss_weight) pairs as a transformed split; gives its pattern."""
+    import tensorflow as tf
+
+    def write(examples, split="train"):
+        folder = tmp_path / f"Split-{split}"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"transformed-{len(list(folder.iterdir())):05d}.gz"
+        with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
+            for token_ids, loss_weight in examples:
+                example = tf.train.Example()
+                example.features.feature["token_ids"].int64_list.value.extend(token_ids)
+                example.features.feature["loss_weight"].float_list.value.extend(loss_weight)
+                writer.write(example.SerializeToString())
+        return str(folder / "*")
+
+    return write
+
+
+@pytest.fixture
+def make_split(write_examples):
+    """Returns a function that writes learnable examples (each token is the one before plus 1) of unequal lengths."""
+
+    def make(num_examples=37, split="train", seed=0):
+        rng = np.random.default_rng(seed)
+        examples = []
+        for _ in range(num_examples):
+            length, prompt = int(rng.integers(6, 17)), int(rng.integers(1, 5))
+            token_ids = (int(rng.integers(1, 40)) + np.arange(length)).tolist()
+            examples.append((token_ids, [0.0] * prompt + [1.0] * (length - prompt)))
+        return write_examples(examples, split)
+
+    return make
+
+
+@pytest.fixture
+def make_datasets(make_split):
+    """Returns a function that gives one training and one evaluation split as datasets, cut as asked for."""
+    from components.trainer.data import make_dataset
+
+    patterns = {"train": make_split(37, "train"), "eval": make_split(11, "eval", 1)}
+
+    def make(accumulation_steps=1, batch_size=8, bucket_boundaries=(8, 12)):
+        common = {"bucket_boundaries": bucket_boundaries, "max_length": 16, "vocabulary_size": 64}
+        train = make_dataset(
+            [patterns["train"]],
+            batch_size=batch_size,
+            accumulation_steps=accumulation_steps,
+            shuffle=True,
+            normalize=True,
+            seed=7,
+            **common,
+        )
+        return train, make_dataset([patterns["eval"]], batch_size=batch_size // accumulation_steps, **common)
+
+    return make
+
+
+@pytest.fixture
+def make_toy_model():
+    """Returns a function that builds a FineTuner of a bigram model: a frozen embedding, dropout, a dense layer.
+
+    It has all that the loop must deal with (trainable, frozen and random state) and compiles in a second.
+    """
+    import keras
+
+    from components.trainer.fine_tuner import FineTuner
+    from components.trainer.optimizer import make_optimizer
+
+    def make(section, num_steps, dropout=0.1):
+        keras.utils.set_random_seed(section["seed"])
+        token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+        padding_mask = keras.Input((None,), dtype="int32", name="padding_mask")
+        embedding = keras.layers.Embedding(64, 16)
+        states = keras.layers.Dropout(dropout)(embedding(token_ids))
+        logits = keras.layers.Dense(64)(states)
+        embedding.trainable = False
+        inputs = {"token_ids": token_ids, "padding_mask": padding_mask}
+        model = FineTuner(keras.Model(inputs, logits))
+        model.compile(optimizer=make_optimizer(section, num_steps, model), jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    return make

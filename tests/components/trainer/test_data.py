@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+
+from components.errors import UserError
+from components.trainer.data import make_dataset, shift
+
+COMMON = {"max_length": 6, "vocabulary_size": 64, "pad_token_id": 9}
+
+
+def test_position_t_is_trained_to_predict_token_t_plus_1():
+    # prompt 11 12 13, response 21 22, end 1
+    inputs, targets, weight = shift([11, 12, 13, 21, 22, 1], [0, 0, 0, 1, 1, 1])
+    assert inputs == [11, 12, 13, 21, 22]
+    assert targets == [12, 13, 21, 22, 1]
+    assert weight == [0, 0, 1, 1, 1]  # the last prompt token predicts the first of the response
+
+
+def test_a_step_by_eye(write_examples):
+    pattern = write_examples(
+        [
+            ([11, 12, 21, 22, 1], [0, 0, 1, 1, 1]),
+            ([13, 23, 1], [0, 1, 1]),
+            ([14, 15, 24, 1], [0, 0, 1, 1]),
+            ([16, 25], [0, 0.5]),
+        ]
+    )
+    data = make_dataset([pattern], batch_size=2, bucket_boundaries=[3, 100], **COMMON)
+    assert data.sequence_lengths == (3, 6)
+    first, second, third = sorted(data.iterate(), key=lambda step: (step.token_ids.shape[2], step.token_ids[0, 0, 0]))
+
+    np.testing.assert_array_equal(first.token_ids, [[[13, 23, 9], [14, 15, 24]]])
+    np.testing.assert_array_equal(first.padding_mask, [[[1, 1, 0], [1, 1, 1]]])
+    np.testing.assert_array_equal(first.targets, [[[23, 1, 9], [15, 24, 1]]])
+    np.testing.assert_array_equal(first.sample_weight, [[[1, 1, 0], [0, 1, 1]]])
+    assert (first.num_tokens, first.num_target_tokens) == (5, 4)
+
+    np.testing.assert_array_equal(second.token_ids, [[[16, 9, 9], [9, 9, 9]]])  # filled up to the batch size
+    np.testing.assert_array_equal(second.padding_mask, [[[1, 0, 0], [1, 0, 0]]])
+    np.testing.assert_array_equal(second.sample_weight, [[[0.5, 0, 0], [0, 0, 0]]])
+    assert (second.num_tokens, second.num_target_tokens) == (1, 1)
+
+    np.testing.assert_array_equal(third.token_ids[0, 0], [11, 12, 21, 22, 9, 9])
+    assert data.steps_per_epoch == 3
+    assert data.statistics.examples_per_length == (3, 1)
+    assert data.statistics.num_tokens == 4 + 2 + 3 + 1
+    assert data.statistics.num_target_tokens == 3 + 2 + 2 + 1
+    assert {array.dtype.name for array in first} == {"int32", "float32"}
+
+
+def test_normalized_weights_make_the_mean_over_micro_batches_the_mean_per_target_token(make_split):
+    settings = {"bucket_boundaries": [8, 12], "max_length": 16, "vocabulary_size": 64, "batch_size": 8}
+    pattern = make_split()
+    data = make_dataset([pattern], accumulation_steps=2, normalize=True, **settings)
+    plain = make_dataset([pattern], **settings)
+    for step, one in zip(data.iterate(), plain.iterate(), strict=True):
+        assert step.token_ids.shape == (2, 4, one.token_ids.shape[2])
+        np.testing.assert_array_equal(step.token_ids.reshape(one.token_ids.shape), one.token_ids)
+        expected = 2 * one.sample_weight / one.sample_weight.sum()
+        np.testing.assert_allclose(step.sample_weight.reshape(expected.shape), expected, rtol=1e-6)
+
+
+def collect(data, **kwargs):
+    return [(step.token_ids.tolist(), step.sample_weight.tolist()) for step in data.iterate(**kwargs)]
+
+
+def test_every_example_comes_once_an_epoch_in_static_shapes(make_datasets):
+    train, evaluation = make_datasets()
+    for data in (train, evaluation):
+        steps = list(data.iterate())
+        assert len(steps) == data.steps_per_epoch
+        assert {step.token_ids.shape[:2] for step in steps} == {(1, data.batch_size)}
+        assert {step.token_ids.shape[2] for step in steps} <= {8, 12, 16}
+        assert sum(step.num_target_tokens for step in steps) == data.statistics.num_target_tokens
+        assert sum(step.num_tokens for step in steps) == data.statistics.num_tokens
+
+
+def test_order_differs_by_epoch_is_the_same_each_run_and_resumes_anywhere(make_datasets):
+    data, _ = make_datasets()
+    n = data.steps_per_epoch
+    everything = collect(data, first=0, last=2 * n)
+    assert len(everything) == 2 * n
+    assert everything[:n] != everything[n:]
+    assert sorted(len(x[0][0]) for x in everything[:n]) == sorted(len(x[0][0]) for x in everything[n:])
+    assert collect(data, first=0, last=2 * n) == everything
+    for first in (1, n - 1, n, n + 2):
+        assert collect(data, first=first, last=2 * n) == everything[first:]
+    assert collect(data, first=3, last=3) == []
+
+
+def test_examples_without_a_target_are_left_out_and_a_split_of_only_these_is_refused(write_examples):
+    nothing = ([1, 2, 3], [0, 0, 0])
+    only_the_first = ([1, 2, 3], [1, 0, 0])  # no position predicts the first token
+    pattern = write_examples([nothing, only_the_first, ([4, 5], [0, 1])])
+    data = make_dataset([pattern], batch_size=2, bucket_boundaries=[], **COMMON)
+    assert (data.statistics.num_examples, data.statistics.num_without_target) == (1, 2)
+    assert [step.num_tokens for step in data.iterate()] == [1]
+    pattern = write_examples([nothing, only_the_first, ([], [])], split="bad")
+    with pytest.raises(UserError, match=r"Split-bad: no token is a training target \(3 examples"):
+        make_dataset([pattern], batch_size=2, bucket_boundaries=[], **COMMON)
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        (([1] * 7, [1] * 7), r"at most 6 tokens .*Received: 7"),
+        (([1, 64], [0, 1]), r"lie in \[0, 64\).*1 to 64"),
+        (([1, 2, 3], [0, 1]), "same length"),
+        (([1, 2], [0, -1]), "finite and at least 0"),
+    ],
+)
+def test_examples_that_do_not_fit_are_refused(write_examples, example, message):
+    with pytest.raises(UserError, match=message):
+        make_dataset([write_examples([example])], batch_size=2, bucket_boundaries=[], **COMMON)
+
+
+def test_a_pattern_without_files_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no file matches"):
+        make_dataset([str(tmp_path / "*")], batch_size=2, bucket_boundaries=[], **COMMON)

@@ -1,0 +1,24 @@
+import json
+
+from tfx.components.trainer.executor import GenericExecutor
+from tfx.types import standard_artifacts
+
+from components.trainer.executor import Executor
+
+
+def test_numbers_of_the_record_become_properties_of_the_model(tmp_path, monkeypatch):
+    model = standard_artifacts.Model()
+    model.uri = str(tmp_path)
+    record = {"method": {"name": "lora"}, "eval_loss_after": 2.5, "steps": 7, "preset": "p", "stopped_early": True}
+
+    def train(self, input_dict, output_dict, exec_properties):
+        (tmp_path / "training_record.json").write_text(json.dumps(record | {"history": []}))
+
+    monkeypatch.setattr(GenericExecutor, "Do", train)
+    Executor().Do({}, {"model": [model]}, {})
+    assert model.get_string_custom_property("method") == "lora"
+    assert model.get_string_custom_property("preset") == "p"
+    assert model.get_float_custom_property("eval_loss_after") == 2.5
+    assert model.get_int_custom_property("steps") == 7
+    assert model.get_int_custom_property("stopped_early") == 1
+    assert not model.has_custom_property("history")

@@ -1,0 +1,290 @@
+"""The exported model computes what the live model computes, in a process that has no Keras."""
+
+import json
+import re
+import subprocess
+import sys
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from components.errors import UserError
+from components.trainer import decoding, directories, export, signatures
+from components.trainer.graph_tokenizer import byte_symbols
+from components.trainer.verify_export import ExportMismatchError, verify_export
+
+END = "<|endoftext|>"
+TEXT = {"template": "alpaca", "system": "Be\u200b kind.", "max_length": 96}
+GENERATION = {"max_new_tokens": 6}
+PROMPTS = ["hello", "", "the thing in \u00e9 " * 12, f"a {END} b", "x" * 40]
+REQUESTS = ["  say\u00a0hi\r\n", "", f"stop{END}"]
+
+# Runs every signature where Keras cannot be imported. `import tensorflow` imports Keras wherever it is installed, and so does the
+# Python of tensorflow_text, of which only the operations are taken.
+CLIENT = """
+import importlib.util, json, pathlib, sys
+sys.modules["keras"] = sys.modules["keras_hub"] = None  # to import them is an error now
+import tensorflow as tf
+text = pathlib.Path(importlib.util.find_spec("tensorflow_text").origin).parent / "python" / "ops"
+for library in ("_normalize_ops.so", "_regex_split_ops.so"):
+    tf.load_op_library(str(text / library))
+directory, given = sys.argv[1], json.load(open(sys.argv[2]))
+signatures = tf.saved_model.load(directory).signatures
+examples = tf.constant([bytes.fromhex(e) for e in given["examples"]])
+out = {
+    "serving_default": signatures["serving_default"](prompt=tf.constant(given["requests"])),
+    "complete": signatures["complete"](prompt=tf.constant(given["prompts"])),
+    "score": signatures["score"](examples=examples),
+    "evaluate": signatures["evaluate"](examples=examples),
+    "none": signatures["evaluate"](examples=tf.constant([], tf.string)),
+}
+read = lambda t: [v.decode() if isinstance(v, bytes) else float(v) for v in t.numpy()]
+json.dump({
+    "outputs": {name: {k: read(v) for k, v in o.items()} for name, o in out.items()},
+    "keras": [name for name, module in sys.modules.items() if name.startswith("keras") and module],
+}, open(sys.argv[3], "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def model():
+    vocabulary = {symbol: i for i, symbol in enumerate(byte_symbols())}
+    merges = ["t h", "th e", "Ġ the", "i n", "a n", "# #", "## #"]
+    for merge in merges:
+        vocabulary[merge.replace(" ", "")] = len(vocabulary)
+    vocabulary[END] = len(vocabulary)
+    tokenizer = keras_hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=merges)
+    keras.utils.set_random_seed(0)
+    backbone = keras_hub.models.GPT2Backbone(
+        vocabulary_size=len(vocabulary),
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=32,
+        intermediate_dim=64,
+        max_sequence_length=96,
+    )
+    for variable in backbone.trainable_variables:
+        # Ten times a new model's weights: its choices then depend on the prompt, by a clear lead.
+        if len(variable.shape) > 1:
+            variable.assign(variable.numpy() * 10)
+    preprocessor = keras_hub.models.GPT2CausalLMPreprocessor(tokenizer, sequence_length=96)
+    return keras_hub.models.GPT2CausalLM(backbone=backbone, preprocessor=preprocessor)
+
+
+def _example(token_ids, target_mask, response=b"answer"):
+    example = tf.train.Example()
+    example.features.feature["token_ids"].int64_list.value.extend(token_ids)
+    example.features.feature["target_mask"].int64_list.value.extend(target_mask)
+    example.features.feature["response"].bytes_list.value.append(response)
+    return example.SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def pairs(model):
+    """(token_ids, target_mask) of different lengths: usual ones, one without target, of one token, empty."""
+    end = model.preprocessor.tokenizer.end_token_id
+    ids = np.random.default_rng(0).integers(0, end, 400).tolist()
+    lengths = [(30, 20), (50, 9), (8, 7), (96, 60), (12, 12)]
+    return [([end, *ids[n : 2 * n - 1]], [0] * p + [1] * (n - p)) for n, p in lengths] + [([end], [0]), ([], [])]
+
+
+@pytest.fixture(scope="module")
+def records(pairs):
+    return [_example(*pair) for pair in pairs]
+
+
+@pytest.fixture(scope="module")
+def saved_model(model, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("export") / "deep" / "model"
+    export.export_model(model, str(directory), TEXT, GENERATION, preset="tiny")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def client(saved_model, records, tmp_path_factory):
+    """What a process without Keras gets from the SavedModel."""
+    folder = tmp_path_factory.mktemp("client")
+    given = {"examples": [r.hex() for r in records], "prompts": PROMPTS, "requests": REQUESTS}
+    (folder / "in.json").write_text(json.dumps(given))
+    command = [sys.executable, "-c", CLIENT, saved_model, folder / "in.json", folder / "out.json"]
+    subprocess.run(command, check=True, cwd=folder)
+    return json.loads((folder / "out.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def complete_alone(model):
+    """A function from token ids to the greedy continuation by the whole forward pass, no cache, no padding."""
+
+    def complete(ids):
+        ids, new = list(ids)[:1] + list(ids)[1:][-89:], []
+        for _ in range(GENERATION["max_new_tokens"]):
+            batch = np.array([ids + new], np.int32)
+            logits = model({"token_ids": batch, "padding_mask": np.ones_like(batch)}, training=False)
+            new.append(int(np.argmax(logits[0, -1])))
+        end = model.preprocessor.tokenizer.end_token_id
+        new = new[: new.index(end)] if end in new else new
+        return model.preprocessor.tokenizer.detokenize(new) if new else ""
+
+    return complete
+
+
+def _same(completion, other):
+    assert completion.replace("\ufffd", "") == other.replace("\ufffd", "")
+
+
+def test_client_needs_no_keras(client):
+    assert client["keras"] == []
+
+
+def test_scores_equal_numpy_from_live_logits(client, model, pairs):
+    score = client["outputs"]["score"]
+    for i, (ids, mask) in enumerate(pairs[:5]):
+        batch = np.array([ids], np.int32)
+        logits = np.asarray(model({"token_ids": batch, "padding_mask": np.ones_like(batch)})[0], np.float64)
+        # Token t is a target: it is predicted at t - 1. The first token of a text never is.
+        targets = [t for t in range(1, len(ids)) if mask[t]]
+        nll = sum(np.log(np.exp(logits[t - 1]).sum()) - logits[t - 1, ids[t]] for t in targets)
+        correct = sum(int(np.argmax(logits[t - 1])) == ids[t] for t in targets)
+        assert score["token_count"][i] == len(targets)
+        assert score["nll_sum"][i] == pytest.approx(nll, rel=1e-4, abs=1e-4)
+        assert score["correct_count"][i] == correct
+    assert [values[5:] for values in score.values()] == [[0.0, 0.0]] * 3
+
+
+def test_completions_of_a_batch_equal_those_alone(client, model, complete_alone):
+    tokenizer = model.preprocessor.tokenizer
+    for prompt, completion in zip(PROMPTS, client["outputs"]["complete"]["completion"], strict=True):
+        _same(completion, complete_alone([tokenizer.start_token_id, *map(int, tokenizer(prompt))]))
+    assert len(set(client["outputs"]["complete"]["completion"])) > 2
+
+
+def test_requests_are_cleaned_neutralized_and_rendered(client, model, complete_alone):
+    tokenizer = model.preprocessor.tokenizer
+    head, tail = "Be kind.\n\n### Instruction:\n", "\n\n### Response:\n"
+    for request, completion in zip(
+        ["say hi", "", "stop< |endoftext|>"], client["outputs"]["serving_default"]["completion"], strict=True
+    ):
+        _same(completion, complete_alone([tokenizer.start_token_id, *map(int, tokenizer(head + request + tail))]))
+
+
+def test_evaluate_scores_and_completes_the_tokens_before_the_first_target(client, pairs, complete_alone, model):
+    outputs = client["outputs"]["evaluate"]
+    for name, values in client["outputs"]["score"].items():
+        assert outputs[name] == pytest.approx(values, rel=1e-5)
+    assert outputs["reference"] == ["answer"] * len(pairs)
+    end = model.preprocessor.tokenizer.end_token_id
+    for (ids, mask), completion in zip(pairs, outputs["completion"], strict=True):
+        prompt = ids[: mask.index(1)] if 1 in mask else ids
+        _same(completion, complete_alone(prompt or [end]))
+    assert all(values == [] for values in client["outputs"]["none"].values())
+
+
+def test_generation_stops_at_the_end_token(model):
+    ids, lengths = np.array([[5, 6, 7, 8], [9, 0, 0, 0]], np.int32), np.array([4, 1], np.int32)
+    new, counts = decoding.generate_tokens(model, ids, lengths, 6, [262])
+    assert counts.numpy().tolist() == [6, 6]
+    stop = int(new[0, 2])
+    first = [row.index(stop) if stop in row else 6 for row in new.numpy().tolist()]
+    # Also where the stop token is id 0, with which KerasHub would pad.
+    for stop_ids in ([stop], [stop, 0]):
+        _, counts = decoding.generate_tokens(model, ids, lengths, 6, stop_ids)
+        assert counts.numpy().tolist()[0] == first[0] <= 2
+    assert counts[1] == first[1]
+
+
+def test_graph_has_no_xla_and_no_python(saved_model):
+    proto = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
+    graph = proto.meta_graphs[0].graph_def
+    names = {node.op for function in graph.library.function for node in function.node_def}
+    assert len(names) > 30
+    assert not {name for name in names if name.startswith(("Xla", "PyFunc", "EagerPyFunc"))}
+
+
+def test_slice_update_equals_that_of_keras():
+    inputs, updates = np.arange(24).reshape(2, 3, 4), -np.ones((2, 1, 4), int)
+    for start in ([0, 1, 0], [0, tf.constant(2), 0], [0, 0, 0]):
+        np.testing.assert_array_equal(
+            signatures.slice_update(inputs, start, updates), keras.ops.slice_update(inputs, start, updates)
+        )
+
+
+def test_model_card(saved_model):
+    card = json.loads((saved_model / export.MODEL_CARD).read_text(encoding="utf-8"))
+    assert re.fullmatch("[0-9a-f]{64}", card.pop("tokenizer_sha256"))
+    assert card == {
+        "template": "alpaca",
+        "system": TEXT["system"],
+        "max_length": 96,
+        "max_prompt_length": 90,
+        "max_new_tokens": 6,
+        "preset": "tiny",
+    }
+
+
+def test_verify_accepts_the_export_and_refuses_another_model(saved_model, model, records):
+    arguments = (str(saved_model), model, records, PROMPTS[:3], TEXT, GENERATION)
+    verify_export(*arguments)
+    variable = model.backbone.layer_norm.gamma
+    before = variable.numpy()
+    try:
+        variable.assign(before * 1.3)
+        with pytest.raises(ExportMismatchError, match=r"example 0 .* tokens live: .* a token apart"):
+            verify_export(*arguments)
+        variable.assign(before * -1)
+        with pytest.raises(ExportMismatchError, match="completion of 'hello'"):
+            verify_export(str(saved_model), model, [], PROMPTS[:1], TEXT, GENERATION)
+    finally:
+        variable.assign(before)
+
+
+def test_verify_refuses_a_template_that_is_not_the_trained_one(saved_model, model):
+    with pytest.raises(ExportMismatchError, match="its rendered prompt with"):
+        verify_export(str(saved_model), model, [], [], {**TEXT, "template": "plain"}, GENERATION)
+
+
+@pytest.mark.parametrize(
+    ("text", "generation", "message"),
+    [
+        ({"max_length": 97}, {}, "at most the 96 positions"),
+        ({}, {"max_new_tokens": 95}, "max_new_tokens must leave"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_refused(model, tmp_path, text, generation, message):
+    with pytest.raises(UserError, match=message):
+        export.export_model(model, str(tmp_path / "m"), TEXT | text, GENERATION | generation)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_preset_round_trip(model, tmp_path):
+    export.save_preset(model, str(tmp_path / "preset"))
+    loaded = keras_hub.models.CausalLM.from_preset(str(tmp_path / "preset"))
+    for before, after in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(before.numpy(), after.numpy())
+    assert loaded.preprocessor.tokenizer("the thing").tolist() == model.preprocessor.tokenizer("the thing").tolist()
+
+
+def test_directory_is_whole_or_absent(tmp_path):
+    target = tmp_path / "a" / "b"
+    with pytest.raises(RuntimeError), directories.whole_directory(str(target)) as local:
+        (tmp_path / "a" / local / "half").write_text("x")
+        raise RuntimeError
+    assert list((tmp_path / "a").iterdir()) == []
+    target.mkdir()  # empty, as TFX makes them
+    with directories.whole_directory(str(target)) as local:
+        (tmp_path / "a" / local / "whole").write_text("x")
+    assert [p.name for p in target.iterdir()] == ["whole"]
+    with pytest.raises(FileExistsError), directories.whole_directory(str(target)):
+        pass
+
+
+def test_directory_in_a_bucket_gets_its_last_file_last(tmp_path):
+    with directories.whole_directory("ram://bucket/model", last="saved_model.pb") as local:
+        for name in ("saved_model.pb", "variables"):
+            tf.io.gfile.GFile(f"{local}/{name}", "w").write(name)
+    assert sorted(tf.io.gfile.listdir("ram://bucket/model")) == ["saved_model.pb", "variables"]
+    with pytest.raises(FileExistsError), directories.whole_directory("ram://bucket/model"):
+        pass

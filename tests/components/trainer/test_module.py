@@ -1,0 +1,81 @@
+"""The whole of `run_fn` on a tiny model; what it writes besides the record has tests of its own."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from components.errors import UserError
+from components.trainer import module
+
+
+@pytest.fixture
+def fn_args(tmp_path, make_split, train_section):
+    return SimpleNamespace(
+        train_files=[make_split(37, "train")],
+        eval_files=[make_split(11, "eval", 1)],
+        serving_model_dir=str(tmp_path / "model" / "Format-Serving"),
+        model_run_dir=str(tmp_path / "model_run"),
+        custom_config={
+            "model": {"preset": "tiny", "dtype": "float32"},
+            "method": {"name": "lora", "rank": 2, "target_layer_names": ["query", "value"]},
+            "train": train_section | {"max_steps": 4, "bucket_boundaries": []},
+            "text": {"template": "plain", "system": "", "max_length": 16},
+            "generation": {"max_new_tokens": 4},
+            "preset_hash": "0",
+            "code_hash": "1",
+            "checkpoint_root": str(tmp_path / "checkpoints"),
+        },
+    )
+
+
+@pytest.fixture
+def written(monkeypatch, make_tiny_model):
+    """Replaces loading and writing; gives what was written by name."""
+    calls = {}
+    monkeypatch.setattr(module, "enable_determinism", lambda: None)  # would hold for the whole process
+    monkeypatch.setattr(module, "load_model", lambda preset, dtype, seed: make_tiny_model(seed, dtype, dropout=0.1))
+    monkeypatch.setattr(module, "sample_records", lambda data, tokenizer: ([], []))
+    for name in ("save_adapter", "save_preset", "export_model", "verify_export"):
+        monkeypatch.setattr(module, name, lambda *args, _name=name, **kwargs: calls.update({_name: (args, kwargs)}))
+    return calls
+
+
+def test_run_fn_trains_writes_and_cleans_up(fn_args, written, tmp_path):
+    module.run_fn(fn_args)
+    record = json.loads((tmp_path / "model" / "training_record.json").read_text())
+    assert record["steps"] == 4
+    assert record["eval_loss_after"] < record["eval_loss_before"]
+    # Two layers; query and value kernels are (32, 2, 16): rank * (32 * 2 + 16) each.
+    assert record["trainable_parameters"] == 2 * 2 * 2 * (64 + 16)
+    assert record["total_parameters"] > 10_000
+    assert record["resumed_from_step"] is None
+    args, kwargs = written["save_adapter"]
+    assert args[0] == str(tmp_path / "model" / "adapter")
+    assert len(args[1]) == 8
+    assert kwargs["base_hash"] == record["base_hash"]
+    model = written["export_model"][0][0]
+    assert not any("lora" in weight.path for weight in model.weights)
+    assert set(written) == {"save_adapter", "save_preset", "export_model", "verify_export"}
+    assert list((tmp_path / "model_run").iterdir())
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_failed_export_is_repeated_without_training_again(fn_args, written, monkeypatch, tmp_path):
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "export_model", fail)
+        with pytest.raises(OSError, match="disk full"):
+            module.run_fn(fn_args)
+    assert not (tmp_path / "model" / "training_record.json").exists()
+    module.run_fn(fn_args)
+    record = json.loads((tmp_path / "model" / "training_record.json").read_text())
+    assert (record["resumed_from_step"], record["steps"]) == (4, 4)
+
+
+def test_a_split_without_targets_is_refused_before_training(fn_args, written, write_examples):
+    fn_args.eval_files = [write_examples([([1, 2, 3], [0, 0, 0])], "none")]
+    with pytest.raises(UserError, match="Split-none: no token is a training target"):
+        module.run_fn(fn_args)

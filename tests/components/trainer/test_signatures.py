@@ -1,0 +1,122 @@
+"""The string side of the export: what the graph makes of a text equals what eager Python makes of it."""
+
+import json
+import random
+from pathlib import Path
+
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.text.cleaning import clean_text
+from components.text.tokenization import neutralize
+from components.trainer import signatures
+from components.trainer.graph_tokenizer import GraphBytePairTokenizer, byte_symbols, make_graph_tokenizer
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+END = "<|endoftext|>"
+TEXTS = [
+    "",
+    " ",
+    "\n",
+    "plain",
+    "  the  then in\tan \r\n\r\n\r\n\n end \n",
+    "e\u0301 \u00e9 \ufb01 \uac00 \u1100\u1161",
+    "e\u200b\u0301",
+    "\ufeffzero\u200bwidth \u200dZWJ \U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "a\u00a0b\u2003c\u3000d\u2028e\u2029f\u0085g",
+    "nul\x00bell\x07esc\x1b[0m del\x7f c1\x9f",
+    "\u202eright to left\u202c \u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u05e9\u05dc\u05d5\u05dd",
+    "line \t\nnext\n\n\n\n\nlast\n",
+    "12345 1,234.5 don't DON'T (the) {x: [1, 2]}",
+    "\\1 \\0 $^ .* [a-z] \\\\",
+    f"{END}in the middle {END} twice{END}{END}",
+    "<|endoftext| > <|endoftext|",
+    "the" * 200,
+    " " * 70 + "x" + "\n" * 9,
+]
+
+
+def _texts():
+    generator = random.Random(0)
+    texts = list(TEXTS)
+    for _ in range(200):
+        points = [generator.choice([generator.randrange(1, 128), generator.randrange(1, 0xD7FF)]) for _ in range(30)]
+        texts.append("".join(map(chr, points)))
+    naughty = SHARED / "naughty-strings" / "blns.json"
+    return texts + (json.loads(naughty.read_text(encoding="utf-8")) if naughty.exists() else [])
+
+
+def _tiny_tokenizer():
+    vocabulary = {symbol: i for i, symbol in enumerate(byte_symbols())}
+    # A merge across words ("n Ġ"), and one of lower rank that a later one competes with.
+    merges = ["t h", "Ġ t", "th e", "Ġ the", "i n", "n Ġ", "a n", "Ġ Ġ", "ĠĠ ĠĠ", "Ċ Ċ", "1 2", "12 3"]
+    for merge in merges:
+        vocabulary.setdefault(merge.replace(" ", ""), len(vocabulary))
+    vocabulary[END] = len(vocabulary)
+    return keras_hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=merges)
+
+
+def _gpt2_tokenizer():
+    folder = SHARED / "gpt2-bpe"
+    if not folder.exists():
+        pytest.skip("GPT-2's vocabulary is not here")
+    merges = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    return keras_hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=[m for m in merges if m])
+
+
+def test_cleaning_in_graph_equals_python():
+    texts = _texts()
+    cleaned = signatures.clean_in_graph(tf.constant(texts)).numpy()
+    assert [c.decode() for c in cleaned] == [clean_text(t) for t in texts]
+
+
+def test_cleaning_in_graph_mends_invalid_utf8():
+    cleaned = signatures.clean_in_graph(tf.constant([b"a\xff b", b"\xe2\x82"])).numpy()
+    assert [c.decode() for c in cleaned] == ["a\ufffd b", "\ufffd"]
+
+
+def test_special_tokens_are_neutralized_in_graph_as_in_python():
+    special = [END, "\\d|[x]", ""]
+    texts = [*_texts(), "a\\d|[x]b"]
+    neutral = signatures.neutralize_in_graph(tf.constant(texts), special).numpy()
+    assert [n.decode() for n in neutral] == [neutralize(t, special)[0] for t in texts]
+
+
+@pytest.mark.parametrize("make", [_tiny_tokenizer, _gpt2_tokenizer])
+def test_graph_tokenizer_gives_the_ids_of_eager_python(make):
+    tokenizer = make()
+    graph = make_graph_tokenizer(tokenizer)
+    assert isinstance(graph, GraphBytePairTokenizer)
+    encode = tf.function(graph.encode, input_signature=[tf.TensorSpec([None], tf.string)])
+    texts = [t for t in _texts() if "\0" not in t]  # tensorflow_text ends a string at its first NUL
+    ids = encode(tf.constant(texts))
+    assert ids.to_list() == [list(map(int, i)) for i in tokenizer(texts)]
+    assert [d.decode() for d in graph.decode(ids).numpy()] == texts
+    # One text at a time, and none at all.
+    for row in (3, 4, 12):
+        assert encode(tf.constant(texts[row : row + 1])).to_list() == [ids[row].numpy().tolist()]
+    assert encode(tf.constant([], tf.string)).to_list() == []
+
+
+def test_prompts_lose_their_beginning_behind_the_start_token():
+    prompts = tf.ragged.constant([[9, 1, 2, 3, 4], [9, 1], [9], []], dtype=tf.int32)
+    assert signatures.truncate_prompts(prompts, 3, 1).to_list() == [[9, 3, 4], [9, 1], [9], []]
+    assert signatures.truncate_prompts(prompts, 3, 0).to_list() == [[2, 3, 4], [9, 1], [9], []]
+
+
+def test_chunks_cover_each_row_once_and_keep_bounds():
+    lengths = tf.constant([5, 40, 7, 40, 0, 22], tf.int32)
+    chunks = []
+
+    def double(rows):
+        tf.py_function(lambda r: chunks.append(r.numpy().tolist()), [rows], [])
+        return (tf.gather(lengths, rows) * 2,)
+
+    run = tf.function(
+        lambda: signatures._map_chunks(double, lengths, lambda _: 2, (tf.zeros([6], tf.int32),), spread=16)
+    )
+    np.testing.assert_array_equal(run()[0], [10, 80, 14, 80, 0, 44])
+    assert chunks == [[1, 3], [5, 2], [0, 4]]

@@ -1,0 +1,138 @@
+"""Reading configuration: every problem at once, with the rule, the value and the way out."""
+
+import pytest
+
+from configs.load import ConfigError, apply_overrides, dump_config, load_runner, parse_sections, read_yaml
+
+MINIMAL = {
+    "pipeline": {"name": "a"},
+    "data": {"path": "x.jsonl"},
+    "model": {"preset": "gpt2_base_en"},
+    "method": {"name": "full"},
+    "evaluation": {"thresholds": [{"metric": "perplexity", "upper_bound": 10.0}]},
+}
+
+
+def problems_of(overrides):
+    raw, problems = apply_overrides(MINIMAL, overrides)
+    return {p.key: p.message for p in problems + parse_sections(raw)[1]}
+
+
+def test_defaults_fill_what_is_not_given():
+    sections, problems = parse_sections(MINIMAL)
+    assert not problems
+    assert sections["train"].batch_size == 16
+    assert sections["data"].columns.output == "output"
+
+
+def test_every_problem_of_every_section_is_reported():
+    found = problems_of(
+        [
+            "pipeline.name=GPT2_LoRA",
+            "train.epoch=3",
+            "train.learning_rate=fast",
+            "data.splits={train: 0.5, eval: 0.1, test: 0.1}",
+            "sead=1",
+        ]
+    )
+    assert set(found) == {"pipeline.name", "train.epoch", "train.learning_rate", "data.splits", "sead"}
+    assert found["pipeline.name"] == "must match [a-z0-9][a-z0-9-]{0,127}. Received: 'GPT2_LoRA'."
+    assert "Did you mean `epochs`?" in found["train.epoch"]
+    assert "they sum to 0.7" in found["data.splits"]
+    assert "must be a valid number. Received: 'fast'." in found["train.learning_rate"]
+
+
+def test_nearest_names_reach_into_lists_and_choices():
+    found = problems_of(["evaluation.thresholds=[{metric: x, upperbound: 1}]", "train.schedule=cosin"])
+    assert "Did you mean `upper_bound`?" in found["evaluation.thresholds.0.upperbound"]
+    assert "Did you mean `cosine`?" in found["train.schedule"]
+
+
+def test_a_missing_section_is_named():
+    raw = {k: v for k, v in MINIMAL.items() if k != "model"}
+    assert [str(p) for p in parse_sections(raw)[1]] == ["model: this section is required."]
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "part"),
+    [
+        ("train.learning_rate=.nan", "train.learning_rate", "finite"),
+        ("train.batch_size=2.5", "train.batch_size", "integer"),
+        ("train.batch_size=true", "train.batch_size", "integer"),
+        ("train.gradient_accumulation_steps=3", "train", "multiple"),
+        ("data.columns={instruction: a}", "data.columns", "needs `instruction` and `output`"),
+        ("data.columns={messages: m, output: a}", "data.columns", "not both"),
+        ("data.slice_columns=[output]", "data.slice_columns", "names a feature of the pipeline itself: output"),
+        ("evaluation.thresholds=[]", "evaluation.thresholds", "at least 1"),
+        ("evaluation.thresholds=[{metric: x}]", "evaluation.thresholds.0", "needs at least one of"),
+        ("train=7", "train", "must be"),
+        ("nonsense", "--set", "section.key=value"),
+        ("pipeline.name=2026-99-99", "--set", "must be valid YAML"),
+    ],
+)
+def test_wrong_values(override, key, part):
+    found = problems_of([override])
+    assert list(found) == [key]
+    assert part in found[key]
+
+
+def test_overrides_are_yaml_and_leave_the_file_alone():
+    raw, problems = apply_overrides(MINIMAL, ["train.learning_rate=1e-3", "train.max_steps=null", "text.system=''"])
+    assert not problems
+    assert raw["train"] == {"learning_rate": 1e-3, "max_steps": None}
+    assert raw["text"] == {"system": ""}
+    assert "train" not in MINIMAL
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"a: [1", "is not valid YAML: line 1"),
+        (b"\xff\xfe\x00", "must be UTF-8"),
+        (b"- a\n- b\n", "must hold a mapping of sections, received list"),
+        (b"", "received NoneType"),
+        (b"a: 1\na: 2\n", "the key 'a' is given twice"),
+        (b"a: !!python/object/apply:os.system [ls]", "is not valid YAML"),
+        (b"1: 2\n", "a key must be text, received 1"),
+        (b"x: " + b"a" * 1_000_001, "at most 1000000 bytes"),
+        (b"a: &a [*a]\nb: \x00", "is not valid YAML"),
+    ],
+)
+def test_bad_files(tmp_path, content, part):
+    path = tmp_path / "run.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="has 1 problem") as caught:
+        read_yaml(str(path))
+    assert part in str(caught.value)
+
+
+def test_a_missing_file_names_the_nearest(tmp_path):
+    (tmp_path / "gpt2_lora.yaml").write_text("")
+    with pytest.raises(ConfigError, match="Did you mean `gpt2_lora.yaml`"):
+        read_yaml(str(tmp_path / "gpt2_lra.yaml"))
+    with pytest.raises(ConfigError, match="no such file"):
+        read_yaml(str(tmp_path))
+
+
+def test_a_dumped_configuration_reads_back(tmp_path):
+    from configs.schema import RunConfig
+
+    sections, _ = parse_sections(MINIMAL)
+    config = RunConfig(**sections)
+    path = tmp_path / "dump.yaml"
+    path.write_text(dump_config(config))
+    again, problems = parse_sections(read_yaml(str(path)))
+    assert not problems
+    assert RunConfig(**again) == config
+
+
+def test_runner_on_mysql_needs_its_fields(tmp_path):
+    path = tmp_path / "runner.yaml"
+    path.write_text("kind: local\nmetadata: {kind: mysql, prt: 3}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_runner(str(path))
+    assert {p.key for p in caught.value.problems} == {"metadata.database", "metadata.user", "metadata.prt"}
+    config = load_runner(str(path), ["metadata={kind: mysql, database: d, user: u}"])
+    assert config.metadata.port == 3306
+    with pytest.raises(ConfigError, match=r"metadata\.password"):
+        load_runner(str(path), ["metadata={kind: mysql, database: d, user: u, password: secret}"])

@@ -1,0 +1,311 @@
+"""The whole pipeline as a user runs it: real processes, a real metadata store, the built-in base, 400 sample records.
+
+The runs build on each other (a cache needs a past), so that they are one module-scoped history, made once in order; each
+test reads its part of it.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
+
+ROOT = Path(__file__).resolve().parents[2]
+NODES = {
+    "ExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Tokenizer",
+    "TokenizedSchema",
+    "Transform",
+    "Trainer",
+    "PresetExporter",
+    "BaselineResolver",
+    "Evaluator",
+    "Pusher",
+}
+# A resolver looks into the store each time; it has nothing to cache.
+NEVER_CACHED = {"BaselineResolver"}
+NUM_RECORDS = 400
+
+
+@dataclass
+class Run:
+    exit_code: int
+    output: str
+    executed: set
+    cached: set
+    failed: set
+    versions: list
+    properties: dict
+
+
+class Project:
+    """A copy of the project that a test may edit, with the records and the run's configuration in it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ("components", "configs", "pipeline"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "data" / "base" / "tiny_gpt2_en", folder / "preset")
+        shutil.copy(ROOT / "data" / "sample" / "schema.pbtxt", folder)
+        with (ROOT / "data" / "sample" / "instructions.jsonl").open(encoding="utf-8") as file:
+            self.lines = [next(file) for _ in range(NUM_RECORDS)]
+        (folder / "records.jsonl").write_text("".join(self.lines), encoding="utf-8")
+        self.config = {
+            "pipeline": {"name": "e2e"},
+            "data": {"path": "records.jsonl", "slice_columns": ["category"], "schema_path": "schema.pbtxt"},
+            "text": {"max_length": 96},
+            "model": {"preset": "preset"},
+            "method": {"name": "lora", "rank": 4},
+            "train": {"batch_size": 16, "learning_rate": 0.005, "bucket_boundaries": [64], "eval_every_steps": 10},
+            "generation": {"max_new_tokens": 8},
+            "evaluation": {
+                "slice_columns": ["category"],
+                "thresholds": [{"metric": "perplexity", "min_improvement": 0.0}],
+            },
+        }
+        (folder / "run.yaml").write_text(json.dumps(self.config))
+
+    def start(self, *options):
+        command = [sys.executable, "-m", "pipeline", "run", "run.yaml", *options]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(self.folder), "CUDA_VISIBLE_DEVICES": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *options):
+        process = self.start(*options)
+        output, _ = process.communicate()
+        return self.describe(process.returncode, output)
+
+    def command(self, *arguments, **options):
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(self.folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+            **options,
+        )
+
+    def open_store(self):
+        config = metadata_store_pb2.ConnectionConfig()
+        config.sqlite.filename_uri = str(self.folder / "runs" / "metadata.sqlite")
+        config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+        return MetadataStore(config)
+
+    def versions(self):
+        return sorted(p.name for p in (self.folder / "runs" / "serving" / "e2e").glob("*"))
+
+    def describe(self, exit_code, output):
+        (run_id,) = re.findall(r"run (\d{8}-\d{6}-\d{6})", output)[:1]
+        store = self.open_store()
+        context = store.get_context_by_type_and_name("pipeline_run", run_id)
+        node_of = {
+            execution.id: c.name.partition(".")[2]
+            for c in store.get_contexts_by_type("node")
+            for execution in store.get_executions_by_context(c.id)
+        }
+        states, outputs = {}, {}
+        for execution in store.get_executions_by_context(context.id):
+            states.setdefault(execution.last_known_state, set()).add(node_of[execution.id])
+            artifact_ids = [
+                e.artifact_id for e in store.get_events_by_execution_ids([execution.id]) if e.type == e.OUTPUT
+            ]
+            for artifact in store.get_artifacts_by_id(artifact_ids):
+                values = artifact.custom_properties
+                outputs[node_of[execution.id], store.get_artifact_types_by_id([artifact.type_id])[0].name] = {
+                    k: getattr(v, v.WhichOneof("value")) for k, v in values.items()
+                }
+        state = metadata_store_pb2.Execution
+        return Run(
+            exit_code=exit_code,
+            output=output,
+            executed=states.get(state.COMPLETE, set()),
+            cached=states.get(state.CACHED, set()),
+            failed=states.get(state.FAILED, set()),
+            versions=self.versions(),
+            properties=outputs,
+        )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def first(project):
+    return project.run()
+
+
+@pytest.fixture(scope="module")
+def second(project, first):
+    return project.run()
+
+
+@pytest.fixture(scope="module")
+def other_rate(project, second):
+    return project.run("--set", "train.learning_rate=0.004")
+
+
+@pytest.fixture(scope="module")
+def edited(project, other_rate):
+    """As `first`, with an edited source file that only the Tokenizer runs, and nothing in its outputs changed by it."""
+    with (project.folder / "components" / "tokenizer" / "executor.py").open("a") as file:
+        file.write("\n# An edit.\n")
+    return project.run()
+
+
+@pytest.fixture(scope="module")
+def refused(project, edited):
+    """Full fine-tuning, held to what no model reaches."""
+    thresholds = "evaluation.thresholds=[{metric: perplexity, upper_bound: 1.0}]"
+    options = ("--set", "method={name: full}", "--set", "train.learning_rate=0.001", "--set", thresholds)
+    return project.run(*options)
+
+
+def test_first_run(first):
+    assert first.exit_code == 0, first.output
+    assert (first.executed, first.cached, first.failed) == (NODES, set(), set())
+    assert len(first.versions) == 1
+    for line in (f"{NUM_RECORDS} read, {NUM_RECORDS} kept, 0 quarantined", "Blessed: perplexity has improvement"):
+        assert line in " ".join(first.output.split())
+    assert "Traceback (most recent" not in first.output
+
+
+def test_what_is_recorded(first):
+    model = first.properties["Trainer", "Model"]
+    assert model["method"] == "lora"
+    assert 0 < model["trainable_parameters"] < model["total_parameters"]
+    assert model["eval_loss_after"] < model["eval_loss_before"]
+    examples = first.properties["ExampleGen", "Examples"]
+    assert examples["rows_read"] == examples["rows_kept"] == NUM_RECORDS
+    metrics = json.loads(first.properties["Evaluator", "ModelEvaluation"]["metrics"])
+    assert metrics["candidate"]["overall"]["perplexity"] < metrics["preset"]["overall"]["perplexity"]
+    assert sum(v["example_count"] for name, v in metrics["candidate"].items() if name != "overall") == pytest.approx(
+        metrics["candidate"]["overall"]["example_count"]
+    )
+
+
+def test_a_repeated_run_is_cached_and_pushes_nothing(first, second):
+    assert second.exit_code == 0, second.output
+    assert second.executed == NEVER_CACHED
+    assert second.cached == NODES - NEVER_CACHED
+    assert second.versions == first.versions
+
+
+def test_a_new_learning_rate_runs_the_trainer_and_what_follows(other_rate):
+    assert other_rate.executed == {"Trainer", "Evaluator", "Pusher"} | NEVER_CACHED
+    assert other_rate.cached == NODES - other_rate.executed
+    # Whether it beats the first model is the gate's business; the baseline must be that model.
+    assert other_rate.properties["Evaluator", "ModelEvaluation"]["baseline"] == "latest blessed model"
+    assert other_rate.exit_code in (0, 3)
+    assert len(other_rate.versions) == (2 if other_rate.exit_code == 0 else 1)
+
+
+def test_an_edit_runs_the_component_again(edited):
+    assert edited.exit_code in (0, 3), edited.output
+    assert "Tokenizer" in edited.executed
+    assert edited.cached >= {
+        "ExampleGen",
+        "StatisticsGen",
+        "SchemaGen",
+        "ExampleValidator",
+        "PresetExporter",
+    }
+
+
+def test_a_refused_model_is_not_pushed(edited, refused):
+    assert refused.exit_code == 3
+    assert refused.versions == edited.versions
+    assert refused.properties["Pusher", "PushedModel"]["pushed"] == 0
+    assert "Not blessed: perplexity misses <= 1 (is " in " ".join(refused.output.split())
+    model = refused.properties["Trainer", "Model"]
+    assert model["trainable_parameters"] == model["total_parameters"]
+    assert model["eval_loss_after"] < model["eval_loss_before"]
+
+
+def test_lineage_of_the_pushed_model(project, refused):
+    result = project.command("lineage", "--json")
+    assert result.returncode == 0, result.stderr
+    trace = json.loads(result.stdout)
+    (data,) = trace["data"]
+    import hashlib
+
+    assert data["sha256"] == hashlib.sha256("".join(project.lines).encode()).hexdigest()
+    assert Path(data["path"]).name == "records.jsonl"
+    assert "lora" in trace["runs"][0]["config"]
+    assert "perplexity" in json.dumps(trace["evaluation"])
+    text = project.command("lineage").stdout
+    assert data["sha256"][:12] in text
+
+
+def test_generate_with_the_pushed_model(project, first):
+    result = project.command("generate", "What is the opposite of hot?", "Name a colour.")
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) >= 2
+    from_stdin = project.command("generate", input="What is the opposite of hot?\n")
+    assert from_stdin.stdout.strip() == result.stdout.splitlines()[0].strip()
+
+
+def test_too_many_bad_records_stop_the_run(project, refused):
+    lines = list(project.lines)
+    lines[5:25] = ["{broken\n"] * 20
+    (project.folder / "bad.jsonl").write_text("".join(lines), encoding="utf-8")
+    run = project.run("--set", "data.path=bad.jsonl")
+    assert run.exit_code == 1
+    assert run.failed == {"ExampleGen"}
+    assert not run.executed
+    assert "Traceback (most recent" not in run.output
+    output = " ".join(run.output.split())
+    assert "20" in output
+    assert "bad.jsonl" in output
+    assert "max_bad_fraction" in output
+
+
+def test_data_that_does_not_match_the_schema_stops_the_run(project, refused):
+    lines = [line.replace('"category": "', '"category": "un') for line in project.lines]
+    (project.folder / "strange.jsonl").write_text("".join(lines), encoding="utf-8")
+    # A second pipeline in the same store.
+    run = project.run("--set", "data.path=strange.jsonl", "--set", "pipeline.name=other")
+    assert run.exit_code == 1
+    assert "ExampleGen" in run.executed
+    assert run.failed == {"ExampleValidator"}
+    assert "category" in run.output
+    assert "data.schema_path" in run.output
+
+
+def test_a_killed_training_goes_on_at_its_last_checkpoint(project, refused):
+    options = ("--set", "train.epochs=8", "--set", "train.checkpoint_every_steps=5")
+    process = project.start(*options)
+    checkpoints = project.folder / "runs" / "checkpoints" / "e2e"
+    deadline = time.monotonic() + 600
+    # A file that is not under a temporary name is a whole checkpoint.
+    while not any(p.is_file() and "tmp" not in p.name for p in checkpoints.rglob("*")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    resumed = project.run(*options)
+    assert resumed.exit_code in (0, 3), resumed.output
+    assert "Tokenizer" in resumed.cached
+    assert resumed.properties["Trainer", "Model"]["resumed_from_step"] >= 5
+    assert not any(checkpoints.iterdir())

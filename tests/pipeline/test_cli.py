@@ -1,0 +1,116 @@
+"""The command line without a run: help, validation, errors and their exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = "configs/runs/tiny_gpt2_en_lora.yaml"
+
+
+@pytest.fixture
+def call(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    return lambda *arguments, **options: CliRunner().invoke(main, arguments, **options)
+
+
+@pytest.mark.parametrize("command", ["run", "validate", "lineage", "generate"])
+def test_help(call, command):
+    result = call(command, "--help")
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage: ")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["validate", RUN], ["lineage", "--help"]])
+def test_what_a_user_waits_for_imports_no_tensorflow(arguments):
+    code = (
+        "import sys, runpy\n"
+        "try: runpy.run_module('pipeline', run_name='__main__')\n"
+        "finally: print([m for m in ('tensorflow', 'keras', 'tfx', 'apache_beam', 'pandas') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_validate(call):
+    result = call("validate", RUN)
+    assert (result.exit_code, result.output) == (0, f"{RUN} is valid.\n")
+
+
+def test_validate_prints_the_whole_configuration(call):
+    import yaml
+
+    result = call("validate", RUN, "--print", "--set", "train.seed=7")
+    config = yaml.safe_load(result.output)
+    assert config["train"]["seed"] == 7
+    assert config["train"]["clip_norm"] == 1.0
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_problems_are_listed_with_exit_code_2(call, command):
+    result = call(command, RUN, "--set", "method.rnk=3", "--set", "pipeline.name=A B", "--root", "")
+    assert result.exit_code == 2
+    for part in ("method.rnk", "Did you mean `rank`?", "pipeline.name", "local.yaml has 1 problem", "root"):
+        assert part in result.output
+
+
+@pytest.mark.parametrize("arguments", [["validate", "nowhere.yaml"], ["validate", RUN, "--runner", "moon"]])
+def test_missing_files(call, arguments):
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert "no such file" in result.output
+
+
+def test_lineage_without_a_store(call, tmp_path):
+    result = call("lineage", "--root", str(tmp_path))
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert str(tmp_path) in result.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        (["generate", "hi"], 1, "run one first"),
+        (["generate", "hi", "--pipeline", "x"], 1, "must have been pushed"),
+        (["generate", "hi", "--model", "."], 1, "saved_model.pb"),
+        (["generate", "hi", "--model", ".", "--pipeline", "x"], 2, "not both"),
+        (["generate"], 2, "needs a prompt"),
+    ],
+)
+def test_generate_without_a_model(call, tmp_path, arguments, code, part):
+    result = call(*arguments, "--root", str(tmp_path), input="")
+    assert result.exit_code == code
+    assert part in result.output
+
+
+def test_the_mysql_password_comes_from_the_environment(call, tmp_path, monkeypatch):
+    runner = tmp_path / "runner.yaml"
+    metadata = {
+        "kind": "mysql",
+        "host": "127.0.0.1",
+        "port": 1,
+        "database": "d",
+        "user": "u",
+        "password_env": "SECRET_X",
+    }
+    runner.write_text(json.dumps({"kind": "local", "root": str(tmp_path), "metadata": metadata}))
+    monkeypatch.delenv("SECRET_X", raising=False)
+    result = call("lineage", "--runner", str(runner))
+    assert result.exit_code == 1
+    assert "SECRET_X" in result.output
+    monkeypatch.setitem(os.environ, "SECRET_X", "hunter2")
+    result = call("lineage", "--runner", str(runner))
+    assert result.exit_code == 1
+    assert "hunter2" not in result.output

@@ -1,0 +1,42 @@
+"""Our lines reach the terminal, everything else the log file, down to the file descriptors."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SCRIPT = """
+import os, subprocess, sys
+from pathlib import Path
+from pipeline.console import redirect_output
+
+with redirect_output(Path(sys.argv[1])) as console:
+    console.print("ours")
+    print("python noise")
+    os.write(2, b"native noise\\n")
+    subprocess.run(["echo", "child noise"])
+    os.write(int(os.environ["PIPELINE_CONSOLE_FD"]), b"progress\\n")
+print("after")
+assert "PIPELINE_CONSOLE_FD" not in os.environ
+"""
+
+
+def test_redirect_output(tmp_path):
+    log = tmp_path / "logs" / "run.log"
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(log)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines() == ["ours", "progress", "after"]
+    assert result.stderr == ""
+    assert sorted(log.read_text().splitlines()) == ["child noise", "native noise", "python noise"]
+
+
+def test_what_was_printed_before_an_exception_is_kept(tmp_path):
+    log = tmp_path / "run.log"
+    script = SCRIPT.replace('print("python noise")', 'print("python noise"); raise ValueError("x")')
+    result = subprocess.run([sys.executable, "-c", script, str(log)], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stdout.splitlines() == ["ours"]
+    assert "ValueError: x" in result.stderr
+    assert log.read_text().splitlines() == ["python noise"]

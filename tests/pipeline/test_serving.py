@@ -1,0 +1,25 @@
+import json
+
+import pytest
+
+from components.errors import UserError
+from pipeline import serving
+
+
+def test_the_newest_whole_version_is_found(tmp_path):
+    for name, whole in (("9", True), ("10", True), ("11", False), ("x12", True), (".incoming", True)):
+        (tmp_path / name).mkdir()
+        if whole:
+            (tmp_path / name / "saved_model.pb").touch()
+    assert serving.find_pushed_model(tmp_path).name == "10"
+    with pytest.raises(UserError, match="must have been pushed"):
+        serving.find_pushed_model(tmp_path / "nowhere")
+
+
+def test_an_instruction_with_input_is_rendered_as_for_training(tmp_path):
+    card = tmp_path / "assets.extra" / "model_card.json"
+    card.parent.mkdir()
+    card.write_text(json.dumps({"template": "alpaca", "system": ""}))
+    assert serving.render(tmp_path, [" Copy. "], "a\u00a0b") == [
+        "### Instruction:\nCopy.\n\n### Input:\na b\n\n### Response:\n"
+    ]

@@ -1,0 +1,144 @@
+"""Checks across sections and of what a file refers to."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from configs.load import ConfigError
+from pipeline.validate import load_config
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "records.jsonl").write_text("{}\n")
+    preset = tmp_path / "preset"
+    preset.mkdir()
+    for name in ("tokenizer.json", "model.weights.h5"):
+        (preset / name).write_text("")
+    (preset / "config.json").write_text(json.dumps({"config": {"max_sequence_length": 64}}))
+
+    def write(**sections):
+        config = {
+            "pipeline": {"name": "a"},
+            "data": {"path": "records.jsonl", "slice_columns": ["kind"]},
+            "text": {"max_length": 64},
+            "model": {"preset": "preset"},
+            "method": {"name": "lora", "rank": 4},
+            "evaluation": {"thresholds": [{"metric": "perplexity", "upper_bound": 10.0}]},
+            **sections,
+        }
+        (tmp_path / "run.yaml").write_text(json.dumps(config))
+        return "run.yaml"
+
+    return write
+
+
+def problems_of(path):
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    return {p.key: p.message for p in caught.value.problems}
+
+
+def test_a_valid_file(write):
+    assert load_config(write()).method.options == {"rank": 4}
+
+
+def test_all_kinds_of_problems_come_together(write):
+    path = write(
+        data={"path": "record.jsonl", "schema_path": "nowhere.pbtxt", "slice_columns": ["kind"]},
+        text={"template": "alpacca"},
+        method={"name": "lora", "rnk": 4, "rank": 0},
+        train={"epochs": 0},
+        evaluation={
+            "metrics": ["perplexity", "rouge", "example_count"],
+            "slice_columns": ["knd"],
+            "thresholds": [{"metric": "bleu", "lower_bound": 1}, {"metric": "example_count", "min_improvement": 1}],
+        },
+    )
+    found = problems_of(path)
+    assert "Did you mean `records.jsonl`?" in found["data.path"]
+    assert "Did you mean `alpaca`?" in found["text.template"]
+    assert "Did you mean `rank`?" in found["method.rnk"]
+    assert "Did you mean `kind`?" in found["evaluation.slice_columns.0"]
+    assert set(found) == {
+        "data.path",
+        "data.schema_path",
+        "text.template",
+        "text.max_length",  # the default, 256, is above the preset's limit
+        "method.rnk",
+        "method.rank",
+        "train.epochs",
+        "evaluation.metrics.1",
+        "evaluation.slice_columns.0",
+        "evaluation.thresholds.0.metric",
+        "evaluation.thresholds.1.min_improvement",
+    }
+
+
+@pytest.mark.parametrize(
+    ("preset", "part"),
+    [
+        ("no/such/folder", "must be an existing preset folder"),
+        (".", "lacks config.json, model.weights.h5"),
+        ("presett/x", "must be an existing preset folder"),
+    ],
+)
+def test_presets_that_are_none(write, preset, part):
+    assert part in problems_of(write(model={"preset": preset}))["model.preset"]
+
+
+@pytest.mark.parametrize(
+    "preset", ["gpt2_base_en", "qwen2.5_0.5b_en", "hf://org/model", "kaggle://keras/gpt2/keras/gpt2_base_en"]
+)
+def test_handles_are_left_to_keras_hub(write, preset):
+    assert load_config(write(model={"preset": preset})).model.preset == preset
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("*/records.jsonl", "may stand in the last part only"),
+        ("run.yaml", "must end in .jsonl"),
+        ("nowhere/", "no such file or folder"),
+        ("*.csv", "must be a file, a folder or a glob"),
+    ],
+)
+def test_data_that_example_gen_would_refuse(write, path, part):
+    write()
+    assert part in problems_of(write(data={"path": path}))["data.path"]
+
+
+def test_new_tokens_must_fit(write):
+    found = problems_of(write(generation={"max_new_tokens": 64}))
+    assert found == {
+        "generation.max_new_tokens": "must leave at least 2 tokens of text.max_length (64) for the prompt. Received: 64."
+    }
+
+
+def test_precisions_that_the_optimizer_refuses(write):
+    model = {"preset": "preset", "dtype": "bfloat16"}
+    assert list(problems_of(write(model=model, method={"name": "full"}))) == ["model.dtype"]
+    assert load_config(write(model=model)).model.dtype == "bfloat16"
+    model = {"preset": "preset", "dtype": "mixed_float16"}
+    found = problems_of(write(model=model, train={"gradient_accumulation_steps": 2}))
+    assert list(found) == ["train.gradient_accumulation_steps"]
+
+
+def test_checking_needs_no_tensorflow(write):
+    path = write()
+    code = (
+        "import sys; from pipeline.validate import load_config; load_config(sys.argv[1]);"
+        "print(sorted(m for m in ('tensorflow', 'keras', 'tfx', 'apache_beam') if m in sys.modules))"
+    )
+    from pathlib import Path
+
+    import pipeline
+
+    environment = {"PYTHONPATH": str(Path(pipeline.__file__).resolve().parents[1])}
+    result = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, env=environment, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,255 @@
+"""The environment is what the lock says, in `.venv` and in the image; and nothing of one machine is in the repository."""
+
+import re
+import subprocess
+import sys
+import sysconfig
+from importlib import metadata, util
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from pipeline import environment
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ("requirements.txt", "requirements-dev.txt")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def read_pins(lock: str) -> dict[str, str]:
+    return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", read(lock), re.MULTILINE))
+
+
+def read_requirements(name: str) -> list[Requirement]:
+    lines = [line.split("#")[0].strip() for line in read(name).splitlines()]
+    return [Requirement(line) for line in lines if line and not line.startswith("-")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "lock"),
+    [
+        ("requirements.in", "requirements.txt"),
+        ("requirements-overrides.txt", "requirements.txt"),
+        ("requirements-dev.in", "requirements-dev.txt"),
+    ],
+)
+def test_lock_gives_what_is_asked_for(asked: str, lock: str):
+    pins = read_pins("requirements.txt") | read_pins(lock)
+    for requirement in read_requirements(asked):
+        pin = pins.get(canonicalize_name(requirement.name))
+        assert pin is not None, f"{requirement.name} of {asked} is not locked: run `make lock`"
+        assert requirement.specifier.contains(pin, prereleases=True), f"{asked} asks for {requirement}, locked is {pin}"
+
+
+def test_locks_agree_with_each_other():
+    base, dev = map(read_pins, LOCKS)
+    assert {name: base[name] for name in base.keys() & dev.keys()} == {
+        name: dev[name] for name in base.keys() & dev.keys()
+    }
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_has_a_hash(lock: str):
+    blocks = re.split(r"^(?=[A-Za-z0-9])", read(lock), flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(read_pins(lock))
+    assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def test_every_override_has_its_reason():
+    paragraphs = [p for p in read("requirements-overrides.txt").split("\n\n") if re.search(r"^[a-z]", p, re.MULTILINE)]
+    assert paragraphs
+    for paragraph in paragraphs:
+        assert paragraph.startswith("# "), f"say why, in a comment above:\n{paragraph}"
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_installed_is_what_is_locked(lock: str):
+    pins = read_pins(lock)
+    installed = {name: metadata.version(name) for name in pins}
+    assert installed == pins
+
+
+def test_nothing_else_is_installed():
+    pins = read_pins(LOCKS[0]) | read_pins(LOCKS[1])
+    # Only what lies in the environment itself: setuptools puts copies of its own on the path once it is imported.
+    here = metadata.distributions(path=[sysconfig.get_path("purelib")])
+    installed = {canonicalize_name(d.metadata["Name"]) for d in here if d.metadata["Name"]}
+    assert installed - {canonicalize_name(name) for name in pins} <= {"pip", "setuptools"}
+
+
+def test_data_validation_needs_tfx_first():
+    """Tells when the workaround has become needless.
+
+    tensorflow-data-validation 1.16.1 imports a module that tfx-bsl 1.21 dropped; `import tfx` supplies it. When the first
+    half fails, remove the override and every `isort: skip` that keeps the order.
+    """
+    alone = subprocess.run(
+        [sys.executable, "-c", "import tensorflow_data_validation"], capture_output=True, text=True, check=False
+    )
+    assert "cannot import name 'sql_util'" in alone.stderr
+    after = subprocess.run(
+        [sys.executable, "-c", "import tfx, tensorflow_data_validation"], capture_output=True, text=True, check=False
+    )
+    assert after.returncode == 0, after.stderr
+
+
+# --- .venv is made whole, or not taken as good
+
+
+@pytest.fixture
+def fake_tools(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Replaces venv and pip; returns the list of what was done."""
+    done: list[str] = []
+
+    def run(command: list[str], check: bool) -> None:
+        done.append("venv" if "venv" in command else f"uninstall {command[-1]}")
+        if "venv" in command:
+            venv = Path(command[-1])
+            venv.mkdir(exist_ok=True)
+            for path in venv.iterdir():
+                path.unlink()
+
+    monkeypatch.setattr(environment.subprocess, "run", run)
+    monkeypatch.setattr(environment, "run_pip", lambda command, venv, wanted, name: done.append(f"install {name}"))
+    return done
+
+
+def test_environment_follows_the_lock(tmp_path: Path, fake_tools: list[str]):
+    venv, base, dev = tmp_path / ".venv", tmp_path / "requirements.txt", tmp_path / "requirements-dev.txt"
+    base.write_text("a==1\nb==1\n")
+    dev.write_text("c==1\n")
+    for lock in (base, dev, base, dev):
+        environment.install(venv, lock)
+    assert fake_tools == ["venv", "install requirements.txt", "install requirements-dev.txt"]
+    fake_tools.clear()
+    base.write_text("a==2\n")
+    environment.install(venv, base)
+    environment.install(venv, dev)
+    assert fake_tools == ["install requirements.txt", "uninstall b"]
+
+
+@pytest.mark.parametrize("broken_lock", LOCKS)
+def test_an_interrupted_installation_starts_afresh(
+    tmp_path: Path, fake_tools: list[str], monkeypatch: pytest.MonkeyPatch, broken_lock: str
+):
+    venv = tmp_path / ".venv"
+    for lock in LOCKS:
+        (tmp_path / lock).write_text("a==1\n")
+        if lock != broken_lock:
+            environment.install(venv, tmp_path / lock) if lock == "requirements.txt" else None
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "run_pip", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            environment.install(venv, tmp_path / broken_lock)
+    fake_tools.clear()
+    environment.install(venv, tmp_path / "requirements.txt")
+    assert fake_tools == ["venv", "install requirements.txt"]
+
+
+def test_missing_interpreter_is_named(tmp_path: Path):
+    done = subprocess.run(
+        ["make", "venv", "PYTHON=no-such-python", f"VENV={tmp_path / 'venv'}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "no command 'no-such-python'" in done.stderr
+
+
+def test_problems_of_a_machine_come_all_at_once(monkeypatch: pytest.MonkeyPatch):
+    assert environment.list_problems(fresh=False) == []
+    monkeypatch.setattr(environment.sys, "version_info", (3, 13, 0, "final", 0))
+    monkeypatch.setattr(environment.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(environment.shutil, "which", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    problems = "\n".join(environment.list_problems(fresh=False))
+    for fact in ("CPython 3.11 is needed", "no glibc", "lacks ensurepip", "apt-get install g++"):
+        assert fact in problems
+
+
+# --- The image. Read as text: no test builds it.
+
+
+def read_dockerfile() -> list[list[tuple[str, str]]]:
+    """Returns the stages of the Dockerfile, each a list of (instruction, arguments)."""
+    text = re.sub(r"^\s*#.*\n", "", read("Dockerfile"), flags=re.MULTILINE).replace("\\\n", " ")
+    stages: list[list[tuple[str, str]]] = []
+    for line in filter(str.strip, text.splitlines()):
+        instruction, _, arguments = line.strip().partition(" ")
+        if instruction == "FROM":
+            stages.append([])
+        stages[-1].append((instruction, " ".join(arguments.split())))
+    return stages
+
+
+def test_image_installs_the_same_lock():
+    build, final = read_dockerfile()
+    assert build[0][1].split()[0] == final[0][1] == "python:3.11-slim-bookworm"
+    (pip,) = [a for i, a in build if i == "RUN" and "pip install" in a]
+    assert "--no-deps --require-hashes -r /tmp/requirements.txt" in pip
+    assert ("COPY", "--from=build /opt/venv /opt/venv") in final
+    assert not [a for i, a in final if i == "RUN" and ("apt-get" in a or "install" in a)], (
+        "nothing is built in the final stage"
+    )
+
+
+def test_image_holds_what_a_step_imports():
+    sources = {
+        arguments.split()[0]
+        for stage in read_dockerfile()
+        for instruction, arguments in stage
+        if instruction == "COPY" and not arguments.startswith("--from")
+    }
+    assert sources == {"requirements.txt", "configs", "components", "data", "pipeline"}
+    let_through = {line.removeprefix("!") for line in read(".dockerignore").splitlines() if line.startswith("!")}
+    assert let_through == sources
+    assert all((ROOT / source).exists() for source in sources)
+
+
+def test_image_runs_steps_as_tfx_expects():
+    final = read_dockerfile()[-1]
+    settings = dict(pair.split("=", 1) for i, a in final if i == "ENV" for pair in a.replace('"', "").split())
+    workdir = next(a for i, a in final if i == "WORKDIR")
+    assert settings["PYTHONPATH"] == workdir == "/pipeline"
+    # The compiled steps and Vertex's training jobs call `python -m ...`: it must be the environment's.
+    assert settings["PATH"].startswith("/opt/venv/bin:")
+    assert final[-1] == ("ENTRYPOINT", '["python", "-m", "tfx.scripts.run_executor"]')
+    tfx = util.find_spec("tfx")
+    assert tfx is not None and tfx.submodule_search_locations is not None
+    package = Path(tfx.submodule_search_locations[0])
+    for module in ("scripts/run_executor.py", "orchestration/kubeflow/v2/container/kubeflow_v2_run_executor.py"):
+        assert (package / module).is_file()
+    assert next(a for i, a in final if i == "USER") not in ("root", "0")
+
+
+# --- The repository
+
+
+def test_no_path_of_one_machine():
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = []
+    for name in filter(None, listed.stdout.split("\0")):
+        content = (ROOT / name).read_bytes() if (ROOT / name).is_file() else b""
+        if b"\0" in content or name == "Dockerfile":
+            continue
+        lines = content.decode("utf-8", errors="replace").splitlines()
+        found += [f"{name}:{n}" for n, line in enumerate(lines, 1) if re.search(r"/(work|root|home/[a-z]+)/", line)]
+    assert found == []
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_locks_name_no_host(lock: str):
+    head = read(lock).split("==")[0]
+    assert "make lock" in head
+    assert not re.search(r"--(index|find-links|extra-index|trusted)", head)
