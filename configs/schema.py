@@ -156,6 +156,30 @@ class TrainSection(Section):
         return self
 
 
+class ReferenceSection(Section):
+    """The reference model of `strategy: fixed`: a finished preset, or one that the run trains on a share of its data.
+
+    Its training has options of its own, so that another learning rate of the run does not score every token anew.
+    """
+
+    preset: Name | None = None
+    warmup_share: float = Field(0.2, gt=0, lt=1)
+    method: MethodSection = MethodSection(name="lora")
+    train: TrainSection = TrainSection()
+
+
+class TokenCleaningSection(Section):
+    """Which response tokens stay training targets (see `docs/token_cleaning.md`)."""
+
+    strategy: Literal["none", "random", "fixed", "self_evolving"] = "none"
+    keep: float = Field(0.6, gt=0, le=1)
+    scope: Literal["dataset", "sample"] = "dataset"
+    parts: int = Field(5, ge=2, le=100)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    batch_size: int = Field(32, ge=1)
+    reference: ReferenceSection = ReferenceSection()
+
+
 class GenerationSection(Section):
     """How completions are decoded: greedily, until the end token or `max_new_tokens`."""
 
@@ -202,6 +226,7 @@ class RunConfig(Section):
     text: TextSection = TextSection()
     model: ModelSection
     method: MethodSection
+    token_cleaning: TokenCleaningSection = TokenCleaningSection()
     train: TrainSection = TrainSection()
     generation: GenerationSection = GenerationSection()
     evaluation: EvaluationSection

@@ -41,6 +41,17 @@ def hash_folder(folder: str | Path, pattern: str = "**/*") -> str:
     return digest.hexdigest()
 
 
+def hash_preset(preset: str) -> tuple[str, str]:
+    """Returns the hashes of a preset folder and of its tokenizer; "" for a handle: what it names is not looked up here.
+
+    A handle without a version (`hf://…`) can change upstream without being seen; the run's record has the hash of the
+    weights that were loaded.
+    """
+    if not Path(preset).is_dir():
+        return "", ""
+    return hash_folder(preset), hash_folder(preset, "tokenizer.json") + hash_folder(preset, "assets/**/*")
+
+
 def _closure(modules: tuple[str, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     pending = list(modules)

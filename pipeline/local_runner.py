@@ -111,8 +111,9 @@ def run(config: RunConfig, config_path: str, runner: RunnerConfig, run_id: str, 
     nodes: dict[str, NodeResult] = {}
     for node in compiled.nodes:
         node_id = node.pipeline_node.node_info.id
-        # The Trainer draws its own progress.
-        status = contextlib.nullcontext() if node_id == "Trainer" else console.status(node_id)
+        # These draw their own progress.
+        draws = node_id.endswith(("Trainer", "TokenScorer"))
+        status = contextlib.nullcontext() if draws else console.status(node_id)
         started = time.monotonic()
         try:
             with status:

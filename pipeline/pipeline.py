@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components import SchemaGen, StatisticsGen, Trainer, Transform
-from tfx.dsl.components.base import executor_spec
+from tfx.components import SchemaGen, StatisticsGen
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.proto import pusher_pb2
 from tfx.types import Channel, standard_artifacts
 
 from components.evaluator.baseline import LatestOtherBlessedModel
@@ -21,11 +20,9 @@ from components.preset_exporter.component import PresetExporter
 from components.pusher.component import Pusher
 from components.schema_importer.component import SchemaImporter
 from components.tokenizer.component import Tokenizer
-from components.trainer.executor import Executor as TrainerExecutor
 from configs.schema import RunConfig
-from pipeline.code_hash import REPOSITORY_ROOT, hash_code, hash_folder
-
-TOKENIZED_SCHEMA = REPOSITORY_ROOT / "components" / "transform" / "tokenized_schema.pbtxt"
+from pipeline.code_hash import hash_code, hash_preset
+from pipeline.training_nodes import make_training_nodes
 
 
 def create_pipeline(
@@ -54,7 +51,7 @@ def create_pipeline(
     """
     model, text = config.model.model_dump(mode="json"), config.text.model_dump(mode="json")
     generation = config.generation.model_dump(mode="json")
-    preset_hash, tokenizer_hash = _hash_preset(config.model.preset)
+    preset_hash, tokenizer_hash = hash_preset(config.model.preset)
 
     example_gen = InstructionExampleGen(
         path=_make_absolute(config.data.path),
@@ -85,34 +82,8 @@ def create_pipeline(
     # Data that does not match its schema goes no further.
     tokenizer.add_upstream_node(example_validator)
     tokenized = tokenizer.outputs["tokenized_examples"]
-    tokenized_schema = SchemaImporter(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
-    transform = Transform(
-        examples=tokenized,
-        schema=tokenized_schema.outputs["schema"],
-        preprocessing_fn="components.transform.module.preprocessing_fn",
-        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
-        disable_statistics=True,
-        custom_config={"code_hash": hash_code("components.transform.module")},
-    )
-
-    trainer = Trainer(
-        run_fn="components.trainer.module.run_fn",
-        custom_executor_spec=executor_spec.ExecutorClassSpec(TrainerExecutor),
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        train_args=trainer_pb2.TrainArgs(splits=["train"]),
-        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
-        custom_config={
-            "model": model,
-            "method": config.method.model_dump(mode="json"),
-            "train": config.train.model_dump(mode="json"),
-            "text": text,
-            "generation": generation,
-            "preset_hash": preset_hash,
-            "checkpoint_root": checkpoint_root,
-            "code_hash": hash_code("components.trainer.module", "components.trainer.executor"),
-        },
-    )
+    training = make_training_nodes(config, tokenized, checkpoint_root)
+    trainer = training[-1]
     preset_exporter = PresetExporter(
         model=model,
         text=text,
@@ -152,9 +123,7 @@ def create_pipeline(
         schema_gen,
         example_validator,
         tokenizer,
-        tokenized_schema,
-        transform,
-        trainer,
+        *training,
         preset_exporter,
         baseline_resolver,
         evaluator,
@@ -173,14 +142,3 @@ def create_pipeline(
 def _make_absolute(path: str) -> str:
     """Returns the path as whoever reads the lineage later needs it."""
     return path if "://" in path else os.path.abspath(path)
-
-
-def _hash_preset(preset: str) -> tuple[str, str]:
-    """Returns the hashes of a preset folder and of its tokenizer; "" for a handle: what it names is not looked up here.
-
-    A handle without a version (`hf://…`) can change upstream without being seen; the run's record has the hash of the
-    weights that were loaded.
-    """
-    if not Path(preset).is_dir():
-        return "", ""
-    return hash_folder(preset), hash_folder(preset, "tokenizer.json") + hash_folder(preset, "assets/**/*")

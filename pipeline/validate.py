@@ -1,7 +1,5 @@
 """Checks a whole run before anything runs, without TensorFlow: the file itself and what it refers to."""
 
-import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -24,8 +22,13 @@ from configs.schema import (
     TextSection,
     TrainSection,
 )
-
-_SPECIAL_PRESETS = ("kaggle://", "hf://", "modelscope://", "gs://")
+from pipeline.preset_checks import (
+    find_precision_problems,
+    find_preset_problems,
+    near_file,
+    read_backbone_number,
+)
+from pipeline.validate_cleaning import check_token_cleaning
 
 
 def load_config(path: str, overrides: Iterable[str] = ()) -> RunConfig:
@@ -53,6 +56,7 @@ def check_sections(sections: Mapping[str, BaseModel]) -> list[Problem]:
         _check_precision,
         _check_evaluation,
         _check_lengths,
+        check_token_cleaning,
     ):
         problems += check(sections)
     return problems
@@ -66,7 +70,7 @@ def _check_data(sections: Mapping[str, BaseModel]) -> list[Problem]:
     try:
         base, pattern = split_path(data.path)
         if "://" not in data.path and not list(Path(base).glob(pattern)):
-            message = f"must be a file, a folder or a glob of files that matches.{_near_file(data.path)}"
+            message = f"must be a file, a folder or a glob of files that matches.{near_file(data.path)}"
             problems.append(Problem("data.path", message))
         elif data.format == "auto" and pattern != "*":
             detect_format(data.path)
@@ -74,7 +78,7 @@ def _check_data(sections: Mapping[str, BaseModel]) -> list[Problem]:
         problems.append(Problem("data.path", str(error).removeprefix("data.path: ")))
     if data.schema_path is not None and not Path(data.schema_path).is_file():
         problems.append(
-            Problem("data.schema_path", f"must be a file, or null to infer the schema.{_near_file(data.schema_path)}")
+            Problem("data.schema_path", f"must be a file, or null to infer the schema.{near_file(data.schema_path)}")
         )
     return problems
 
@@ -94,27 +98,9 @@ def _check_text(sections: Mapping[str, BaseModel]) -> list[Problem]:
 
 def _check_preset(sections: Mapping[str, BaseModel]) -> list[Problem]:
     model = sections.get("model")
-    if not isinstance(model, ModelSection) or model.preset.startswith(_SPECIAL_PRESETS):
+    if not isinstance(model, ModelSection):
         return []
-    folder = Path(model.preset)
-    if folder.is_dir():
-        missing = [n for n in ("config.json",) if not (folder / n).is_file()]
-        # KerasHub's own weights, in one file or in shards, or those of Hugging Face.
-        if not any(list(folder.glob(pattern)) for pattern in ("*.weights.h5", "*.weights.json", "*.safetensors")):
-            missing.append("model.weights.h5")
-        if missing:
-            return [
-                Problem("model.preset", f"must be a KerasHub preset folder. {model.preset} lacks {', '.join(missing)}.")
-            ]
-    elif "/" in model.preset or not re.fullmatch(r"[a-z0-9_.]+", model.preset):
-        return [
-            Problem(
-                "model.preset",
-                "must be an existing preset folder, the name of a KerasHub preset, or a handle that starts with "
-                f"hf:// or kaggle://.{_near_file(model.preset)}",
-            )
-        ]
-    return []
+    return [Problem("model.preset", message) for message in find_preset_problems(model.preset)]
 
 
 def _check_method(sections: Mapping[str, BaseModel]) -> list[Problem]:
@@ -130,23 +116,11 @@ def _check_precision(sections: Mapping[str, BaseModel]) -> list[Problem]:
     model, method, train = sections.get("model"), sections.get("method"), sections.get("train")
     if not isinstance(model, ModelSection):
         return []
-    if isinstance(method, MethodSection) and method.name == "full" and model.dtype == "bfloat16":
-        return [
-            Problem(
-                "model.dtype",
-                "must be float32 or a mixed policy for the method `full`: in bfloat16, updates of usual size are rounded "
-                "away. Received: 'bfloat16'. Did you mean `mixed_bfloat16`?",
-            )
-        ]
-    if isinstance(train, TrainSection) and train.gradient_accumulation_steps > 1 and model.dtype == "mixed_float16":
-        return [
-            Problem(
-                "train.gradient_accumulation_steps",
-                "must be 1 with model.dtype mixed_float16, whose loss scaling drops single parts of a batch. "
-                f"Received: {train.gradient_accumulation_steps}. Use mixed_bfloat16.",
-            )
-        ]
-    return []
+    return find_precision_problems(
+        model.dtype,
+        method if isinstance(method, MethodSection) else None,
+        train if isinstance(train, TrainSection) else None,
+    )
 
 
 def _check_evaluation(sections: Mapping[str, BaseModel]) -> list[Problem]:
@@ -208,7 +182,7 @@ def _check_lengths(sections: Mapping[str, BaseModel]) -> list[Problem]:
             )
         )
     if isinstance(text, TextSection) and isinstance(model, ModelSection):
-        limit = _read_max_sequence_length(model.preset)
+        limit = read_backbone_number(model.preset, "max_sequence_length")
         if limit is not None and text.max_length > limit:
             problems.append(
                 Problem(
@@ -217,20 +191,3 @@ def _check_lengths(sections: Mapping[str, BaseModel]) -> list[Problem]:
                 )
             )
     return problems
-
-
-def _read_max_sequence_length(preset: str) -> int | None:
-    """Returns how many positions the model in a preset folder has; None where it has no limit or is no folder."""
-    try:
-        config = json.loads((Path(preset) / "config.json").read_text(encoding="utf-8"))
-        limit = config["config"].get("max_sequence_length")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return None
-    return limit if isinstance(limit, int) else None
-
-
-def _near_file(path: str) -> str:
-    """Returns what was received and, where there is one, the most similar name in the same folder."""
-    parent = Path(path).parent
-    near = nearest(Path(path).name, [p.name for p in parent.iterdir()]) if parent.is_dir() else ""
-    return f" Received: {path!r}; there is no such file or folder.{near}"

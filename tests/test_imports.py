@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("components.errors",),
     ("configs",),
-    ("components.text",),
+    ("components.text", "components.splits"),
     ("components.methods", "components.metrics"),
     ("components.*", "data.*"),
     (
@@ -30,10 +30,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.lineage_store",
         "pipeline.metadata_connection",
         "pipeline.paths",
+        "pipeline.preset_checks",
         "pipeline.serving",
+        "pipeline.tokens_store",
     ),
+    ("pipeline.training_nodes", "pipeline.validate_cleaning"),
     ("pipeline.*",),  # wiring, checks and records
-    ("pipeline.*_runner", "pipeline.lineage_view"),
+    ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.tokens_page"),
     ("pipeline.summary",),
     ("pipeline.cli",),
     ("pipeline.__main__",),
@@ -41,12 +44,25 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 SIBLINGS_ALLOWED = {
     ("components.tuner", "components.trainer"),  # trials are short trainings
     ("components.preset_exporter", "components.trainer"),  # same export, no training
+    ("components.token_scorer", "components.trainer"),  # same loading and output layer, no training
+    ("components.cleaning_report", "components.partitioner"),  # tells which examples the reference has seen
+    ("components.cleaning_report", "components.transform"),  # states the error bound of its cut
 }
 # Reading TFRecords, exporting, and the functions that TFX calls. All other modules of the training core are pure Keras 3,
 # so that they run on JAX as well.
 TENSORFLOW_ALLOWED = {
     f"components.trainer.{name}"
-    for name in ("data", "statistics", "export", "signatures", "graph_tokenizer", "verify_export", "module", "executor")
+    for name in (
+        "data",
+        "statistics",
+        "target_positions",
+        "export",
+        "signatures",
+        "graph_tokenizer",
+        "verify_export",
+        "module",
+        "executor",
+    )
 }
 TENSORFLOW = (
     "tensorflow",
@@ -177,7 +193,10 @@ def test_lineage_never_imports_tensorflow(module: str):
     assert not [name for name in names if name.split(".")[0] in (*TENSORFLOW, "keras", "keras_hub")]
 
 
-@pytest.mark.parametrize("module", ["pipeline.lineage_view", "pipeline.cli", "pipeline.validate"])
+@pytest.mark.parametrize(
+    "module",
+    ["pipeline.lineage_view", "pipeline.tokens_view", "pipeline.tokens_page", "pipeline.cli", "pipeline.validate"],
+)
 def test_quick_commands_import_quickly(module: str):
     """Help, validation and lineage answer at once: importing TensorFlow or TFX takes half a minute."""
     code = f"import sys, {module}; print([m for m in {(*TENSORFLOW, 'keras', 'keras_hub')} if m in sys.modules])"

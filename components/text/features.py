@@ -15,5 +15,10 @@ LENGTH = "length"  # int64[1]: n
 PROMPT = "prompt"  # the rendered prompt, cleaned; what the model completes
 RESPONSE = "response"  # the cleaned answer, without end token; what a completion is compared with
 
+# Scored, written by TokenScorer on the split that is cleaned.
+TOKEN_INFLUENCE = (
+    "token_influence"  # float32[n]: loss under the base model minus loss under the reference, nats; 0 off targets
+)
+
 # Transformed, written by Transform.
 LOSS_WEIGHT = "loss_weight"  # float32[n]: weight of the token as a training target, 0 on the prompt

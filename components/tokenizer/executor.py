@@ -9,7 +9,6 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
-from apache_beam.io import filesystems
 from apache_beam.utils import shared
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
@@ -17,6 +16,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.errors import UserError
+from components.splits import read_json, write_json
 from components.text import features
 from components.text.tokenization import RecordTokenizer, TokenizedRecord
 
@@ -114,9 +114,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                         os.path.join(target.uri, "counts", split), shard_name_template="", file_name_suffix=".json"
                     )
                 )
-        report = {split: _read_json(os.path.join(target.uri, "counts", f"{split}.json")) for split in splits}
-        with filesystems.FileSystems.create(os.path.join(target.uri, REPORT_NAME)) as file:
-            file.write(json.dumps(report, indent=1).encode())
+        report = {split: read_json(os.path.join(target.uri, "counts", f"{split}.json")) for split in splits}
+        write_json(os.path.join(target.uri, REPORT_NAME), report)
         totals = {name: sum(counts[name] for counts in report.values()) for name in _COUNTS}
         for name, value in totals.items():
             target.set_int_custom_property(name, value)
@@ -160,11 +159,6 @@ def _to_example(tokenized: TokenizedRecord, source: tf.train.Example) -> tf.trai
     out[features.PROMPT].bytes_list.value.append(tokenized.prompt.encode())
     out[features.RESPONSE].bytes_list.value.append(tokenized.response.encode())
     return result
-
-
-def _read_json(path: str) -> dict[str, int]:
-    with filesystems.FileSystems.open(path) as file:
-        return json.loads(file.read())
 
 
 def _check(totals: dict[str, int], text: dict[str, Any]) -> None:

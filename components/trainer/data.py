@@ -12,6 +12,7 @@ import tensorflow as tf
 from components.errors import UserError
 from components.text import features
 from components.trainer.statistics import TokenStatistics, measure
+from components.trainer.target_positions import make_budget, select_targets
 
 # Records held in memory for shuffling: at most about 12 bytes a token, so 100 MB at 512 tokens a record.
 SHUFFLE_BUFFER = 16384
@@ -20,25 +21,32 @@ SHUFFLE_BUFFER = 16384
 class Step(NamedTuple):
     """The examples of one update of the weights, cut into `A` micro-batches (gradient accumulation).
 
-    All arrays are (A, batch_size / A, sequence_length). Padding is on the right.
+    Inputs are (A, batch_size / A, sequence_length), padded on the right. What concerns the loss is given for `K` positions a
+    micro-batch: all with a weight, then some of weight 0 (see `select_targets`).
 
     Attributes:
         token_ids: int32, what the model reads; padding holds `pad_token_id`.
         padding_mask: int32, 1 on tokens, 0 on padding. Rows that only fill up the batch keep a 1 in their first column:
             attention over no position at all is not defined.
-        targets: int32, the token that follows each position.
-        sample_weight: float32, weight of each position in the loss; 0 on prompts, padding and filling rows.
+        positions: int32 (A, K), flat in a micro-batch: `row * sequence_length + column`.
+        targets: int32 (A, K), the token that follows each of these positions.
+        sample_weight: float32 (A, K), weight of each of these positions in the loss.
     """
 
     token_ids: np.ndarray
     padding_mask: np.ndarray
+    positions: np.ndarray
     targets: np.ndarray
     sample_weight: np.ndarray
 
     @property
     def num_tokens(self) -> int:
         """Positions that hold a token of an example."""
-        is_example = self.sample_weight.any(axis=-1)  # every example has a target, see `measure`
+        rows = self.positions // self.token_ids.shape[-1]  # (A, K)
+        is_example = np.zeros(self.token_ids.shape[:2], bool)
+        # Every example has a target, see `measure`; rows that fill up have none.
+        for micro_batch, (row, weight) in enumerate(zip(rows, self.sample_weight, strict=True)):
+            is_example[micro_batch, row[weight > 0]] = True
         return int(self.padding_mask[is_example].sum())
 
     @property
@@ -106,6 +114,16 @@ class TokenDataset:
     seed: int = 0
 
     @functools.cached_property
+    def target_budgets(self) -> tuple[int, ...]:
+        """Room for target positions in a micro-batch of each length."""
+        num_rows = self.batch_size // self.accumulation_steps
+        counts = zip(self.statistics.examples_per_length, self.statistics.target_moments, strict=True)
+        return tuple(
+            make_budget(count, *moments, num_rows, length)
+            for (count, moments), length in zip(counts, self.sequence_lengths, strict=True)
+        )
+
+    @functools.cached_property
     def steps_per_epoch(self) -> int:
         """Steps of one pass; each length's last step is filled up with rows of weight 0."""
         return sum(-(-count // self.batch_size) for count in self.statistics.examples_per_length)
@@ -152,7 +170,7 @@ class TokenDataset:
         return batches.map(self._finish, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _finish(self, inputs: Any, mask: Any, targets: Any, weight: Any) -> tuple[Any, ...]:
-        """Fills a batch up to `batch_size` rows, weights it, and cuts it into micro-batches."""
+        """Fills a batch up to `batch_size` rows, weights it, cuts it into micro-batches, and picks the targets."""
         num_missing = self.batch_size - tf.shape(inputs)[0]
         rows = [[0, num_missing], [0, 0]]
         inputs = tf.pad(inputs, rows, constant_values=self.pad_token_id)
@@ -163,8 +181,11 @@ class TokenDataset:
         weight = tf.pad(weight, rows)
         if self.normalize:
             weight = weight * self.accumulation_steps / tf.reduce_sum(weight)
-        shape = [self.accumulation_steps, self.batch_size // self.accumulation_steps, tf.shape(inputs)[1]]
-        return tuple(tf.reshape(array, shape) for array in (inputs, mask, targets, weight))
+        length = tf.shape(inputs)[1]
+        shape = [self.accumulation_steps, self.batch_size // self.accumulation_steps, length]
+        targets, weight = (tf.reshape(array, [self.accumulation_steps, -1]) for array in (targets, weight))
+        budget = tf.constant(self.target_budgets)[tf.searchsorted(list(self.sequence_lengths), length[None])[0]]
+        return tf.reshape(inputs, shape), tf.reshape(mask, shape), *select_targets(targets, weight, budget)
 
 
 def _parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

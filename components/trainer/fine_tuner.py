@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from components.errors import UserError
+from components.trainer.target_head import split_head, take_positions
 
 if TYPE_CHECKING:
     import keras_hub
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
 class FineTuner(keras.Model):
     """Shares layers and weights of a causal LM; takes token ids and weights instead of text.
 
-    The CausalLM itself is not compiled: its `fit` wants text, and its loss is a mean over all positions. Here the loss
-    of a micro-batch is a *sum* over positions of weight times negative log-likelihood in nats, in float32 under any
-    dtype policy; what it is a mean of is decided by the weights (see `TokenDataset.normalize`).
+    The CausalLM itself is not compiled: its `fit` wants text, and its loss is a mean over all positions. Here logits are
+    computed at the positions of `Step.positions` alone, and the loss of a micro-batch is a *sum* over these of weight times
+    negative log-likelihood in nats, in float32 under any dtype policy; what it is a mean of is decided by the weights (see
+    `TokenDataset.normalize`).
+
+    Inputs: `token_ids` and `padding_mask`, int32 (batch, sequence_length), and `positions`, int32 (K,). Output: logits
+    (K, vocabulary_size).
     """
 
     def __init__(self, causal_lm: "keras_hub.models.CausalLM") -> None:
-        super().__init__(inputs=causal_lm.input, outputs=causal_lm.output)
+        states, project = split_head(causal_lm)
+        positions = keras.Input((), dtype="int32", name="positions")
+        logits = project(take_positions(states, positions))
+        super().__init__(inputs={**causal_lm.input, "positions": positions}, outputs=logits)
         # Keras ignores a functional model's `dtype`, but `compile` looks here for mixed_float16 to scale the loss.
         self.dtype_policy = getattr(causal_lm, "backbone", causal_lm).dtype_policy
 
@@ -34,9 +42,9 @@ class FineTuner(keras.Model):
 
         Args:
             x: unused.
-            y: (batch, sequence_length) int32, the token that follows each position.
-            y_pred: (batch, sequence_length, vocabulary_size) logits.
-            sample_weight: (batch, sequence_length) float32; 0 leaves a position out.
+            y: (K,) int32, the token that follows each position.
+            y_pred: (K, vocabulary_size) logits.
+            sample_weight: (K,) float32; 0 leaves a position out.
             training: unused.
 
         Returns:
@@ -44,7 +52,7 @@ class FineTuner(keras.Model):
         """
         del x, training
         nll = ops.sparse_categorical_crossentropy(y, ops.cast(y_pred, "float32"), from_logits=True)
-        return ops.sum(nll * sample_weight)  # nll: (batch, sequence_length)
+        return ops.sum(nll * sample_weight)  # nll: (K,)
 
     def train_on_step(self, step: "Step") -> float:
         """One update of the weights, accumulated over the step's micro-batches.
@@ -53,8 +61,8 @@ class FineTuner(keras.Model):
             Mean loss per target token of the step, in nats.
         """
         losses = []
-        for token_ids, padding_mask, targets, sample_weight in zip(*step, strict=True):  # each (micro_batch, length)
-            inputs = {"token_ids": token_ids, "padding_mask": padding_mask}
+        for token_ids, padding_mask, positions, targets, sample_weight in zip(*step, strict=True):
+            inputs = {"token_ids": token_ids, "padding_mask": padding_mask, "positions": positions}
             losses.append(self.train_on_batch(inputs, targets, sample_weight, return_dict=True)["loss"])
         return float(np.mean(losses))
 
@@ -69,8 +77,8 @@ class FineTuner(keras.Model):
         """
         loss = weight = 0.0
         for step in dataset.iterate():
-            for token_ids, padding_mask, targets, sample_weight in zip(*step, strict=True):
-                inputs = {"token_ids": token_ids, "padding_mask": padding_mask}
+            for token_ids, padding_mask, positions, targets, sample_weight in zip(*step, strict=True):
+                inputs = {"token_ids": token_ids, "padding_mask": padding_mask, "positions": positions}
                 loss += float(self.test_on_batch(inputs, targets, sample_weight, return_dict=True)["loss"])
                 weight += float(sample_weight.sum(dtype="float64"))
         if not np.isfinite(loss):

@@ -14,7 +14,7 @@ from components.text.tokenization import start_token_id
 from components.trainer.adapter import save_adapter
 from components.trainer.checkpoint import Checkpoints, make_fingerprint
 from components.trainer.data import TokenDataset, make_dataset
-from components.trainer.export import export_model, save_preset
+from components.trainer.export import PRESET_FOLDER, export_model, find_preset, save_preset
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.fit import count_steps, train
 from components.trainer.model import check_max_length, count_parameters, get_pad_token_id, hash_weights, load_model
@@ -34,9 +34,10 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
         fn_args: TFX's `FnArgs`. `custom_config` holds the run's sections `model`, `method`, `train`, `text` and
-            `generation`, and `preset_hash`, `code_hash` and `checkpoint_root`. Written below the parent of
-            `serving_model_dir`: the SavedModel, `preset/`, `adapter/` (where the method has one) and
-            `training_record.json`; TensorBoard logs go to `model_run_dir`.
+            `generation`, and `preset_hash`, `code_hash`, `checkpoint_root` and `export` (whether a SavedModel is written;
+            a reference model needs none). With a `base_model`, training goes on from that model's preset instead of from
+            `model.preset`. Written below the parent of `serving_model_dir`: the SavedModel, `preset/`, `adapter/` (where
+            the method has one) and `training_record.json`; TensorBoard logs go to `model_run_dir`.
 
     Raises:
         UserError: the configuration, the data or the preset must change.
@@ -44,7 +45,8 @@ def run_fn(fn_args: Any) -> None:
     config = fn_args.custom_config
     section = config["train"]
     enable_determinism()
-    model = load_model(config["model"]["preset"], config["model"]["dtype"], section["seed"])
+    start = find_preset(fn_args.base_model) if fn_args.base_model else config["model"]["preset"]
+    model = load_model(start, config["model"]["dtype"], section["seed"])
     base_hash = hash_weights(model)
     method = make_method(config["method"]["name"], {k: v for k, v in config["method"].items() if k != "name"})
     method.apply(model)
@@ -75,6 +77,7 @@ def run_fn(fn_args: Any) -> None:
         steps_per_epoch=train_data.steps_per_epoch,
         method=config["method"],
         preset=config["model"]["preset"],
+        started_from=start,
         base_hash=base_hash,
         seed=section["seed"],
         **counts,
@@ -171,15 +174,16 @@ def _write(
             str(root / "adapter"),
             adapter,
             method=config["method"],
-            preset=record["preset"],
+            preset=record["started_from"],
             base_hash=record["base_hash"],
             dtype=config["model"]["dtype"],
         )
-    save_preset(model, str(root / "preset"))
-    text, generation = config["text"], config["generation"]
-    export_model(model, serving_model_dir, text, generation, preset=record["preset"])
-    records, prompts = sample_records(eval_data, model)
-    verify_export(serving_model_dir, model, records, prompts, text, generation)
+    save_preset(model, str(root / PRESET_FOLDER))
+    if config["export"]:
+        text, generation = config["text"], config["generation"]
+        export_model(model, serving_model_dir, text, generation, preset=record["preset"])
+        records, prompts = sample_records(eval_data, model)
+        verify_export(serving_model_dir, model, records, prompts, text, generation)
     write_record(record, root)
 
 

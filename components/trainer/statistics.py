@@ -25,6 +25,7 @@ class TokenStatistics:
         num_tokens: input positions, without padding.
         num_target_tokens: positions with a weight above 0.
         examples_per_length: number of examples by the length that they are padded to, in the order of those lengths.
+        target_moments: for the same lengths, the sum of the examples' numbers of targets, and of their squares.
         padding_share: share of padded positions, had every batch been full.
     """
 
@@ -33,6 +34,7 @@ class TokenStatistics:
     num_tokens: int
     num_target_tokens: int
     examples_per_length: tuple[int, ...]
+    target_moments: tuple[tuple[float, float], ...]
     padding_share: float
 
 
@@ -51,6 +53,7 @@ def measure(
         UserError: no token is a training target, or an example does not fit.
     """
     counts = np.zeros(len(sequence_lengths), np.int64)
+    moments = np.zeros((2, len(sequence_lengths)))
     num_without_target = num_tokens = num_target_tokens = 0
     for token_ids, loss_weight in _read(files):
         _check(token_ids, loss_weight, sequence_lengths[-1], vocabulary_size, split)
@@ -59,7 +62,10 @@ def measure(
         num_without_target += int((targets == 0).sum())
         num_tokens += int(lengths.sum())
         num_target_tokens += int(targets.sum())
-        counts += np.bincount(np.searchsorted(sequence_lengths, lengths), minlength=len(counts))
+        bucket = np.searchsorted(sequence_lengths, lengths)  # (examples with a target,)
+        counts += np.bincount(bucket, minlength=len(counts))
+        for row, power in enumerate((1, 2)):
+            moments[row] += np.bincount(bucket, targets[targets > 0].astype(float) ** power, minlength=len(counts))
     if not num_target_tokens:
         raise UserError(
             f"{split}: no token is a training target ({num_without_target} examples, all of weight 0). An example needs "
@@ -73,6 +79,7 @@ def measure(
         num_tokens=num_tokens,
         num_target_tokens=num_target_tokens,
         examples_per_length=tuple(int(count) for count in counts),
+        target_moments=tuple((float(first), float(second)) for first, second in moments.T),
         padding_share=1 - num_tokens / float(np.dot(counts, sequence_lengths)),
     )
 

@@ -7,6 +7,13 @@ from components.trainer.data import make_dataset, shift
 COMMON = {"max_length": 6, "vocabulary_size": 64, "pad_token_id": 9}
 
 
+def spread(step, values):
+    """Values of the step's positions in the places where they belong, 0 elsewhere: (A, rows, sequence_length)."""
+    dense = np.zeros((step.token_ids.shape[0], step.token_ids[0].size), values.dtype)
+    np.put_along_axis(dense, step.positions, values, axis=1)
+    return dense.reshape(step.token_ids.shape)
+
+
 def test_position_t_is_trained_to_predict_token_t_plus_1():
     # prompt 11 12 13, response 21 22, end 1
     inputs, targets, weight = shift([11, 12, 13, 21, 22, 1], [0, 0, 0, 1, 1, 1])
@@ -30,13 +37,14 @@ def test_a_step_by_eye(write_examples):
 
     np.testing.assert_array_equal(first.token_ids, [[[13, 23, 9], [14, 15, 24]]])
     np.testing.assert_array_equal(first.padding_mask, [[[1, 1, 0], [1, 1, 1]]])
-    np.testing.assert_array_equal(first.targets, [[[23, 1, 9], [15, 24, 1]]])
-    np.testing.assert_array_equal(first.sample_weight, [[[1, 1, 0], [0, 1, 1]]])
+    np.testing.assert_array_equal(first.positions, [[0, 1, 4, 5, 2, 3]])  # targets first
+    np.testing.assert_array_equal(first.targets, [[23, 1, 24, 1, 9, 15]])
+    np.testing.assert_array_equal(first.sample_weight, [[1, 1, 1, 1, 0, 0]])
     assert (first.num_tokens, first.num_target_tokens) == (5, 4)
 
     np.testing.assert_array_equal(second.token_ids, [[[16, 9, 9], [9, 9, 9]]])  # filled up to the batch size
     np.testing.assert_array_equal(second.padding_mask, [[[1, 0, 0], [1, 0, 0]]])
-    np.testing.assert_array_equal(second.sample_weight, [[[0.5, 0, 0], [0, 0, 0]]])
+    np.testing.assert_array_equal(spread(second, second.sample_weight), [[[0.5, 0, 0], [0, 0, 0]]])
     assert (second.num_tokens, second.num_target_tokens) == (1, 1)
 
     np.testing.assert_array_equal(third.token_ids[0, 0], [11, 12, 21, 22, 9, 9])
@@ -55,12 +63,16 @@ def test_normalized_weights_make_the_mean_over_micro_batches_the_mean_per_target
     for step, one in zip(data.iterate(), plain.iterate(), strict=True):
         assert step.token_ids.shape == (2, 4, one.token_ids.shape[2])
         np.testing.assert_array_equal(step.token_ids.reshape(one.token_ids.shape), one.token_ids)
-        expected = 2 * one.sample_weight / one.sample_weight.sum()
-        np.testing.assert_allclose(step.sample_weight.reshape(expected.shape), expected, rtol=1e-6)
+        expected = 2 * spread(one, one.sample_weight) / one.sample_weight.sum()
+        received = spread(step, step.sample_weight).reshape(expected.shape)
+        np.testing.assert_allclose(received, expected, rtol=1e-6)
 
 
 def collect(data, **kwargs):
-    return [(step.token_ids.tolist(), step.sample_weight.tolist()) for step in data.iterate(**kwargs)]
+    return [
+        (step.token_ids.tolist(), step.positions.tolist(), step.sample_weight.tolist())
+        for step in data.iterate(**kwargs)
+    ]
 
 
 def test_every_example_comes_once_an_epoch_in_static_shapes(make_datasets):

@@ -1,6 +1,7 @@
 import json
 
 from tfx.components.trainer.executor import GenericExecutor
+from tfx.components.util import udf_utils
 from tfx.types import standard_artifacts
 
 from components.trainer.executor import Executor
@@ -11,10 +12,12 @@ def test_numbers_of_the_record_become_properties_of_the_model(tmp_path, monkeypa
     model.uri = str(tmp_path)
     record = {"method": {"name": "lora"}, "eval_loss_after": 2.5, "steps": 7, "preset": "p", "stopped_early": True}
 
-    def train(self, input_dict, output_dict, exec_properties):
+    def train(fn_args):
+        assert fn_args == "arguments"
         (tmp_path / "training_record.json").write_text(json.dumps(record | {"history": []}))
 
-    monkeypatch.setattr(GenericExecutor, "Do", train)
+    monkeypatch.setattr(GenericExecutor, "_GetFnArgs", lambda self, *arguments: "arguments")
+    monkeypatch.setattr(udf_utils, "get_fn", lambda properties, name: train)
     Executor().Do({}, {"model": [model]}, {})
     assert model.get_string_custom_property("method") == "lora"
     assert model.get_string_custom_property("preset") == "p"

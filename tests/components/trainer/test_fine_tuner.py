@@ -7,8 +7,8 @@ from components.trainer.fine_tuner import FineTuner
 
 
 def log_likelihoods(model, step):
-    """(rows, sequence_length) in float64, from the model's own logits."""
-    inputs = {"token_ids": step.token_ids[0], "padding_mask": step.padding_mask[0]}
+    """(K,) in float64, from the model's own logits."""
+    inputs = {name: getattr(step, name)[0] for name in ("token_ids", "padding_mask", "positions")}
     logits = ops.convert_to_numpy(model(inputs)).astype("float64")
     logits -= logits.max(-1, keepdims=True)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
@@ -61,7 +61,7 @@ def test_the_loss_is_float32_whatever_the_logits_are(make_tiny_model, make_datas
     data, _ = make_datasets()
     step = next(iter(data.iterate()))
     model = FineTuner(make_tiny_model(dtype="mixed_bfloat16"))
-    logits = model({"token_ids": step.token_ids[0], "padding_mask": step.padding_mask[0]})
+    logits = model({name: getattr(step, name)[0] for name in ("token_ids", "padding_mask", "positions")})
     logits = ops.cast(logits, "bfloat16")
     loss = model.compute_loss(
         y=step.targets[0], y_pred=logits, sample_weight=ops.convert_to_tensor(step.sample_weight[0])

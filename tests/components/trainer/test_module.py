@@ -16,6 +16,7 @@ def fn_args(tmp_path, make_split, train_section):
         eval_files=[make_split(11, "eval", 1)],
         serving_model_dir=str(tmp_path / "model" / "Format-Serving"),
         model_run_dir=str(tmp_path / "model_run"),
+        base_model=None,
         custom_config={
             "model": {"preset": "tiny", "dtype": "float32"},
             "method": {"name": "lora", "rank": 2, "target_layer_names": ["query", "value"]},
@@ -25,6 +26,7 @@ def fn_args(tmp_path, make_split, train_section):
             "preset_hash": "0",
             "code_hash": "1",
             "checkpoint_root": str(tmp_path / "checkpoints"),
+            "export": True,
         },
     )
 
@@ -34,7 +36,12 @@ def written(monkeypatch, make_tiny_model):
     """Replaces loading and writing; gives what was written by name."""
     calls = {}
     monkeypatch.setattr(module, "enable_determinism", lambda: None)  # would hold for the whole process
-    monkeypatch.setattr(module, "load_model", lambda preset, dtype, seed: make_tiny_model(seed, dtype, dropout=0.1))
+
+    def load(preset, dtype, seed):
+        calls["load_model"] = preset
+        return make_tiny_model(seed, dtype, dropout=0.1)
+
+    monkeypatch.setattr(module, "load_model", load)
     monkeypatch.setattr(module, "sample_records", lambda data, tokenizer: ([], []))
     for name in ("save_adapter", "save_preset", "export_model", "verify_export"):
         monkeypatch.setattr(module, name, lambda *args, _name=name, **kwargs: calls.update({_name: (args, kwargs)}))
@@ -56,9 +63,20 @@ def test_run_fn_trains_writes_and_cleans_up(fn_args, written, tmp_path):
     assert kwargs["base_hash"] == record["base_hash"]
     model = written["export_model"][0][0]
     assert not any("lora" in weight.path for weight in model.weights)
-    assert set(written) == {"save_adapter", "save_preset", "export_model", "verify_export"}
+    assert set(written) == {"load_model", "save_adapter", "save_preset", "export_model", "verify_export"}
+    assert written["load_model"] == record["started_from"] == "tiny"
     assert list((tmp_path / "model_run").iterdir())
     assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_reference_model_goes_on_from_another_and_is_not_exported(fn_args, written, tmp_path):
+    fn_args.base_model = str(tmp_path / "earlier" / "Format-Serving")
+    fn_args.custom_config["export"] = False
+    module.run_fn(fn_args)
+    record = json.loads((tmp_path / "model" / "training_record.json").read_text())
+    assert (record["preset"], record["started_from"]) == ("tiny", str(tmp_path / "earlier" / "preset"))
+    assert set(written) == {"load_model", "save_adapter", "save_preset"}
+    assert written["load_model"] == written["save_adapter"][1]["preset"] == record["started_from"]
 
 
 def test_a_failed_export_is_repeated_without_training_again(fn_args, written, monkeypatch, tmp_path):

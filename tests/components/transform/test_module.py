@@ -1,45 +1,60 @@
-"""The preprocessing function in a real TFT pass, with the committed schema."""
+"""The preprocessing function in a real TFT pass, with the committed schemas."""
 
-import ast
-
-import apache_beam as beam
 import tensorflow as tf
 import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
-from tfx.utils import io_utils
-from tfx_bsl.public import tfxio
 
-from components.transform.module import preprocessing_fn
-from pipeline.pipeline import TOKENIZED_SCHEMA
+PROMPT = "carried along elsewhere"
 
 
-def test_weights_follow_the_mask_and_names_are_those_of_the_contract(tmp_path):
-    records = []
-    for ids, mask in ([5, 0, 7], [0, 1, 1]), ([9, 8], [0, 1]):
-        example = tf.train.Example()
-        example.features.feature["token_ids"].int64_list.value.extend(ids)
-        example.features.feature["target_mask"].int64_list.value.extend(mask)
-        example.features.feature["prompt"].bytes_list.value.append(b"carried along elsewhere")
-        records.append(example.SerializeToString())
-    schema = io_utils.SchemaReader().read(str(TOKENIZED_SCHEMA))
-    source = tfxio.TFExampleBeamRecord(physical_format="memory", schema=schema, telemetry_descriptors=["test"])
-    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(tmp_path / "temp")):
-        batches = pipeline | beam.Create(records) | source.BeamSource()
-        dataset, transform_fn = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeAndTransformDataset(
-            preprocessing_fn, output_record_batches=True
-        )
-        _ = transform_fn | tft_beam.WriteTransformFn(str(tmp_path / "graph"))
-        _ = (
-            dataset[0]
-            | beam.Map(lambda batch: batch[0].to_pydict())
-            | beam.Map(repr)
-            | beam.io.WriteToText(str(tmp_path / "out"), shard_name_template="")
-        )
-    lines = [ast.literal_eval(line) for line in (tmp_path / "out").read_text().splitlines()]
-    rows = [row for batch in lines for row in zip(batch["token_ids"], batch["loss_weight"], strict=True)]
+def test_weights_follow_the_mask_and_names_are_those_of_the_contract(transform, tmp_path):
+    rows = transform(
+        [
+            {"token_ids": [5, 0, 7], "target_mask": [0, 1, 1], "prompt": PROMPT},
+            {"token_ids": [9, 8], "target_mask": [0, 1], "prompt": PROMPT},
+        ]
+    )
     assert sorted(rows) == [([5, 0, 7], [0.0, 1.0, 1.0]), ([9, 8], [0.0, 1.0])]
     spec = tft.TFTransformOutput(str(tmp_path / "graph")).transformed_feature_spec()
     assert spec == {
         "token_ids": tf.io.VarLenFeature(tf.int64),
         "loss_weight": tf.io.VarLenFeature(tf.float32),
     }
+
+
+def test_the_lower_scored_response_tokens_lose_their_weight_and_nothing_else_does(transform):
+    train = [
+        {"example_id": "a", "token_ids": [1, 2, 3, 4], "target_mask": [0, 1, 1, 1], "token_influence": [9, 5, -1, 4]},
+        # The first token is a target that nothing predicts: not counted, and its weight is never used.
+        {"example_id": "b", "token_ids": [5, 6, 7], "target_mask": [1, 1, 1], "token_influence": [-9, 3, 2]},
+    ]
+    evaluation = {"example_id": "c", "token_ids": [8, 9, 8, 9, 8], "target_mask": [0, 1, 1, 1, 1]}  # no scores
+    rows = transform([*train, evaluation], {"keep": 0.6, "scope": "dataset"}, analyze=2)
+    assert sorted(rows) == [
+        ([1, 2, 3, 4], [0, 1, 0, 1]),
+        ([5, 6, 7], [1, 1, 0]),
+        ([8, 9, 8, 9, 8], [0, 1, 1, 1, 1]),
+    ]
+
+
+def test_per_sample_every_example_keeps_its_own_top_share(transform):
+    train = [
+        {
+            "example_id": "a",
+            "token_ids": [1, 2, 3, 4, 5, 6],
+            "target_mask": [0, 1, 1, 1, 1, 1],
+            "token_influence": [9, 1, 5, 4, 2, 3],
+        },
+        {
+            "example_id": "b",
+            "token_ids": [7, 7, 7, 7, 7, 8],
+            "target_mask": [0, 1, 1, 1, 1, 1],
+            "token_influence": [9, 10, 10, 10, 10, 90],
+        },
+    ]
+    evaluation = {"example_id": "c", "token_ids": [9, 9], "target_mask": [0, 1]}
+    rows = transform([*train, evaluation], {"keep": 0.6, "scope": "sample"}, analyze=2)
+    assert sorted(rows) == [
+        ([1, 2, 3, 4, 5, 6], [0, 0, 1, 1, 0, 1]),
+        ([7, 7, 7, 7, 7, 8], [0, 1, 1, 0, 0, 1]),
+        ([9, 9], [0, 1]),
+    ]

@@ -1,0 +1,30 @@
+"""Finds any example of a report's data set, also one that the report itself does not show."""
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from components.cleaning_report.executor import load_texts
+from components.cleaning_report.report import describe_example
+from components.cleaning_report.tokens import Cleaner
+from components.text import features
+
+
+def find_example(source: dict[str, Any], example_id: str) -> dict[str, Any] | None:
+    """Returns an example as in a report's `examples`, or None if there is none.
+
+    Args:
+        source: The report's `source`.
+        example_id: The id, or its beginning; the first example that has it is taken.
+    """
+    pattern = str(Path(source["scored_examples"]) / f"Split-{source['split']}" / "*")
+    wanted = example_id.encode()
+    for record in tf.data.TFRecordDataset(
+        sorted(tf.io.gfile.glob(pattern)), compression_type="GZIP"
+    ).as_numpy_iterator():
+        held = tf.train.Example.FromString(record).features.feature[features.EXAMPLE_ID].bytes_list.value
+        if held and held[0].startswith(wanted):
+            (example,) = Cleaner(source["transform_graph"], source["slice_columns"])([record])
+            return describe_example(example, load_texts(source["preset"]))
+    return None

@@ -1,0 +1,202 @@
+"""The nodes from tokenized examples to the trained model, for each strategy of token cleaning. Wiring only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tfx.components import Trainer, Transform
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.proto import trainer_pb2, transform_pb2
+from tfx.types.channel import BaseChannel
+
+from components.cleaning_report.component import CleaningReport
+from components.partitioner.component import Partitioner
+from components.schema_importer.component import SchemaImporter
+from components.splits import EVAL, TRAIN
+from components.token_scorer.component import TokenScorer
+from components.trainer.executor import Executor as TrainerExecutor
+from configs.schema import MethodSection, RunConfig, TrainSection
+from pipeline.code_hash import REPOSITORY_ROOT, hash_code, hash_preset
+
+TOKENIZED_SCHEMA = REPOSITORY_ROOT / "components" / "transform" / "tokenized_schema.pbtxt"
+SCORED_SCHEMA = REPOSITORY_ROOT / "components" / "transform" / "scored_schema.pbtxt"
+WARMUP = "warmup"
+
+
+def make_training_nodes(config: RunConfig, tokenized: BaseChannel, checkpoint_root: str) -> list[BaseNode]:
+    """Returns the nodes in order; the last one is the Trainer whose model is the candidate.
+
+    Args:
+        config: The run.
+        tokenized: Output of the Tokenizer.
+        checkpoint_root: Folder of the checkpoints.
+    """
+    factory = _Factory(config=config, checkpoint_root=checkpoint_root, tokenized=tokenized)
+    match config.token_cleaning.strategy:
+        case "none":
+            return factory.make_uncleaned()
+        case "fixed" if config.token_cleaning.reference.preset is None:
+            return factory.make_with_trained_reference()
+        case "self_evolving":
+            return factory.make_self_evolving()
+        case _:
+            return factory.make_with_given_reference()
+
+
+@dataclass
+class _Factory:
+    config: RunConfig
+    checkpoint_root: str
+    tokenized: BaseChannel
+
+    def make_uncleaned(self) -> list[BaseNode]:
+        schema = SchemaImporter(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
+        transform = self._transform("", self.tokenized, schema, TRAIN, is_scored=False)
+        return [schema, transform, self._trainer("", transform, TRAIN)]
+
+    def make_with_given_reference(self) -> list[BaseNode]:
+        """`random`, which needs no reference, and `fixed` with a preset."""
+        schema = SchemaImporter(SCORED_SCHEMA).with_id("ScoredSchema")
+        scorer = self._scorer("", self.tokenized, TRAIN)
+        transform = self._transform("", scorer.outputs["scored_examples"], schema, TRAIN, is_scored=True)
+        report = self._report("", 1, scorer, transform)
+        return [schema, scorer, transform, report, self._trainer("", transform, TRAIN)]
+
+    def make_with_trained_reference(self) -> list[BaseNode]:
+        reference = self.config.token_cleaning.reference
+        shares = {WARMUP: reference.warmup_share}
+        partitioner = self._partitioner(shares)
+        parts = partitioner.outputs["parts"]
+        schema = SchemaImporter(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
+        warmup_transform = self._transform("Reference", parts, schema, WARMUP, is_scored=False)
+        trainer = self._trainer(
+            "Reference", warmup_transform, WARMUP, is_reference=True, method=reference.method, train=reference.train
+        )
+        scored_schema = SchemaImporter(SCORED_SCHEMA).with_id("ScoredSchema")
+        scorer = self._scorer("", self.tokenized, TRAIN, reference_model=trainer.outputs["model"])
+        transform = self._transform("", scorer.outputs["scored_examples"], scored_schema, TRAIN, is_scored=True)
+        report = self._report("", 1, scorer, transform, shares)
+        last = self._trainer("", transform, TRAIN)
+        return [partitioner, schema, warmup_transform, trainer, scored_schema, scorer, transform, report, last]
+
+    def make_self_evolving(self) -> list[BaseNode]:
+        """Part 0 trains the first reference with all tokens; each later part is scored against the newest model."""
+        count = self.config.token_cleaning.parts
+        names = [f"part_{i}" for i in range(count)]
+        partitioner = self._partitioner(dict.fromkeys(names, 1 / count))
+        parts = partitioner.outputs["parts"]
+        schema = SchemaImporter(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
+        transform = self._transform("Round0", parts, schema, names[0], is_scored=False)
+        trainer = self._trainer("Round0", transform, names[0], is_reference=True, round_index=0)
+        scored_schema = SchemaImporter(SCORED_SCHEMA).with_id("ScoredSchema")
+        nodes: list[BaseNode] = [partitioner, schema, transform, trainer, scored_schema]
+        for i in range(1, count):
+            is_last = i == count - 1
+            prefix = "" if is_last else f"Round{i}"
+            newest = trainer.outputs["model"]
+            scorer = self._scorer(prefix, parts, names[i], reference_model=newest)
+            transform = self._transform(prefix, scorer.outputs["scored_examples"], scored_schema, TRAIN, is_scored=True)
+            report = self._report(prefix, i, scorer, transform)
+            trainer = self._trainer(
+                prefix, transform, TRAIN, is_reference=not is_last, round_index=i, base_model=newest
+            )
+            nodes += [scorer, transform, report, trainer]
+        return nodes
+
+    def _partitioner(self, shares: dict[str, float]) -> Partitioner:
+        return Partitioner(
+            examples=self.tokenized,
+            shares=shares,
+            seed=self.config.token_cleaning.seed,
+            code_hash=hash_code("components.partitioner.executor"),
+        )
+
+    def _scorer(
+        self, prefix: str, examples: BaseChannel, split: str, reference_model: BaseChannel | None = None
+    ) -> TokenScorer:
+        cleaning, model = self.config.token_cleaning, self.config.model
+        reference = cleaning.reference.preset if cleaning.strategy == "fixed" and reference_model is None else None
+        scoring: dict[str, Any] = {"strategy": cleaning.strategy, "split": split, "base": "", "reference": ""}
+        preset_hash = ""
+        if cleaning.strategy == "random":
+            scoring["seed"] = cleaning.seed
+        else:
+            scoring |= {"base": model.preset, "dtype": model.dtype, "batch_size": cleaning.batch_size}
+            scoring["reference"] = reference or ""
+            preset_hash = hash_preset(model.preset)[0] + (hash_preset(reference)[0] if reference else "")
+        return TokenScorer(
+            examples=examples,
+            scoring=scoring,
+            preset_hash=preset_hash,
+            code_hash=hash_code("components.token_scorer.executor"),
+            reference_model=reference_model,
+        ).with_id(f"{prefix}TokenScorer")
+
+    def _transform(
+        self, prefix: str, examples: BaseChannel, schema: BaseNode, split: str, *, is_scored: bool
+    ) -> Transform:
+        cleaning = self.config.token_cleaning.model_dump(mode="json", include={"keep", "scope"}) if is_scored else None
+        return Transform(
+            examples=examples,
+            schema=schema.outputs["schema"],
+            preprocessing_fn="components.transform.module.preprocessing_fn",
+            splits_config=transform_pb2.SplitsConfig(analyze=[split], transform=[split, EVAL]),
+            disable_statistics=True,
+            custom_config={"cleaning": cleaning, "code_hash": hash_code("components.transform.module")},
+        ).with_id(f"{prefix}Transform")
+
+    def _report(
+        self, prefix: str, index: int, scorer: TokenScorer, transform: Transform, warmup: dict[str, float] | None = None
+    ) -> CleaningReport:
+        cleaning = self.config.token_cleaning
+        return CleaningReport(
+            scored_examples=scorer.outputs["scored_examples"],
+            transform_graph=transform.outputs["transform_graph"],
+            settings={
+                **cleaning.model_dump(mode="json", include={"strategy", "keep", "scope"}),
+                "round": index,
+                "preset": self.config.model.preset,
+                "slice_columns": list(self.config.data.slice_columns),
+                "warmup": {"shares": warmup, "seed": cleaning.seed} if warmup else None,
+            },
+            code_hash=hash_code("components.cleaning_report.executor"),
+        ).with_id(f"{prefix}CleaningReport")
+
+    def _trainer(
+        self,
+        prefix: str,
+        transform: Transform,
+        split: str,
+        *,
+        is_reference: bool = False,
+        round_index: int | None = None,
+        base_model: BaseChannel | None = None,
+        method: MethodSection | None = None,
+        train: TrainSection | None = None,
+    ) -> Trainer:
+        config = self.config
+        section = (train or config.train).model_dump(mode="json")
+        if round_index is not None and section["max_steps"] is not None:
+            # The rounds together take as many steps as one training would.
+            total, count = section["max_steps"], config.token_cleaning.parts
+            section["max_steps"] = total * (round_index + 1) // count - total * round_index // count
+        return Trainer(
+            run_fn="components.trainer.module.run_fn",
+            custom_executor_spec=executor_spec.ExecutorClassSpec(TrainerExecutor),
+            examples=transform.outputs["transformed_examples"],
+            transform_graph=transform.outputs["transform_graph"],
+            base_model=base_model,
+            train_args=trainer_pb2.TrainArgs(splits=[split]),
+            eval_args=trainer_pb2.EvalArgs(splits=[EVAL]),
+            custom_config={
+                "model": config.model.model_dump(mode="json"),
+                "method": (method or config.method).model_dump(mode="json"),
+                "train": section,
+                "text": config.text.model_dump(mode="json"),
+                "generation": None if is_reference else config.generation.model_dump(mode="json"),
+                "export": not is_reference,
+                "preset_hash": hash_preset(config.model.preset)[0],
+                "checkpoint_root": self.checkpoint_root,
+                "code_hash": hash_code("components.trainer.module", "components.trainer.executor"),
+            },
+        ).with_id(f"{prefix}Trainer")

@@ -1,0 +1,58 @@
+"""A real TFT pass over examples made in memory."""
+
+import ast
+import functools
+
+import apache_beam as beam
+import pytest
+import tensorflow as tf
+import tensorflow_transform.beam as tft_beam
+from tfx.utils import io_utils
+from tfx_bsl.public import tfxio
+
+from components.transform.module import preprocessing_fn
+from pipeline.training_nodes import SCORED_SCHEMA, TOKENIZED_SCHEMA
+
+
+@pytest.fixture
+def transform(tmp_path):
+    """Returns a function from examples (dicts of lists), analysed and transformed, to rows by `token_ids`.
+
+    The analysis may be of a part of the examples (`analyze`), as that of a train split is for an eval split.
+    """
+
+    def run(examples, cleaning=None, analyze=None):
+        schema = io_utils.SchemaReader().read(str(SCORED_SCHEMA if cleaning else TOKENIZED_SCHEMA))
+        source = tfxio.TFExampleBeamRecord(physical_format="memory", schema=schema, telemetry_descriptors=["test"])
+        records = [serialize(example) for example in examples]
+        fn = functools.partial(preprocessing_fn, custom_config={"cleaning": cleaning})
+        with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(tmp_path / "temp")):
+            analyzed = pipeline | "Analyzed" >> beam.Create(records if analyze is None else records[:analyze])
+            analyzed = analyzed | "AnalyzedBatches" >> source.BeamSource(batch_size=50)
+            everything = pipeline | "All" >> beam.Create(records) | "Batches" >> source.BeamSource(batch_size=64)
+            config = source.TensorAdapterConfig()
+            transform_fn = (analyzed, config) | tft_beam.AnalyzeDataset(fn)
+            dataset = ((everything, config), transform_fn) | tft_beam.TransformDataset(output_record_batches=True)
+            _ = transform_fn | tft_beam.WriteTransformFn(str(tmp_path / "graph"))
+            _ = (
+                dataset[0]
+                | beam.Map(lambda batch: repr(batch[0].to_pydict()))
+                | beam.io.WriteToText(str(tmp_path / "out"), shard_name_template="")
+            )
+        batches = [ast.literal_eval(line) for line in (tmp_path / "out").read_text().splitlines()]
+        return [row for batch in batches for row in zip(batch["token_ids"], batch["loss_weight"], strict=True)]
+
+    return run
+
+
+def serialize(example):
+    result = tf.train.Example()
+    for name, values in example.items():
+        feature = result.features.feature[name]
+        if isinstance(values, str):
+            feature.bytes_list.value.append(values.encode())
+        elif name == "token_influence":
+            feature.float_list.value.extend(values)
+        else:
+            feature.int64_list.value.extend(values)
+    return result.SerializeToString()
