@@ -120,6 +120,56 @@ def lineage(path: str | None, pipeline_name: str | None, as_json: bool, runner_n
 
 
 @main.command()
+@click.option("--run", "run_id", metavar="ID", help="The run. Without it: the newest one with token cleaning.")
+@click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only runs of this pipeline.")
+@click.option("--example", "example_id", metavar="ID", help="The example to show, or the beginning of a reported one.")
+@click.option("--html", "page", metavar="FILE", help="Where the page goes, instead of into the root's `reports/`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON (of --example, if given); no page.")
+@_RUNNER
+@_ROOT
+def tokens(
+    run_id: str | None,
+    pipeline_name: str | None,
+    example_id: str | None,
+    page: str | None,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """Show what token cleaning kept and dropped: counts, an example token by token, and a page with all.
+
+    A token's influence is its loss under the base model minus that under the reference model.
+    """
+    from rich.console import Console
+
+    from pipeline import lineage_store, tokens_page, tokens_store, tokens_view
+    from pipeline.console import PLAIN_WIDTH
+    from pipeline.metadata_connection import make_connection_config
+    from pipeline.paths import Paths
+
+    if as_json and page is not None:
+        raise click.UsageError("give --html or --json, not both.")
+    # An example that is in no report is looked up with TensorFlow.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    runner = _load_runner(runner_name, root)
+    store = lineage_store.open_store(make_connection_config(runner))
+    cleaning = tokens_store.load_cleaning(store, run_id, pipeline_name)
+    if as_json and example_id is None:
+        click.echo(tokens_view.to_json(cleaning))
+        return
+    found = tokens_store.find_example(cleaning, example_id)
+    if as_json:
+        click.echo(tokens_view.to_json(cleaning, found))
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console.print(tokens_view.render(cleaning, found, coloured=console.color_system is not None))
+    paths = Paths(root=Path(runner.root).resolve(), name=cleaning.pipeline_name)
+    path = paths.tokens_page(cleaning.run_id) if page is None else Path(page)
+    tokens_page.write_page(cleaning, path)
+    console.print(f"\nPage: {path}", soft_wrap=True, markup=False)
+
+
+@main.command()
 @click.argument("prompts", nargs=-1)
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="The pipeline whose latest pushed model answers.")
 @click.option("--model", "model_path", metavar="FOLDER", help="An exported model; instead of --pipeline.")

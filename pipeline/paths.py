@@ -43,3 +43,7 @@ class Paths:
     def report(self, run_id: str) -> Path:
         """The summary that `run` prints at its end."""
         return self.root / "logs" / self.name / f"{run_id}.summary.txt"
+
+    def tokens_page(self, run_id: str) -> Path:
+        """The page that `tokens` writes: what token cleaning kept and dropped in a run."""
+        return self.root / "reports" / self.name / f"{run_id}.tokens.html"
