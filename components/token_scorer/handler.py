@@ -69,7 +69,8 @@ class BatchByLength(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Yields the batches that have not become full."""
         window = GlobalWindow()
-        for batch in self._waiting.values():
+        waiting, self._waiting = self._waiting, {}
+        for batch in waiting.values():
             yield WindowedValue(batch, window.max_timestamp(), [window])
 
 

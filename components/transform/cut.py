@@ -34,6 +34,8 @@ def hash_places(example_id: tf.Tensor, token_ids: tf.RaggedTensor) -> tf.RaggedT
     rows = tf.gather(_hash_rows(example_id), token_ids.value_rowids())
     columns = tf.ragged.range(token_ids.row_lengths()).flat_values
     places = (rows * _ROW_FACTOR + (tf.cast(columns, tf.int64) + 1) * _COLUMN_FACTOR) % _MODULUS
+    # Sums of multiples alone would make the numbers of neighbours alike in all examples.
+    places = (places * (places // 128 + 1)) % _MODULUS * _ROW_FACTOR % _MODULUS
     return token_ids.with_flat_values(tf.cast(tf.cast(places, tf.float64) / _MODULUS, tf.float32))
 
 

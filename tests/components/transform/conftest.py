@@ -7,7 +7,6 @@ import apache_beam as beam
 import pytest
 import tensorflow as tf
 import tensorflow_transform.beam as tft_beam
-from tfx.utils import io_utils
 from tfx_bsl.public import tfxio
 
 from components.transform.module import preprocessing_fn
@@ -15,17 +14,15 @@ from pipeline.training_nodes import SCORED_SCHEMA, TOKENIZED_SCHEMA
 
 
 @pytest.fixture
-def transform(tmp_path):
-    """Returns a function from examples (dicts of lists), analysed and transformed, to rows by `token_ids`.
+def apply_to_all(tmp_path):
+    """Returns a function that analyses some examples (dicts of lists) and transforms all; gives the transformed batches.
 
-    The analysis may be of a part of the examples (`analyze`), as that of a train split is for an eval split.
+    `analyze` says how many of the first ones are analysed, as a train split is before an eval split is transformed.
     """
 
-    def run(examples, cleaning=None, analyze=None):
-        schema = io_utils.SchemaReader().read(str(SCORED_SCHEMA if cleaning else TOKENIZED_SCHEMA))
+    def run(examples, fn, schema, analyze=None):
         source = tfxio.TFExampleBeamRecord(physical_format="memory", schema=schema, telemetry_descriptors=["test"])
         records = [serialize(example) for example in examples]
-        fn = functools.partial(preprocessing_fn, custom_config={"cleaning": cleaning})
         with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(tmp_path / "temp")):
             analyzed = pipeline | "Analyzed" >> beam.Create(records if analyze is None else records[:analyze])
             analyzed = analyzed | "AnalyzedBatches" >> source.BeamSource(batch_size=50)
@@ -39,10 +36,29 @@ def transform(tmp_path):
                 | beam.Map(lambda batch: repr(batch[0].to_pydict()))
                 | beam.io.WriteToText(str(tmp_path / "out"), shard_name_template="")
             )
-        batches = [ast.literal_eval(line) for line in (tmp_path / "out").read_text().splitlines()]
+        return [ast.literal_eval(line) for line in (tmp_path / "out").read_text().splitlines()]
+
+    return run
+
+
+@pytest.fixture
+def transform(apply_to_all, read_schema):
+    """Returns a function from examples to (token ids, weights), by the preprocessing function and a committed schema."""
+
+    def run(examples, cleaning=None, analyze=None):
+        schema = read_schema(SCORED_SCHEMA if cleaning else TOKENIZED_SCHEMA)
+        fn = functools.partial(preprocessing_fn, custom_config={"cleaning": cleaning})
+        batches = apply_to_all(examples, fn, schema, analyze)
         return [row for batch in batches for row in zip(batch["token_ids"], batch["loss_weight"], strict=True)]
 
     return run
+
+
+@pytest.fixture
+def read_schema():
+    from tfx.utils import io_utils
+
+    return lambda path: io_utils.SchemaReader().read(str(path))
 
 
 def serialize(example):
@@ -51,7 +67,7 @@ def serialize(example):
         feature = result.features.feature[name]
         if isinstance(values, str):
             feature.bytes_list.value.append(values.encode())
-        elif name == "token_influence":
+        elif any(isinstance(value, float) for value in values):
             feature.float_list.value.extend(values)
         else:
             feature.int64_list.value.extend(values)

@@ -23,9 +23,9 @@ def test_weights_follow_the_mask_and_names_are_those_of_the_contract(transform, 
 
 def test_the_lower_scored_response_tokens_lose_their_weight_and_nothing_else_does(transform):
     train = [
-        {"example_id": "a", "token_ids": [1, 2, 3, 4], "target_mask": [0, 1, 1, 1], "token_influence": [9, 5, -1, 4]},
+        {"example_id": "a", "token_ids": [1, 2, 3, 4], "target_mask": [0, 1, 1, 1], "token_influence": [9.0, 5, -1, 4]},
         # The first token is a target that nothing predicts: not counted, and its weight is never used.
-        {"example_id": "b", "token_ids": [5, 6, 7], "target_mask": [1, 1, 1], "token_influence": [-9, 3, 2]},
+        {"example_id": "b", "token_ids": [5, 6, 7], "target_mask": [1, 1, 1], "token_influence": [-9.0, 3, 2]},
     ]
     evaluation = {"example_id": "c", "token_ids": [8, 9, 8, 9, 8], "target_mask": [0, 1, 1, 1, 1]}  # no scores
     rows = transform([*train, evaluation], {"keep": 0.6, "scope": "dataset"}, analyze=2)
@@ -42,13 +42,13 @@ def test_per_sample_every_example_keeps_its_own_top_share(transform):
             "example_id": "a",
             "token_ids": [1, 2, 3, 4, 5, 6],
             "target_mask": [0, 1, 1, 1, 1, 1],
-            "token_influence": [9, 1, 5, 4, 2, 3],
+            "token_influence": [9.0, 1, 5, 4, 2, 3],
         },
         {
             "example_id": "b",
             "token_ids": [7, 7, 7, 7, 7, 8],
             "target_mask": [0, 1, 1, 1, 1, 1],
-            "token_influence": [9, 10, 10, 10, 10, 90],
+            "token_influence": [9.0, 10, 10, 10, 10, 90],
         },
     ]
     evaluation = {"example_id": "c", "token_ids": [9, 9], "target_mask": [0, 1]}

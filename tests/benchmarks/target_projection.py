@@ -1,0 +1,298 @@
+"""What does it save to compute logits at target positions only? GPT-2 with 124 M parameters, random weights.
+
+    python tests/benchmarks/target_projection.py --data FILE.jsonl.gz --vocabulary FOLDER \\
+        --columns instruction=instruction,input=context,output=response
+
+Two sides train on the same batches of the product's `make_dataset`, with the product's optimizer: `targets` is the product's
+`FineTuner`, `all` differs only in that it has the logits of all positions, as Keras has: a loss at each of them, times
+weight. Each process trains one side, so that its peak of memory is that side's alone. The losses must agree at every step.
+"""
+
+import argparse
+import gc
+import json
+import os
+import resource
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from cleaning_data import read_records, tokenize
+from machine import describe_machine
+
+from components.methods import make_method
+from components.text.tokenization import RecordTokenizer
+from components.trainer import module
+from components.trainer.data import Step, make_dataset
+from components.trainer.fine_tuner import FineTuner
+from components.trainer.model import count_parameters
+
+GPT2 = {
+    "vocabulary_size": 50257,
+    "num_layers": 12,
+    "num_heads": 12,
+    "hidden_dim": 768,
+    "intermediate_dim": 3072,
+    "max_sequence_length": 1024,
+}
+METHODS: dict[str, dict[str, Any]] = {"lora": {"rank": 8}, "full": {}}
+TRAIN = {
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "warmup_fraction": 0.0,
+    "weight_decay": 0.01,
+    "clip_norm": 1.0,
+    "gradient_accumulation_steps": 1,
+}
+SEED = 0
+WARMUP_STEPS = 2
+# Relative; what differs is the order of sums.
+LOSS_TOLERANCE = 1e-4
+
+
+class AllPositionsTuner(FineTuner):
+    """The same training with logits (batch, length, vocabulary_size), most of them of weight 0."""
+
+    def __init__(self, causal_lm: keras_hub.models.CausalLM) -> None:
+        keras.Model.__init__(self, inputs=causal_lm.input, outputs=causal_lm.output)
+        self.dtype_policy = causal_lm.backbone.dtype_policy
+
+    def train_on_step(self, step: Step) -> float:
+        losses = []
+        for token_ids, padding_mask, positions, targets, weight in zip(*step, strict=True):
+            all_targets, all_weights = np.zeros(token_ids.shape, np.int32), np.zeros(token_ids.shape, np.float32)
+            all_targets.flat[positions], all_weights.flat[positions] = targets, weight
+            inputs = {"token_ids": token_ids, "padding_mask": padding_mask}
+            losses.append(self.train_on_batch(inputs, all_targets, all_weights, return_dict=True)["loss"])
+        return float(np.mean(losses))
+
+
+SIDES: dict[str, type[FineTuner]] = {"targets": FineTuner, "all": AllPositionsTuner}
+
+
+def run_in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns what `function` returns; its peak of memory starts from nothing."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def measure_rss() -> int:
+    """Memory that this process holds now, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure_peak_rss() -> int:
+    """The most memory that this process has held so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Reads `name=column,name=column`."""
+    columns = dict(pair.split("=", 1) for pair in text.split(","))
+    if not {"instruction", "output"} <= set(columns) <= {"instruction", "input", "output"}:
+        raise argparse.ArgumentTypeError("give the columns of instruction, output and, if there is one, input")
+    return columns
+
+
+def write_report(report: dict[str, Any], output: Path) -> None:
+    """Writes the results of a script with the command that gave them."""
+    command = shlex.join(["python", f"tests/benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    machine = describe_machine(["tensorflow", "keras", "keras-hub", "apache-beam", "numpy"])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({"command": command, "machine": machine} | report, indent=1) + "\n", encoding="utf-8")
+
+
+def prepare(arguments: argparse.Namespace, path: str) -> dict[str, Any]:
+    """Writes transformed examples: weight 1 on a share `keep` of the response tokens, drawn at random, else 0."""
+    rng = np.random.default_rng(SEED)
+    pairs = _read_real(arguments, rng) if arguments.data else _draw_synthetic(arguments, rng)
+    num_tokens = num_response_tokens = num_targets = 0
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        for token_ids, target_mask in pairs:
+            weight = np.where(rng.random(len(token_ids)) < arguments.keep, target_mask, 0)
+            example = tf.train.Example()
+            example.features.feature["token_ids"].int64_list.value.extend(token_ids)
+            example.features.feature["loss_weight"].float_list.value.extend(weight)
+            writer.write(example.SerializeToString())
+            num_tokens += len(token_ids)
+            num_response_tokens += int(np.sum(target_mask))
+            num_targets += int(weight.sum())
+    return {
+        "source": Path(arguments.data).name if arguments.data else "synthetic lengths, random tokens",
+        "examples": len(pairs),
+        "tokens": num_tokens,
+        "response_tokens": num_response_tokens,
+        "target_tokens": num_targets,
+    }
+
+
+def _read_real(arguments: argparse.Namespace, rng: np.random.Generator) -> list[tuple[list[int], list[int]]]:
+    records = read_records(arguments.data, arguments.columns)
+    chosen = [records[i] for i in rng.permutation(len(records))[: arguments.examples]]
+    folder = Path(arguments.vocabulary)
+    tokenizer = keras_hub.tokenizers.GPT2Tokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    to_tokens = RecordTokenizer(tokenizer, "alpaca", "", arguments.max_length)
+    return [(example.token_ids, example.target_mask) for example in tokenize(chosen, to_tokens, "")]
+
+
+def _draw_synthetic(arguments: argparse.Namespace, rng: np.random.Generator) -> list[tuple[list[int], list[int]]]:
+    pairs = []
+    for _ in range(arguments.examples):
+        prompt, response = (int(n) for n in rng.lognormal(np.log([60, 70]), 0.8).clip(4, arguments.max_length // 2))
+        token_ids = rng.integers(0, GPT2["vocabulary_size"], prompt + response).tolist()
+        pairs.append((token_ids, [0] * prompt + [1] * response))
+    return pairs
+
+
+def train(side: str, method: str, path: str, batch_size: int, max_length: int, num_steps: int) -> dict[str, Any]:
+    """Trains one side; returns losses, seconds and memory."""
+    module.enable_determinism()
+    keras.utils.set_random_seed(SEED)
+    model = keras_hub.models.GPT2CausalLM(backbone=keras_hub.models.GPT2Backbone(**GPT2))
+    make_method(method, METHODS[method]).apply(model)
+    # One bucket, so that all steps have one shape.
+    data = make_dataset(
+        [path],
+        batch_size=batch_size,
+        bucket_boundaries=[],
+        max_length=max_length,
+        vocabulary_size=GPT2["vocabulary_size"],
+        shuffle=True,
+        normalize=True,
+        seed=SEED,
+    )
+    with mock.patch.object(module, "FineTuner", SIDES[side]):
+        tuner = module.make_tuner(model, TRAIN, WARMUP_STEPS + num_steps)
+    steps = list(data.iterate(0, WARMUP_STEPS + num_steps))
+    gc.collect()
+    rss_before = measure_rss()
+    losses, seconds = [], []
+    for step in steps:
+        started = time.perf_counter()
+        losses.append(tuner.train_on_step(step))
+        seconds.append(time.perf_counter() - started)
+    return {
+        "side": side,
+        "method": method,
+        "trainable_parameters": count_parameters(tuner.trainable_variables),
+        "losses": losses,
+        "warmup_seconds": seconds[:WARMUP_STEPS],
+        "seconds": seconds[WARMUP_STEPS:],
+        "rss_before_training": rss_before,
+        "peak_rss": measure_peak_rss(),
+        "positions": [step.token_ids.size for step in steps],
+        "positions_with_logits": [(step.positions if side == "targets" else step.token_ids).size for step in steps],
+        "target_tokens": [step.num_target_tokens for step in steps],
+    }
+
+
+def compare(targets: dict[str, Any], everything: dict[str, Any]) -> dict[str, float]:
+    """How many times as much `all` takes as `targets`.
+
+    Raises:
+        AssertionError: the losses differ, so that the sides do not compute the same.
+    """
+    first, second = np.array(targets["losses"]), np.array(everything["losses"])
+    difference = float(np.max(np.abs(first - second) / np.abs(first)))
+    assert difference <= LOSS_TOLERANCE, f"losses differ by {difference:.2e} (relative): {first} and {second}"
+    added = [side["peak_rss"] - side["rss_before_training"] for side in (targets, everything)]
+    return {
+        "seconds_ratio": statistics.median(everything["seconds"]) / statistics.median(targets["seconds"]),
+        "peak_rss_ratio": everything["peak_rss"] / targets["peak_rss"],
+        "peak_rss_added_by_training_ratio": added[1] / added[0],
+        "largest_relative_loss_difference": difference,
+    }
+
+
+def summarize(runs: list[dict[str, Any]], pairs: list[dict[str, float]]) -> dict[str, Any]:
+    """Medians over the processes of each side, and over the pairs."""
+    summary: dict[str, Any] = {}
+    for side in SIDES:
+        own = [run for run in runs if run["side"] == side]
+        summary[side] = {
+            "seconds_per_step": statistics.median(value for run in own for value in run["seconds"]),
+            "peak_rss": statistics.median(run["peak_rss"] for run in own),
+            "rss_before_training": statistics.median(run["rss_before_training"] for run in own),
+            "share_of_positions_with_logits": sum(own[0]["positions_with_logits"]) / sum(own[0]["positions"]),
+        }
+    ratios = {name: statistics.median(pair[name] for pair in pairs) for name in pairs[0] if name.endswith("_ratio")}
+    worst = max(pair["largest_relative_loss_difference"] for pair in pairs)
+    return summary | {"all_by_targets": ratios, "largest_relative_loss_difference": worst}
+
+
+def measure(method: str, path: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Trains both sides `repeats` times, in turns: what else the machine does meets both."""
+    runs, pairs = [], []
+    for repeat in range(arguments.repeats):
+        pair = {}
+        for side in sorted(SIDES, reverse=repeat % 2 == 0):
+            settings = side, method, path, arguments.batch_size, arguments.max_length, arguments.steps
+            pair[side] = run_in_fresh_process(train, *settings)
+            runs.append(pair[side])
+            median, peak = statistics.median(pair[side]["seconds"]), pair[side]["peak_rss"] / 2**30
+            print(f"{method} {repeat + 1}: {side}: {median:.2f} s a step, {peak:.2f} GiB", file=sys.stderr, flush=True)
+        pairs.append(compare(pair["targets"], pair["all"]))
+        print(f"{method} {repeat + 1}: {json.dumps(pairs[-1])}", file=sys.stderr, flush=True)
+    return {"summary": summarize(runs, pairs), "pairs": pairs, "runs": runs}
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="JSON Lines (also .gz); without it, random tokens of synthetic lengths")
+    parser.add_argument("--columns", type=parse_columns, default="instruction=instruction,input=input,output=output")
+    parser.add_argument("--vocabulary", help="folder with GPT-2's vocab.json and merges.txt")
+    parser.add_argument("--method", nargs="+", choices=METHODS, default=["lora"])
+    parser.add_argument("--keep", type=float, default=0.6, help="share of the response tokens that are targets")
+    parser.add_argument("--examples", type=int, default=1024)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--max-length", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=6, help=f"timed steps, after {WARMUP_STEPS} others")
+    parser.add_argument("--repeats", type=int, default=3, help="processes of each side")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "target_projection.json")
+    arguments = parser.parse_args()
+    if arguments.data and not arguments.vocabulary:
+        parser.error("--data needs --vocabulary")
+    return arguments
+
+
+def main() -> None:
+    """Measures and writes the report."""
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/examples.gz"
+        counts = run_in_fresh_process(prepare, arguments, path)
+        print(json.dumps(counts), file=sys.stderr, flush=True)
+        methods = {method: measure(method, path, arguments) for method in arguments.method}
+    names = ("keep", "batch_size", "max_length", "steps", "repeats")
+    settings = {name: getattr(arguments, name) for name in names} | {
+        "warmup_steps": WARMUP_STEPS,
+        "model": GPT2,
+        "methods": {method: METHODS[method] for method in arguments.method},
+        "train": TRAIN,
+        "seed": SEED,
+        "xla": module.has_accelerator(),
+    }
+    write_report({"settings": settings, "data": counts, "methods": methods}, arguments.output)
+
+
+if __name__ == "__main__":
+    main()
