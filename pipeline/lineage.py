@@ -39,6 +39,8 @@ def trace(store: MetadataStore, path: str | None = None, pipeline_name: str | No
     executions = [e for e in (pusher, evaluator) if e] + list(graph.walk_back(trainer))
     steps = tuple(graph.make_step(e, traced_run_id=runs[last].id) for e in executions)
     runs.update({e: graph.get_run(e) for e in executions})
+    graph_ids = [a.id for step in steps for a in step.outputs if a.type == "TransformGraph"]
+    reports = lineage_store.fetch_cleaning_reports(store, graph_ids) if graph_ids else []
     return Trace(
         pushed=make_artifact(graph.artifacts[pushed_id]) if pushed_id else None,
         model=make_artifact(graph.artifacts[model_id]),
@@ -46,6 +48,7 @@ def trace(store: MetadataStore, path: str | None = None, pipeline_name: str | No
         steps=steps,
         data=tuple(_list_data_files(steps)),
         runs=tuple({run.id: run for run in runs.values()}.values()),
+        token_cleaning=tuple(make_artifact(report) for report in reports),
     )
 
 

@@ -87,6 +87,8 @@ class Trace:
     data: tuple[DataFile, ...]
     runs: tuple[Run, ...]
     """The run that is traced, then the earlier ones from which it reused steps."""
+    token_cleaning: tuple[Artifact, ...] = ()
+    """What each cut kept, in the order of the rounds: nothing was made from these reports, so they are no steps."""
 
     @property
     def run(self) -> Run:

@@ -136,6 +136,17 @@ def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
     return _fetch(store, model_id, _SubgraphQuery.DOWNSTREAM, _HOPS_TO_VERDICT)
 
 
+def fetch_cleaning_reports(store: MetadataStore, transform_graph_ids: Iterable[int]) -> list[mlmd.Artifact]:
+    """Fetches what was reported of the cuts that transform graphs hold; the newest report of each graph."""
+    reads = [e for e in store.get_events_by_artifact_ids(list(transform_graph_ids)) if e.type == mlmd.Event.INPUT]
+    readers = {e.execution_id: e.artifact_id for e in reads}
+    written = [e for e in store.get_events_by_execution_ids(list(readers)) if e.type == mlmd.Event.OUTPUT]
+    graph_of = {e.artifact_id: readers[e.execution_id] for e in written}
+    reports = [a for a in store.get_artifacts_by_id(list(graph_of)) if a.type == "TokenCleaningReport"]
+    newest = {graph_of[report.id]: report for report in sorted(reports, key=lambda report: report.id)}
+    return sorted(newest.values(), key=lambda report: report.properties["round"].int_value)
+
+
 def _fetch(
     store: MetadataStore, model_id: int, direction: int, max_num_hops: int, stop_at: str | None = None
 ) -> mlmd.LineageGraph:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.lineage_graph import Artifact, DataFile, Evaluation, Run, Step, Trace
+from pipeline.lineage_graph import Artifact, DataFile, Evaluation, Properties, Run, Step, Trace
 
 # Which recorded properties of the trained model stand in the table, in this order. JSON shows all.
 _MODEL_FACTS = {
@@ -52,6 +52,8 @@ def _list_rows(trace: Trace) -> Iterator[tuple[str, ...]]:
         yield "Run" if run is trace.run else "Earlier run", *_describe_run(run)
     for step in trace.steps:
         yield f"← {step.node}", _describe_step(step, trace)
+    for report in trace.token_cleaning:
+        yield "Token cleaning", _describe_cleaning(report.properties)
     for data in trace.data:
         yield "← Data file", *_describe_data(data)
     if not trace.data:
@@ -83,6 +85,18 @@ def _describe_step(step: Step, trace: Trace) -> str:
     if step.reused:
         facts.append(f"[dim]reused from run {escape(step.run_id)}[/]")
     return ", ".join(fact for fact in facts if fact)
+
+
+def _describe_cleaning(recorded: Properties) -> str:
+    facts = [f"round {recorded.get('round')}", f"{recorded.get('strategy')}, scope {recorded.get('scope')}"]
+    facts.append(
+        f"kept {recorded.get('kept_share', 0):.2%} of {recorded.get('num_response_tokens', 0):,} response tokens"
+    )
+    if "threshold" in recorded:
+        facts.append(f"cut at {recorded['threshold']:.4g}")
+    if recorded.get("reference"):
+        facts.append(f"reference {recorded['reference']}")
+    return escape(", ".join(facts))
 
 
 def _list_model_facts(model: Artifact) -> Iterator[str]:

@@ -81,6 +81,9 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample]) ->
     )
     if empty := _property(tokenized, "examples_empty"):
         facts.add_row("", f"[yellow]{empty:,} left out: nothing remains of their response once it is cleaned[/]")
+    for node in result.nodes.values():
+        if node.node_id.endswith("CleaningReport"):
+            facts.add_row("Cleaning", _describe_cleaning(result.artifact(node.node_id, "report")))
     trainable, total = _property(model, "trainable_parameters"), _property(model, "total_parameters")
     share = f" ({trainable / total:.2%})" if trainable and total else ""
     facts.add_row(
@@ -113,6 +116,16 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample]) ->
     return Group(*parts)
 
 
+def _describe_cleaning(report: metadata_store_pb2.Artifact) -> str:
+    """One line a cut; `threshold` is absent where there is none for all."""
+    threshold = _property(report, "threshold")
+    cut = "" if threshold is None or _property(report, "strategy") == "random" else f", cut at {threshold:.4g} nats"
+    return (
+        f"round {_property(report, 'round')}: kept {_property(report, 'kept_share'):.2%} of "
+        f"{_property(report, 'num_response_tokens'):,} response tokens{cut}"
+    )
+
+
 def list_next_commands(arguments: list[str], result: RunResult, config: RunConfig) -> list[str]:
     """Returns the commands that one tries next, in order, as they can be pasted into the shell at hand.
 
@@ -126,6 +139,8 @@ def list_next_commands(arguments: list[str], result: RunResult, config: RunConfi
     program = str(python.relative_to(Path.cwd())) if python.is_relative_to(Path.cwd()) else "python"
     place = _pick_options(arguments, ("--runner", "--root"))
     name = ["--pipeline", config.pipeline.name]
+    is_cleaned = config.token_cleaning.strategy != "none"
+    seen = [["tokens", *place, "--run", result.run_id]] if is_cleaned else []
     if is_blessed(result):
         commands = [
             ["generate", *place, *name, "Your instruction here"],
@@ -137,7 +152,7 @@ def list_next_commands(arguments: list[str], result: RunResult, config: RunConfi
             ["lineage", *place, result.artifact("Trainer", "model").uri],
             ["run", *arguments, "--set", f"train.epochs={config.train.epochs * 2}"],
         ]
-    return [shlex.join([program, "-m", "pipeline", *command]) for command in commands]
+    return [shlex.join([program, "-m", "pipeline", *command]) for command in seen + commands]
 
 
 def _pick_options(arguments: list[str], names: tuple[str, ...]) -> list[str]:

@@ -159,9 +159,7 @@ def _describe_cut(report: Report) -> str:
         return "none, drawn at random"
     if report.threshold is None:
         return "each sample has its own" if report.scope == "sample" else "none"
-    return (
-        f"influence {format_influence(report.threshold)} nats, {report.num_tied_at_threshold or 0:,} tokens tied at it"
-    )
+    return f"influence {format_influence(report.threshold)} nats, tied at it: {report.num_tied_at_threshold or 0:,}"
 
 
 def _make_rounds_table(cleaning: Cleaning) -> Table:

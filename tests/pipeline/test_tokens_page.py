@@ -179,7 +179,7 @@ def test_key_figures():
     assert [tag.text for tag in root.find_all("h1")] == ["Token cleaning"]
     assert [tag.text for tag in root.find_all("h2")] == ["Influence", "Kept share by slice", "Tokens", "Examples"]
     caption = root.find_all("figcaption")[0].text
-    assert "1,003 tokens lie exactly at the cut, whose rank is exact to 0.05% of the tokens." in caption
+    assert "Tokens exactly at the cut: 1,003; its rank is exact to 0.05% of the tokens." in caption
 
 
 def test_rounds_are_in_order_and_the_last_is_open():

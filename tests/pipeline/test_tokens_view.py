@@ -108,7 +108,7 @@ def test_summary():
     lines = [line.strip().split(maxsplit=1) for line in show(make_report([])).splitlines()]
     assert ["Strategy", "fixed, scope dataset, keep 0.75"] in lines
     assert ["Kept", "9,001 of 15,000 response tokens, 60.01%"] in lines
-    assert ["Cut", "influence 0 nats, 3 tokens tied at it"] in lines
+    assert ["Cut", "influence 0 nats, tied at it: 3"] in lines
     assert ["Examples", "5,120, 12 of them without a target"] in lines
     assert ["Reference", "reference 1"] in lines
     assert ["Most", "dropped  ␣the 1,120"] in lines

@@ -1,0 +1,113 @@
+"""The wiring of each strategy, compiled but not run: which nodes there are, what they read, what their cache keys hold."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tfx.dsl.compiler import compiler
+
+from pipeline.pipeline import create_pipeline
+from pipeline.validate import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMON_BEFORE = ["ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer"]
+COMMON_AFTER = ["PresetExporter", "BaselineResolver", "Evaluator", "Pusher"]
+CUT = ["TokenScorer", "Transform", "CleaningReport", "Trainer"]
+
+
+@pytest.fixture
+def compile_run(monkeypatch, tmp_path):
+    """Returns a function that compiles the default run with overrides; gives its nodes by name, in order."""
+    monkeypatch.chdir(ROOT)
+
+    def compile_run(*overrides):
+        config = load_config("configs/runs/tiny_gpt2_en_lora.yaml", overrides)
+        folders = {f"{name}_root": str(tmp_path) for name in ("pipeline", "serving", "checkpoint", "quarantine")}
+        compiled = compiler.Compiler().compile(create_pipeline(config, **folders))
+        return {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
+
+    return compile_run
+
+
+def strategy(name):
+    return f"token_cleaning.strategy={name}"
+
+
+def get_parameters(node):
+    values = {}
+    for name, parameter in node.parameters.parameters.items():
+        value = parameter.field_value
+        values[name] = getattr(value, value.WhichOneof("value"))
+    return values
+
+
+def list_producers(node, key):
+    return {channel.producer_node_query.id for channel in node.inputs.inputs[key].channels}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([strategy("none")], ["TokenizedSchema", "Transform", "Trainer"]),
+        ([strategy("random")], ["ScoredSchema", *CUT]),
+        (
+            [strategy("fixed"), "token_cleaning.reference.preset=data/base/tiny_gpt2_en"],
+            ["ScoredSchema", *CUT],
+        ),
+        (
+            [strategy("fixed")],
+            ["Partitioner", "TokenizedSchema", "ReferenceTransform", "ReferenceTrainer", "ScoredSchema", *CUT],
+        ),
+        (
+            [strategy("self_evolving"), "token_cleaning.parts=3"],
+            ["Partitioner", "TokenizedSchema", "Round0Transform", "Round0Trainer", "ScoredSchema"]
+            + [f"Round1{name}" for name in CUT]
+            + CUT,
+        ),
+    ],
+)
+def test_nodes(compile_run, overrides, expected):
+    assert sorted(compile_run(*overrides)) == sorted([*COMMON_BEFORE, *expected, *COMMON_AFTER])
+
+
+def test_each_round_is_scored_against_the_newest_model_and_goes_on_from_it(compile_run):
+    nodes = compile_run(strategy("self_evolving"), "token_cleaning.parts=3", "train.max_steps=10")
+    newest = "Round0Trainer"
+    for i, prefix in enumerate(("Round1", ""), start=1):
+        scorer, trainer = nodes[f"{prefix}TokenScorer"], nodes[f"{prefix}Trainer"]
+        assert list_producers(scorer, "reference_model") == list_producers(trainer, "base_model") == {newest}
+        assert list_producers(scorer, "examples") == {"Partitioner"}
+        scoring = json.loads(get_parameters(scorer)["scoring"])
+        assert scoring["split"] == f"part_{i}"
+        assert scoring["base"] == "data/base/tiny_gpt2_en"  # the base stays the untouched preset
+        newest = f"{prefix}Trainer"
+    assert "base_model" not in nodes["Round0Trainer"].inputs.inputs
+    assert '"part_0"' in get_parameters(nodes["Round0Transform"])["splits_config"]
+    assert list_producers(nodes["Evaluator"], "model") == {"Trainer"}
+    configs = [
+        json.loads(get_parameters(nodes[name])["custom_config"])
+        for name in ("Round0Trainer", "Round1Trainer", "Trainer")
+    ]
+    assert [c["train"]["max_steps"] for c in configs] == [3, 3, 4]  # 10 in all
+    assert [c["export"] for c in configs] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("before", "override", "changed"),
+    [
+        ([strategy("fixed")], "token_cleaning.keep=0.7", {"Transform", "CleaningReport"}),
+        ([strategy("fixed")], "token_cleaning.scope=sample", {"Transform", "CleaningReport"}),
+        ([strategy("fixed")], "train.learning_rate=0.5", {"Trainer"}),
+        ([strategy("fixed")], "method.rank=3", {"Trainer"}),
+        ([strategy("fixed")], "token_cleaning.reference.train.learning_rate=0.5", {"ReferenceTrainer"}),
+        ([strategy("fixed")], "token_cleaning.reference.warmup_share=0.3", {"Partitioner", "CleaningReport"}),
+        ([strategy("random")], "token_cleaning.seed=4", {"TokenScorer"}),
+        ([strategy("random")], "token_cleaning.keep=0.7", {"Transform", "CleaningReport"}),
+        ([strategy("none")], "token_cleaning.keep=0.7", set()),
+    ],
+)
+def test_a_change_is_in_the_cache_keys_of_the_nodes_that_it_concerns_and_no_others(
+    compile_run, before, override, changed
+):
+    first, second = compile_run(*before), compile_run(*before, override)
+    assert {name for name in first if get_parameters(first[name]) != get_parameters(second[name])} == changed
