@@ -68,11 +68,13 @@ WARMUP_STEPS = 2
 LOSS_TOLERANCE = 1e-4
 
 
-class AllPositionsTuner(FineTuner):
-    """The same training with logits (batch, length, vocabulary_size), most of them of weight 0."""
+class AllPositionsTuner(keras.Model):
+    """The training of `FineTuner` with logits (batch, length, vocabulary_size), most of them of weight 0."""
+
+    compute_loss = FineTuner.compute_loss
 
     def __init__(self, causal_lm: keras_hub.models.CausalLM) -> None:
-        keras.Model.__init__(self, inputs=causal_lm.input, outputs=causal_lm.output)
+        super().__init__(inputs=causal_lm.input, outputs=causal_lm.output)
         self.dtype_policy = causal_lm.backbone.dtype_policy
 
     def train_on_step(self, step: Step) -> float:
@@ -85,7 +87,7 @@ class AllPositionsTuner(FineTuner):
         return float(np.mean(losses))
 
 
-SIDES: dict[str, type[FineTuner]] = {"targets": FineTuner, "all": AllPositionsTuner}
+SIDES: dict[str, type[keras.Model]] = {"targets": FineTuner, "all": AllPositionsTuner}
 
 
 def run_in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
