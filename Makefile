@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 WITH_PATH := PYTHONPATH='$(CURDIR)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check lock image clean venv venv-dev
+.PHONY: help run test test-slow bench check lock image clean venv venv-dev
 
 help: ## Show this list.
 	@echo 'Usage: make TARGET [CONFIG=$(CONFIG)] [RUNNER=$(RUNNER)] [ARGS=...]'
@@ -27,6 +27,10 @@ test: venv-dev ## Run the tests but for the slow ones; ARGS go to pytest.
 
 test-slow: venv-dev ## Run the slow tests: whole runs on real data and on a real database server.
 	$(WITH_PATH) $(BIN)/pytest -m slow $(ARGS)
+
+bench: venv-dev ## Run the benchmarks that need no data but the project's own; takes an hour. Results: tests/benchmarks/results/.
+	$(WITH_PATH) $(BIN)/python tests/benchmarks/token_cleaning.py sample
+	$(WITH_PATH) $(BIN)/python tests/benchmarks/target_projection.py
 
 check: venv-dev ## Check style, format and types.
 	$(BIN)/ruff check .

@@ -21,14 +21,16 @@ def call(monkeypatch):
     return lambda *arguments, **options: CliRunner().invoke(main, arguments, **options)
 
 
-@pytest.mark.parametrize("command", ["run", "validate", "lineage", "generate"])
+@pytest.mark.parametrize("command", ["run", "validate", "lineage", "tokens", "generate"])
 def test_help(call, command):
     result = call(command, "--help")
     assert result.exit_code == 0
     assert result.output.startswith("Usage: ")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["validate", RUN], ["lineage", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["validate", RUN], ["lineage", "--help"], ["tokens", "--help"]]
+)
 def test_what_a_user_waits_for_imports_no_tensorflow(arguments):
     code = (
         "import sys, runpy\n"
