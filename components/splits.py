@@ -2,8 +2,11 @@
 
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
+import apache_beam as beam
+import tensorflow as tf
 from apache_beam.io import filesystems
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
@@ -11,6 +14,31 @@ from tfx.types.artifact import Artifact
 
 TRAIN = "train"
 EVAL = "eval"
+
+_READ_BUFFER_BYTES = 2**18
+
+
+class ReadSplit(beam.PTransform):
+    """Reads the serialized examples of a split, file by file.
+
+    Beam's own reader takes 16 MiB of a compressed file at a time and holds all that comes out of it: the memory of a small
+    job would grow with its data until the files are that large.
+    """
+
+    def __init__(self, artifact: Artifact, split: str):
+        super().__init__()
+        self._pattern = os.path.join(artifact_utils.get_split_uri([artifact], split), "*")
+
+    def expand(self, begin: Any) -> Any:
+        """Returns serialized examples, bytes."""
+        files = begin | beam.Create(sorted(fileio.glob(self._pattern)))
+        # Of paths: other workers get files of their own.
+        return files | beam.Reshuffle() | beam.FlatMap(_read_records)
+
+
+def _read_records(path: str) -> Iterator[bytes]:
+    compression = "GZIP" if path.endswith(".gz") else ""
+    yield from tf.data.TFRecordDataset(path, compression, buffer_size=_READ_BUFFER_BYTES).as_numpy_iterator()
 
 
 def copy_split(source: Artifact, split: str, target: Artifact) -> None:

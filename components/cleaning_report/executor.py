@@ -14,7 +14,7 @@ from components.cleaning_report.summary import Summary, merge, summarize
 from components.cleaning_report.tokens import Cleaner
 from components.errors import UserError
 from components.partitioner.executor import assign_part
-from components.splits import TRAIN, read_json
+from components.splits import TRAIN, ReadSplit, read_json
 from components.text.token_texts import TokenTexts
 
 REPORT_NAME = "report.json"
@@ -83,9 +83,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                | beam.io.ReadFromTFRecord(
-                    os.path.join(artifact_utils.get_split_uri([scored], TRAIN), "*"), validate=False
-                )
+                | "Read" >> ReadSplit(scored, TRAIN)
                 | beam.BatchElements(min_batch_size=_BATCH_SIZE, max_batch_size=_BATCH_SIZE)
                 | "Count" >> beam.ParDo(_CountDoFn(source, settings["warmup"]))
                 | "Merge" >> beam.CombineGlobally(merge)

@@ -15,7 +15,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.errors import UserError
-from components.splits import EVAL, TRAIN, copy_split, read_json, write_json
+from components.splits import EVAL, TRAIN, ReadSplit, copy_split, read_json, write_json
 from components.text import features
 
 
@@ -37,10 +37,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples_utils.set_payload_format(target, example_gen_pb2.FORMAT_TF_EXAMPLE)
         copy_split(source, EVAL, target)
         with self._make_beam_pipeline() as pipeline:
-            pattern = os.path.join(artifact_utils.get_split_uri([source], TRAIN), "*")
             parts = (
                 pipeline
-                | "Read" >> beam.io.ReadFromTFRecord(pattern, validate=False)
+                | "Read" >> ReadSplit(source, TRAIN)
                 | "Part" >> beam.ParDo(_PartDoFn(shares, seed)).with_outputs("counts", *shares)
             )
             for name in shares:

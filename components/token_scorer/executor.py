@@ -17,7 +17,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.errors import UserError
-from components.splits import EVAL, TRAIN, copy_split, read_json
+from components.splits import EVAL, TRAIN, ReadSplit, copy_split, read_json
 from components.text import features
 from components.token_scorer.handler import BatchByLength, InfluenceHandler, ScoringExample, parse_example
 from components.token_scorer.progress import ScoringProgress
@@ -76,8 +76,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         reference = find_reference(input_dict, scoring["reference"])
         counts_path = os.path.join(target.uri, "counts", TRAIN)
         with self._make_beam_pipeline() as pipeline:
-            pattern = os.path.join(artifact_utils.get_split_uri([source], scoring["split"]), "*")
-            records = pipeline | "Read" >> beam.io.ReadFromTFRecord(pattern, validate=False)
+            records = pipeline | "Read" >> ReadSplit(source, scoring["split"])
             if scoring["strategy"] == "random":
                 draw = beam.ParDo(_DrawInfluence(scoring["seed"]))
                 scored = records | "Draw" >> draw.with_outputs("counts", main="examples")

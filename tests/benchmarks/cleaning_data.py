@@ -41,7 +41,7 @@ def read_records(path: str, columns: dict[str, str]) -> list[dict[str, str]]:
     """Returns the records of a JSON Lines file (also .gz) with `instruction`, `input` and `output`."""
     data = Path(path).read_bytes()
     text = (gzip.decompress(data) if path.endswith(".gz") else data).decode()
-    rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     return [{"input": "", **{name: row[column] for name, column in columns.items()}} for row in rows]
 
 
