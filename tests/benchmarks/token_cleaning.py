@@ -290,6 +290,15 @@ def load_records(arguments: argparse.Namespace, settings: dict[str, Any]) -> dic
     }
 
 
+def make_command(arguments: argparse.Namespace) -> str:
+    """Returns the command that gives the figures, with the last two parts of each path."""
+    command = ["python", "tests/benchmarks/token_cleaning.py", arguments.data_set]
+    for name in ("train", "test"):
+        if path := getattr(arguments, name):
+            command += [f"--{name}", "/".join(Path(path).parts[-2:])]
+    return shlex.join(command)
+
+
 def main() -> None:
     """Runs what the result file does not hold yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -317,7 +326,7 @@ def main() -> None:
                 results.append(experiment.run(arm))
                 print(json.dumps(results[-1]), file=sys.stderr, flush=True)
                 report = {
-                    "command": shlex.join(["python", "tests/benchmarks/token_cleaning.py", arguments.data_set]),
+                    "command": make_command(arguments),
                     "settings": settings,
                     "machine": describe_machine(["tensorflow", "keras", "keras-hub", "apache-beam", "numpy"]),
                     "summary": summarize(results),
