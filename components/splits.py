@@ -2,18 +2,23 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import tensorflow as tf
 from apache_beam.io import filesystems
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
+from components.text import features
+
 TRAIN = "train"
 EVAL = "eval"
+# What is counted of a split, in `counts/<split>.json` of its artifact.
+COUNTS = ("examples", "target_tokens")
 
 _READ_BUFFER_BYTES = 2**18
 
@@ -33,12 +38,42 @@ class ReadSplit(beam.PTransform):
         """Returns serialized examples, bytes."""
         files = begin | beam.Create(sorted(fileio.glob(self._pattern)))
         # Of paths: other workers get files of their own.
-        return files | beam.Reshuffle() | beam.FlatMap(_read_records)
+        return files | beam.Reshuffle() | beam.FlatMap(read_records)
 
 
-def _read_records(path: str) -> Iterator[bytes]:
+class SumTuples(beam.CombineFn):
+    """Sums tuples of counts, place by place."""
+
+    def __init__(self, num_counts: int):
+        self._num_counts = num_counts
+
+    def create_accumulator(self) -> tuple[int, ...]:
+        """Returns zeros."""
+        return (0,) * self._num_counts
+
+    def add_input(self, mutable_accumulator: tuple[int, ...], element: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the sums with one tuple more."""
+        return tuple(a + b for a, b in zip(mutable_accumulator, element, strict=True))
+
+    def merge_accumulators(self, accumulators: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+        """Returns the sums of sums."""
+        return tuple(sum(column) for column in zip(*accumulators, strict=True))
+
+    def extract_output(self, accumulator: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the sums."""
+        return accumulator
+
+
+def read_records(path: str) -> Iterator[bytes]:
+    """Yields the serialized examples of one file."""
     compression = "GZIP" if path.endswith(".gz") else ""
     yield from tf.data.TFRecordDataset(path, compression, buffer_size=_READ_BUFFER_BYTES).as_numpy_iterator()
+
+
+def list_target_columns(example: tf.train.Example) -> np.ndarray:
+    """Returns the places of a tokenized example's response tokens that have a token before them to predict them: int64."""
+    columns = np.flatnonzero(example.features.feature[features.TARGET_MASK].int64_list.value)
+    return columns[columns > 0]
 
 
 def copy_split(source: Artifact, split: str, target: Artifact) -> None:

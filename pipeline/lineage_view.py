@@ -53,7 +53,8 @@ def _list_rows(trace: Trace) -> Iterator[tuple[str, ...]]:
     for step in trace.steps:
         yield f"← {step.node}", _describe_step(step, trace)
     for report in trace.token_cleaning:
-        yield "Token cleaning", _describe_cleaning(report.properties)
+        recorded = report.properties
+        yield "Token cleaning", f"{recorded['strategy']}, {describe_cleaning(recorded)}", *_list_reference(recorded)
     for data in trace.data:
         yield "← Data file", *_describe_data(data)
     if not trace.data:
@@ -87,16 +88,19 @@ def _describe_step(step: Step, trace: Trace) -> str:
     return ", ".join(fact for fact in facts if fact)
 
 
-def _describe_cleaning(recorded: Properties) -> str:
-    facts = [f"round {recorded.get('round')}", f"{recorded.get('strategy')}, scope {recorded.get('scope')}"]
-    facts.append(
-        f"kept {recorded.get('kept_share', 0):.2%} of {recorded.get('num_response_tokens', 0):,} response tokens"
-    )
-    if "threshold" in recorded:
-        facts.append(f"cut at {recorded['threshold']:.4g}")
+def describe_cleaning(recorded: Properties) -> str:
+    """Returns what a cut has kept, from the properties of its report; random numbers have no cut worth a mention."""
+    facts = [
+        f"round {recorded['round']}: kept {recorded['kept_share']:.2%} of {recorded['num_response_tokens']:,} response tokens"
+    ]
+    if "threshold" in recorded and recorded["strategy"] != "random":
+        facts.append(f"cut at {recorded['threshold']:.4g} nats")
+    return ", ".join(facts)
+
+
+def _list_reference(recorded: Properties) -> Iterator[str]:
     if recorded.get("reference"):
-        facts.append(f"reference {recorded['reference']}")
-    return escape(", ".join(facts))
+        yield escape(f"reference {recorded['reference']}")
 
 
 def _list_model_facts(model: Artifact) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """What can be said of a preset without loading it."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -37,17 +36,6 @@ def read_backbone_number(preset: str, name: str) -> int | None:
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
     return value if isinstance(value, int) else None
-
-
-def hash_tokenizer_assets(preset: str) -> str | None:
-    """Returns a hash of the tokenizer's vocabulary files; None where `preset` is no folder that has them."""
-    files = sorted(p for p in (Path(preset) / "assets").rglob("*") if p.is_file())
-    if not files:
-        return None
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def find_precision_problems(

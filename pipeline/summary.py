@@ -17,6 +17,8 @@ from rich.text import Text
 from components.text import features
 from configs.schema import RunConfig
 from pipeline import serving
+from pipeline.lineage_graph import get_properties
+from pipeline.lineage_view import describe_cleaning
 from pipeline.local_runner import RunResult
 
 NUM_SAMPLES = 3
@@ -83,7 +85,7 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample]) ->
         facts.add_row("", f"[yellow]{empty:,} left out: nothing remains of their response once it is cleaned[/]")
     for node in result.nodes.values():
         if node.node_id.endswith("CleaningReport"):
-            facts.add_row("Cleaning", _describe_cleaning(result.artifact(node.node_id, "report")))
+            facts.add_row("Cleaning", describe_cleaning(get_properties(result.artifact(node.node_id, "report"))))
     trainable, total = _property(model, "trainable_parameters"), _property(model, "total_parameters")
     share = f" ({trainable / total:.2%})" if trainable and total else ""
     facts.add_row(
@@ -114,16 +116,6 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample]) ->
     if samples:
         parts += [Text(), _make_samples_table(samples, config.evaluation.split)]
     return Group(*parts)
-
-
-def _describe_cleaning(report: metadata_store_pb2.Artifact) -> str:
-    """One line a cut; `threshold` is absent where there is none for all."""
-    threshold = _property(report, "threshold")
-    cut = "" if threshold is None or _property(report, "strategy") == "random" else f", cut at {threshold:.4g} nats"
-    return (
-        f"round {_property(report, 'round')}: kept {_property(report, 'kept_share'):.2%} of "
-        f"{_property(report, 'num_response_tokens'):,} response tokens{cut}"
-    )
 
 
 def list_next_commands(arguments: list[str], result: RunResult, config: RunConfig) -> list[str]:

@@ -12,7 +12,8 @@ import jinja2
 
 from components.errors import UserError
 from pipeline import tokens_view
-from pipeline.tokens_store import Cleaning, Report, SliceCounts
+from pipeline.tokens_report import Report, SliceCounts
+from pipeline.tokens_store import Cleaning
 
 _TEMPLATE = Path(__file__).with_name("tokens_page.html.j2")
 _MAX_BARS = 60

@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.tokens_store import Cleaning, Example, Report
+from pipeline.tokens_report import Example, Report
+from pipeline.tokens_store import Cleaning
 
 NUM_LEVELS = 4  # shades of each of the two colours
 # Outliers would leave nearly every token pale.

@@ -1,16 +1,17 @@
 """Checks the `token_cleaning` section against the rest of a run."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from pydantic import BaseModel
 
 from components.methods.table import find_option_problems
 from configs.load import Problem
 from configs.schema import ModelSection, ReferenceSection, TextSection, TokenCleaningSection, TrainSection
+from pipeline.code_hash import hash_folder
 from pipeline.preset_checks import (
     find_precision_problems,
     find_preset_problems,
-    hash_tokenizer_assets,
     read_backbone_number,
 )
 
@@ -68,7 +69,10 @@ def _compare(key: str, base: str, reference: str) -> Iterator[Problem]:
     """
     way_out = "Take a preset that was tuned from model.preset, or null to train one in the run."
     sizes = [read_backbone_number(preset, "vocabulary_size") for preset in (base, reference)]
-    hashes = [hash_tokenizer_assets(preset) for preset in (base, reference)]
+    hashes = [
+        hash_folder(preset, "assets/**/*") if (Path(preset) / "assets").is_dir() else None
+        for preset in (base, reference)
+    ]
     if None not in sizes and sizes[0] != sizes[1]:
         yield Problem(
             key,

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("components.errors",),
     ("configs",),
-    ("components.text", "components.splits"),
-    ("components.methods", "components.metrics"),
+    ("components.text",),
+    ("components.methods", "components.metrics", "components.splits"),
     ("components.*", "data.*"),
     (
         "pipeline.code_hash",
@@ -32,9 +32,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.paths",
         "pipeline.preset_checks",
         "pipeline.serving",
-        "pipeline.tokens_store",
+        "pipeline.tokens_report",
     ),
-    ("pipeline.training_nodes", "pipeline.validate_cleaning"),
+    ("pipeline.training_nodes", "pipeline.validate_cleaning", "pipeline.tokens_store"),
     ("pipeline.*",),  # wiring, checks and records
     ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.tokens_page"),
     ("pipeline.summary",),

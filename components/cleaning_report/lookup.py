@@ -1,5 +1,6 @@
 """Finds any example of a report's data set, also one that the report itself does not show."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import tensorflow as tf
 from components.cleaning_report.executor import load_texts
 from components.cleaning_report.report import describe_example
 from components.cleaning_report.tokens import Cleaner
+from components.splits import read_records
 from components.text import features
 
 
@@ -20,9 +22,7 @@ def find_example(source: dict[str, Any], example_id: str) -> dict[str, Any] | No
     """
     pattern = str(Path(source["scored_examples"]) / f"Split-{source['split']}" / "*")
     wanted = example_id.encode()
-    for record in tf.data.TFRecordDataset(
-        sorted(tf.io.gfile.glob(pattern)), compression_type="GZIP"
-    ).as_numpy_iterator():
+    for record in itertools.chain.from_iterable(map(read_records, sorted(tf.io.gfile.glob(pattern)))):
         held = tf.train.Example.FromString(record).features.feature[features.EXAMPLE_ID].bytes_list.value
         if held and held[0].startswith(wanted):
             (example,) = Cleaner(source["transform_graph"], source["slice_columns"])([record])

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.splits import list_target_columns
 from components.text import features
 
 
@@ -56,9 +57,8 @@ class Cleaner:
         return tf.RaggedTensor.from_sparse(self._output.transform_raw_features(inputs)[features.LOSS_WEIGHT])
 
     def _describe(self, record: bytes, weight: list[float]) -> CleanedExample:
-        values = tf.train.Example.FromString(record).features.feature
-        columns = np.flatnonzero(values[features.TARGET_MASK].int64_list.value)
-        columns = columns[columns > 0]
+        example = tf.train.Example.FromString(record)
+        values, columns = example.features.feature, list_target_columns(example)
 
         def text(name: str) -> str:
             held = values[name].bytes_list.value if name in values else []

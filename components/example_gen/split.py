@@ -1,12 +1,12 @@
 """Which split a record belongs to: decided by its prompt alone, so that no prompt is in two splits."""
 
-import hashlib
 import json
 import math
 import unicodedata
 from collections.abc import Mapping
 
 from components.text import features
+from components.text.hashing import hash_to_share
 
 SPLITS = ("train", "eval", "test")
 _SEPARATOR = "\x1f"
@@ -34,9 +34,7 @@ def assign_split(key: str, shares: Mapping[str, float]) -> str:
         key: From `prompt_key`.
         shares: Share of each of `SPLITS`; they sum to 1.
     """
-    # 53 bits: all that a float between 0 and 1 can tell apart.
-    point = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 11
-    point_share = point / (1 << 53)
+    point_share = hash_to_share(key.encode())
     upper = 0.0
     for name in SPLITS[:-1]:
         upper += shares[name]

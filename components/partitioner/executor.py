@@ -1,10 +1,9 @@
 """Executor of `Partitioner`: one Beam pass that cuts the training split into parts."""
 
-import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -15,8 +14,19 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.errors import UserError
-from components.splits import EVAL, TRAIN, ReadSplit, copy_split, read_json, write_json
+from components.splits import (
+    COUNTS,
+    EVAL,
+    TRAIN,
+    ReadSplit,
+    SumTuples,
+    copy_split,
+    list_target_columns,
+    read_json,
+    write_json,
+)
 from components.text import features
+from components.text.hashing import hash_to_share
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -48,7 +58,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 )
             _ = (
                 parts["counts"]
-                | beam.CombinePerKey(_sum_pairs)
+                | beam.CombinePerKey(SumTuples(len(COUNTS)))
                 | beam.combiners.ToDict()
                 | beam.Map(json.dumps)
                 | beam.io.WriteToText(os.path.join(target.uri, "counts", "all"), ".json", shard_name_template="")
@@ -62,7 +72,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     "token_cleaning.parts, raise token_cleaning.reference.warmup_share, or give more data."
                 )
             path = os.path.join(target.uri, "counts", f"{name}.json")
-            write_json(path, {"examples": num_examples, "target_tokens": num_tokens})
+            write_json(path, dict(zip(COUNTS, (num_examples, num_tokens), strict=True)))
             target.set_int_custom_property(f"{name}_examples", num_examples)
 
 
@@ -74,26 +84,18 @@ class _PartDoFn(beam.DoFn):
         self._seed = seed
 
     def process(self, serialized: bytes) -> Iterator[Any]:
-        values = tf.train.Example.FromString(serialized).features.feature
-        part = assign_part(values[features.EXAMPLE_ID].bytes_list.value[0], self._shares, self._seed)
+        example = tf.train.Example.FromString(serialized)
+        part = assign_part(example.features.feature[features.EXAMPLE_ID].bytes_list.value[0], self._shares, self._seed)
         if part is not None:
             yield beam.pvalue.TaggedOutput(part, serialized)
-            # The first token is predicted by nothing.
-            num_tokens = sum(values[features.TARGET_MASK].int64_list.value[1:])
-            yield beam.pvalue.TaggedOutput("counts", (part, (1, num_tokens)))
+            yield beam.pvalue.TaggedOutput("counts", (part, (1, len(list_target_columns(example)))))
 
 
 def assign_part(example_id: bytes, shares: Mapping[str, float], seed: int) -> str | None:
     """Returns the part that an example belongs to: a hash of its id decides. None if the shares leave it out."""
-    digest = hashlib.sha256(f"{seed}\0".encode() + example_id).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
+    place = hash_to_share(f"{seed}\0".encode() + example_id)
     for name, end in zip(shares, itertools.accumulate(shares.values()), strict=True):
         # Shares such as 1/3 + 1/3 + 1/3 may sum to a little less than 1.
         if place < end or end > 1 - 1e-9:
             return name
     return None
-
-
-def _sum_pairs(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    first, second = zip(*pairs, strict=True)
-    return sum(first), sum(second)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -17,15 +17,15 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.errors import UserError
-from components.splits import EVAL, TRAIN, ReadSplit, copy_split, read_json
+from components.splits import COUNTS, EVAL, TRAIN, ReadSplit, SumTuples, copy_split, read_json
 from components.text import features
 from components.token_scorer.handler import BatchByLength, InfluenceHandler, ScoringExample, parse_example
 from components.token_scorer.progress import ScoringProgress
-from components.trainer.export import find_preset
+from components.trainer.directories import find_preset
 
 
 class _AddInfluence(beam.DoFn):
-    """A scored batch -> serialized examples (main output), their number of target tokens (output `counts`)."""
+    """A scored batch -> serialized examples (main output), `COUNTS` of each (output `counts`)."""
 
     def __init__(self, num_examples: int | None):
         self._num_examples = num_examples
@@ -37,7 +37,7 @@ class _AddInfluence(beam.DoFn):
         examples: list[ScoringExample] = result.example
         for example, influence in zip(examples, result.inference, strict=True):
             yield add_influence(example, influence)
-            yield beam.pvalue.TaggedOutput("counts", len(influence))
+            yield beam.pvalue.TaggedOutput("counts", (1, len(influence)))
         self._progress.advance(len(examples), sum(len(influence) for influence in result.inference))
 
     def teardown(self) -> None:
@@ -54,7 +54,7 @@ class _DrawInfluence(beam.DoFn):
         example = parse_example(serialized)
         influence = draw_influence(example, self._seed)
         yield add_influence(example, influence)
-        yield beam.pvalue.TaggedOutput("counts", len(influence))
+        yield beam.pvalue.TaggedOutput("counts", (1, len(influence)))
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -94,18 +94,18 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             )
             _ = (
                 scored.counts
-                | "Sum" >> beam.CombineGlobally(_sum_counts)
-                | "Format" >> beam.Map(json.dumps)
+                | "Sum" >> beam.CombineGlobally(SumTuples(len(COUNTS)))
+                | "Format" >> beam.Map(lambda counts: json.dumps(dict(zip(COUNTS, counts, strict=True))))
                 | "WriteCounts" >> beam.io.WriteToText(counts_path, shard_name_template="", file_name_suffix=".json")
             )
-        num_examples, num_tokens = read_json(f"{counts_path}.json")
-        if not num_tokens:
+        counts = read_json(f"{counts_path}.json")
+        if not counts["target_tokens"]:
             raise UserError(
-                f"token cleaning needs response tokens to score. Received: {num_examples} examples without any in "
+                f"token cleaning needs response tokens to score. Received: {counts['examples']} examples without any in "
                 f"{scoring['split']}. Check `data.columns`, raise text.max_length, or lower token_cleaning.parts."
             )
-        target.set_int_custom_property("examples", num_examples)
-        target.set_int_custom_property("response_tokens", num_tokens)
+        for name in COUNTS:
+            target.set_int_custom_property(name, counts[name])
         target.set_string_custom_property("base", scoring["base"])
         target.set_string_custom_property("reference", reference)
 
@@ -129,7 +129,7 @@ def draw_influence(example: ScoringExample, seed: int) -> np.ndarray:
 def find_reference(input_dict: dict[str, list], preset: str) -> str:
     """Returns the preset of the reference model: that of the Model artifact if there is one, else `preset`."""
     if models := input_dict.get("reference_model"):
-        return find_preset(os.path.join(artifact_utils.get_single_instance(models).uri, "Format-Serving"))
+        return find_preset(artifact_utils.get_single_instance(models).uri)
     return preset
 
 
@@ -143,9 +143,3 @@ def read_count(source: Any, split: str) -> int | None:
 def _key(example: ScoringExample) -> bytes:
     values = tf.train.Example.FromString(example.serialized).features.feature[features.EXAMPLE_ID].bytes_list.value
     return values[0] if values else example.token_ids.tobytes()
-
-
-def _sum_counts(counts: Iterable[Any]) -> list[int]:
-    """Returns the number of examples and of tokens, from numbers of tokens and from such pairs."""
-    pairs = [c if isinstance(c, list) else [1, int(c)] for c in counts]
-    return [sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)]

@@ -12,6 +12,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from components.errors import UserError
+from components.splits import list_target_columns
 from components.text import features
 
 # Examples whose lengths differ by less than this factor are scored together: a quarter of a batch is padding at worst.
@@ -34,14 +35,9 @@ class ScoringExample(NamedTuple):
 
 def parse_example(serialized: bytes) -> ScoringExample:
     """Returns a tokenized example, ready to be scored."""
-    values = tf.train.Example.FromString(serialized).features.feature
-    mask = np.array(values[features.TARGET_MASK].int64_list.value)
-    columns = np.flatnonzero(mask)
-    return ScoringExample(
-        serialized,
-        np.array(values[features.TOKEN_IDS].int64_list.value, np.int32),
-        columns[columns > 0].astype(np.int32),
-    )
+    example = tf.train.Example.FromString(serialized)
+    token_ids = np.array(example.features.feature[features.TOKEN_IDS].int64_list.value, np.int32)
+    return ScoringExample(serialized, token_ids, list_target_columns(example).astype(np.int32))
 
 
 class BatchByLength(beam.DoFn):

@@ -1,14 +1,14 @@
 """How scoring is seen on the console: a live line on a terminal, nothing elsewhere (the log has a line now and then)."""
 
 import os
+import sys
 import time
-from typing import Any
+from typing import IO, Any
 
 from absl import logging
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
-from components.trainer.progress import CONSOLE_FD_VARIABLE, open_console_stream
+from components.trainer.progress import CONSOLE_FD_VARIABLE, open_console_stream, start_bar
 
 _SECONDS_BETWEEN_LOG_LINES = 30
 
@@ -24,24 +24,14 @@ class ScoringProgress:
         """
         self._started = self._logged = time.monotonic()
         self._done = self._tokens = 0
+        self._total = num_examples
         self._progress: Progress | None = None
         self._task: Any = None
-        self._total = num_examples
-        if CONSOLE_FD_VARIABLE not in os.environ:
-            return  # a worker of another process or machine
-        self._stream = open_console_stream()
-        if self._stream.isatty():
-            self._progress = Progress(
-                TextColumn("score"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[text]}"),
-                TimeRemainingColumn(),
-                console=Console(file=self._stream),
-                refresh_per_second=4,
-            )
-            self._task = self._progress.add_task("score", total=num_examples, text="starting")
-            self._progress.start()
+        self._stream: IO[str] | None = None
+        if CONSOLE_FD_VARIABLE in os.environ:  # else a worker of another process or machine
+            self._stream = open_console_stream()
+            if self._stream.isatty():
+                self._progress, self._task = start_bar("score", num_examples, self._stream)
 
     def advance(self, num_examples: int, num_tokens: int) -> None:
         """Adds a batch."""
@@ -59,5 +49,6 @@ class ScoringProgress:
         """Ends the display."""
         if self._progress:
             self._progress.stop()
-            self._progress = None
+        if self._stream and self._stream is not sys.stderr:
             self._stream.close()
+        self._progress = self._stream = None

@@ -4,7 +4,7 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -16,7 +16,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.errors import UserError
-from components.splits import read_json, write_json
+from components.splits import SumTuples, read_json, write_json
 from components.text import features
 from components.text.tokenization import RecordTokenizer, TokenizedRecord
 
@@ -57,22 +57,6 @@ class _TokenizeDoFn(beam.DoFn):
             yield _to_example(tokenized, example).SerializeToString(deterministic=True)
 
 
-class _SumTuples(beam.CombineFn):
-    """Sums tuples of counts, place by place."""
-
-    def create_accumulator(self) -> tuple[int, ...]:
-        return (0,) * len(_COUNTS)
-
-    def add_input(self, mutable_accumulator: tuple[int, ...], element: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(a + b for a, b in zip(mutable_accumulator, element, strict=True))
-
-    def merge_accumulators(self, accumulators: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-        return tuple(sum(column) for column in zip(*accumulators, strict=True))
-
-    def extract_output(self, accumulator: tuple[int, ...]) -> tuple[int, ...]:
-        return accumulator
-
-
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Tokenizes every split of the input examples."""
 
@@ -107,7 +91,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 )
                 _ = (
                     tokenized.counts
-                    | f"Sum[{split}]" >> beam.CombineGlobally(_SumTuples())
+                    | f"Sum[{split}]" >> beam.CombineGlobally(SumTuples(len(_COUNTS)))
                     | f"Format[{split}]" >> beam.Map(lambda c: json.dumps(dict(zip(_COUNTS, c, strict=True))))
                     | f"WriteCounts[{split}]"
                     >> beam.io.WriteToText(

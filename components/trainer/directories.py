@@ -1,4 +1,4 @@
-"""Output directories that are whole or absent, on a local disk or in a bucket."""
+"""Output directories that are whole or absent, on a local disk or in a bucket, and where in them a preset is."""
 
 import contextlib
 import os
@@ -6,6 +6,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+_PRESET_FOLDER = "preset"
+
+
+def find_preset(model_uri: str) -> str:
+    """Returns the preset folder inside a Model artifact of the Trainer."""
+    return os.path.join(model_uri, _PRESET_FOLDER)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ from components.trainer.directories import whole_directory
 from components.trainer.signatures import ServingModule
 
 MODEL_CARD = "assets.extra/model_card.json"
-PRESET_FOLDER = "preset"
 
 
 def export_model(
@@ -83,11 +82,6 @@ def save_preset(model: keras_hub.models.CausalLM, directory: str) -> None:
     """
     with whole_directory(directory, last="config.json") as local:
         model.save_to_preset(local)
-
-
-def find_preset(serving_model_dir: str) -> str:
-    """Returns the preset folder of the Model artifact that a SavedModel is, or would be, in."""
-    return str(Path(serving_model_dir).parent / PRESET_FOLDER)
 
 
 def _check_backend() -> None:

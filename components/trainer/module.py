@@ -14,7 +14,8 @@ from components.text.tokenization import start_token_id
 from components.trainer.adapter import save_adapter
 from components.trainer.checkpoint import Checkpoints, make_fingerprint
 from components.trainer.data import TokenDataset, make_dataset
-from components.trainer.export import PRESET_FOLDER, export_model, find_preset, save_preset
+from components.trainer.directories import find_preset
+from components.trainer.export import export_model, save_preset
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.fit import count_steps, train
 from components.trainer.model import check_max_length, count_parameters, get_pad_token_id, hash_weights, load_model
@@ -45,7 +46,7 @@ def run_fn(fn_args: Any) -> None:
     config = fn_args.custom_config
     section = config["train"]
     enable_determinism()
-    start = find_preset(fn_args.base_model) if fn_args.base_model else config["model"]["preset"]
+    start = find_preset(str(Path(fn_args.base_model).parent)) if fn_args.base_model else config["model"]["preset"]
     model = load_model(start, config["model"]["dtype"], section["seed"])
     base_hash = hash_weights(model)
     method = make_method(config["method"]["name"], {k: v for k, v in config["method"].items() if k != "name"})
@@ -178,7 +179,7 @@ def _write(
             base_hash=record["base_hash"],
             dtype=config["model"]["dtype"],
         )
-    save_preset(model, str(root / PRESET_FOLDER))
+    save_preset(model, find_preset(str(root)))
     if config["export"]:
         text, generation = config["text"], config["generation"]
         export_model(model, serving_model_dir, text, generation, preset=record["preset"])

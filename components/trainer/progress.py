@@ -23,6 +23,22 @@ def open_console_stream() -> IO[str]:
     return sys.stderr
 
 
+def start_bar(title: str, total: int | None, stream: IO[str]) -> tuple[Progress, Any]:
+    """Starts a live line on a terminal; returns it and its task, whose `text` field stands behind the numbers."""
+    progress = Progress(
+        TextColumn(title),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+        refresh_per_second=4,
+    )
+    task = progress.add_task(title, total=total, text="starting")
+    progress.start()
+    return progress, task
+
+
 class ConsoleProgress:
     """Shows step, loss, speed, time left and evaluation loss. A `Listener` of the training loop."""
 
@@ -45,17 +61,7 @@ class ConsoleProgress:
         self._progress: Progress | None = None
         self._task: Any = None
         if self._stream.isatty():
-            self._progress = Progress(
-                TextColumn("train"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[text]}"),
-                TimeRemainingColumn(),
-                console=Console(file=self._stream),
-                refresh_per_second=4,
-            )
-            self._task = self._progress.add_task("train", total=num_steps, text="starting")
-            self._progress.start()
+            self._progress, self._task = start_bar("train", num_steps, self._stream)
 
     def on_step(self, state: TrainState, loss: float, learning_rate: float) -> None:
         """Updates the loss and, once a second, the speed."""

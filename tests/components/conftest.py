@@ -6,7 +6,27 @@ import pytest
 
 
 @pytest.fixture
-def write_artifact(tmp_path):
+def serialize():
+    """Returns a function from a dict (texts, and lists of numbers) to a serialized example."""
+    import tensorflow as tf
+
+    def serialize(example):
+        record = tf.train.Example()
+        for key, values in example.items():
+            feature = record.features.feature[key]
+            if isinstance(values, str):
+                feature.bytes_list.value.append(values.encode())
+            elif any(isinstance(value, float) for value in values):
+                feature.float_list.value.extend(values)
+            else:
+                feature.int64_list.value.extend(values)
+        return record.SerializeToString()
+
+    return serialize
+
+
+@pytest.fixture
+def write_artifact(tmp_path, serialize):
     """Returns a function that writes tokenized examples (dicts of lists and texts by split) as an Examples artifact."""
     import tensorflow as tf
     from tfx.types import artifact_utils, standard_artifacts
@@ -20,16 +40,7 @@ def write_artifact(tmp_path):
             folder.mkdir(parents=True)
             with tf.io.TFRecordWriter(str(folder / "examples.gz"), "GZIP") as writer:
                 for example in examples:
-                    record = tf.train.Example()
-                    for key, values in example.items():
-                        feature = record.features.feature[key]
-                        if isinstance(values, str):
-                            feature.bytes_list.value.append(values.encode())
-                        elif any(isinstance(value, float) for value in values):
-                            feature.float_list.value.extend(values)
-                        else:
-                            feature.int64_list.value.extend(values)
-                    writer.write(record.SerializeToString())
+                    writer.write(serialize(example))
         return artifact
 
     return write

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from components.errors import UserError
-from pipeline import tokens_page, tokens_store
+from pipeline import tokens_page, tokens_report, tokens_store
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}
 HOSTILE = "</s><script>alert('1')</script>\"' onmouseover=\"x\" &lt;"
@@ -76,7 +76,7 @@ def read(page: str) -> Element:
     return reader.root
 
 
-def make_report(number: int = 1, **changes: Any) -> tokens_store.Report:
+def make_report(number: int = 1, **changes: Any) -> tokens_report.Report:
     """Influences run evenly from -2 to 6; the cut is at 0."""
     bins = [{"low": low / 2, "kept": 10 * (low >= 0), "dropped": 10 * (low < 0)} for low in range(-4, 12)]
     tokens = [(" red", 6.0, True), ("\n", -2.0, False), ("", None, True), (HOSTILE, 0.0, False)]
@@ -97,14 +97,14 @@ def make_report(number: int = 1, **changes: Any) -> tokens_store.Report:
                    "kept": [{"token_id": 6, "text": " \n", "dropped": 3, "kept": 2040}]},
         "examples": [example], "source": {},
     } | changes  # fmt: skip
-    return tokens_store.Report.model_validate(content)
+    return tokens_report.Report.model_validate(content)
 
 
-def make_cleaning(*reports: tokens_store.Report, run_id: str = "run-1") -> tokens_store.Cleaning:
+def make_cleaning(*reports: tokens_report.Report, run_id: str = "run-1") -> tokens_store.Cleaning:
     return tokens_store.Cleaning(run_id=run_id, pipeline_name="tiny", reports=reports)
 
 
-def render(*reports: tokens_store.Report) -> Element:
+def render(*reports: tokens_report.Report) -> Element:
     return read(tokens_page.render_page(make_cleaning(*reports)))
 
 

@@ -14,7 +14,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
-from pipeline import lineage_store, tokens_store
+from pipeline import lineage_store, tokens_report, tokens_store
 from pipeline.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,18 +204,18 @@ def test_a_damaged_report_is_named(tmp_path: Path, content, problem: str):
     path = tmp_path / "report.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError) as caught:
-        tokens_store.read_report(str(tmp_path))
+        tokens_report.read_report(str(tmp_path))
     assert str(path) in str(caught.value)
     assert problem in str(caught.value)
 
 
 def test_what_a_later_version_adds_is_kept(tmp_path: Path):
     (tmp_path / "report.json").write_text(json.dumps(make_report(extra=[1])), encoding="utf-8")
-    assert tokens_store.read_report(str(tmp_path)).model_dump()["extra"] == [1]
+    assert tokens_report.read_report(str(tmp_path)).model_dump()["extra"] == [1]
 
 
 def make_cleaning(*reports: dict) -> tokens_store.Cleaning:
-    parsed = tuple(tokens_store.Report.model_validate(report) for report in reports)
+    parsed = tuple(tokens_report.Report.model_validate(report) for report in reports)
     return tokens_store.Cleaning(run_id="run-1", pipeline_name=PIPELINE, reports=parsed)
 
 
@@ -265,7 +265,7 @@ def test_a_report_without_examples_has_no_first():
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, -1.0), (0.2, -0.75), (0.4, -0.5), (0.7, 1.75), (1.0, 2.0)])
 def test_quantile(share: float, expected: float):
-    influence = tokens_store.Report.model_validate(make_report()).influence
+    influence = tokens_report.Report.model_validate(make_report()).influence
     assert influence.quantile(share) == pytest.approx(expected)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline import tokens_store, tokens_view
+from pipeline import tokens_report, tokens_store, tokens_view
 
 ORANGE, BLUE = "48;2;168;84;0", "48;2;27;102;165"
 
 
-def make_report(tokens: list[tuple[str, float | None, bool]], number: int = 1, **changes: Any) -> tokens_store.Report:
+def make_report(tokens: list[tuple[str, float | None, bool]], number: int = 1, **changes: Any) -> tokens_report.Report:
     """Influences run evenly from -2 to 6; the cut is at 0."""
     bins = [{"low": low / 2, "kept": 10 * (low >= 0), "dropped": 10 * (low < 0)} for low in range(-4, 12)]
     content = {
@@ -27,10 +27,10 @@ def make_report(tokens: list[tuple[str, float | None, bool]], number: int = 1, *
                       "tokens": [{"text": text, "influence": i, "kept": kept} for text, i, kept in tokens]}],
         "source": {},
     } | changes  # fmt: skip
-    return tokens_store.Report.model_validate(content)
+    return tokens_report.Report.model_validate(content)
 
 
-def show(*reports: tokens_store.Report, coloured: bool = False) -> str:
+def show(*reports: tokens_report.Report, coloured: bool = False) -> str:
     cleaning = tokens_store.Cleaning(run_id="run-1", pipeline_name="tiny", reports=reports)
     found = [(report, report.examples[0]) for report in reports if report.examples]
     console = Console(

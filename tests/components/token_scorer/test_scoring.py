@@ -147,7 +147,7 @@ def test_the_component_scores_the_split_and_copies_eval(
         np.testing.assert_allclose(values[columns], influence, atol=1e-4)
         assert not np.delete(values, columns).any()
     num_tokens = sum(sum(e["target_mask"][1:]) for e in examples)
-    assert target.get_int_custom_property("response_tokens") == num_tokens
+    assert target.get_int_custom_property("target_tokens") == num_tokens
     assert target.get_int_custom_property("examples") == len(examples)
     assert target.get_string_custom_property("reference") == reference
 

@@ -5,7 +5,6 @@ import functools
 
 import apache_beam as beam
 import pytest
-import tensorflow as tf
 import tensorflow_transform.beam as tft_beam
 from tfx_bsl.public import tfxio
 
@@ -14,7 +13,7 @@ from pipeline.training_nodes import SCORED_SCHEMA, TOKENIZED_SCHEMA
 
 
 @pytest.fixture
-def apply_to_all(tmp_path):
+def apply_to_all(tmp_path, serialize):
     """Returns a function that analyses some examples (dicts of lists) and transforms all; gives the transformed batches.
 
     `analyze` says how many of the first ones are analysed, as a train split is before an eval split is transformed.
@@ -59,16 +58,3 @@ def read_schema():
     from tfx.utils import io_utils
 
     return lambda path: io_utils.SchemaReader().read(str(path))
-
-
-def serialize(example):
-    result = tf.train.Example()
-    for name, values in example.items():
-        feature = result.features.feature[name]
-        if isinstance(values, str):
-            feature.bytes_list.value.append(values.encode())
-        elif any(isinstance(value, float) for value in values):
-            feature.float_list.value.extend(values)
-        else:
-            feature.int64_list.value.extend(values)
-    return result.SerializeToString()
