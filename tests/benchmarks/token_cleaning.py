@@ -9,7 +9,6 @@ code. Each result is written to the JSON file as soon as it is there; a run that
 """
 
 import argparse
-import functools
 import json
 import os
 import shlex
@@ -24,36 +23,27 @@ from typing import Any
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import apache_beam as beam
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_transform.beam as tft_beam
 from scipy import stats
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
-from tfx.types import artifact_utils, standard_artifacts
-from tfx.utils import io_utils
-from tfx_bsl.public import tfxio
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cleaning_data import Example, add_noise, read_records, tokenize
 from machine import describe_machine
+from product import cut, score, serialize
 
 from components.methods import make_method
 from components.partitioner.executor import assign_part
-from components.token_scorer.executor import Executor as TokenScorer
 from components.tokenizer.executor import make_record_tokenizer
 from components.trainer.data import make_dataset
 from components.trainer.export import save_preset
 from components.trainer.fit import train
 from components.trainer.model import load_model
 from components.trainer.module import enable_determinism, make_datasets, make_tuner
-from components.transform.module import preprocessing_fn
-from pipeline.training_nodes import SCORED_SCHEMA
 
 BASE = "data/base/tiny_gpt2_en"
-BEAM_ARGUMENTS = ["--runner=DirectRunner", "--prism_location=/nonexistent", "--sdk_container_image=none"]
 ARMS = ("full", "random", "fixed", "self_evolving")
 PARTS = 5
 WARMUP_SHARE = 0.2
@@ -101,48 +91,13 @@ class Experiment:
 
     def score(self, examples: Sequence[Example], strategy: str, reference: str) -> list[bytes]:
         """Scores by the product's component; returns serialized scored examples."""
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            source, target = standard_artifacts.Examples(), standard_artifacts.Examples()
-            source.uri, target.uri = f"{folder}/tokenized", f"{folder}/scored"
-            source.split_names = artifact_utils.encode_split_names(["train", "eval"])
-            for split in ("train", "eval"):
-                path = Path(artifact_utils.get_split_uri([source], split))
-                path.mkdir(parents=True)
-                with tf.io.TFRecordWriter(str(path / "examples.gz"), "GZIP") as writer:
-                    for example in examples if split == "train" else []:
-                        writer.write(_serialize(example))
-            scoring = {"strategy": strategy, "split": "train", "base": BASE, "reference": reference}
-            scoring |= {"dtype": "float32", "batch_size": 32, "seed": self.seed}
-            context = BaseBeamExecutor.Context(BEAM_ARGUMENTS, tmp_dir=folder, unique_id="1")
-            TokenScorer(context).Do(
-                {"examples": [source]}, {"scored_examples": [target]}, {"scoring": json.dumps(scoring)}
-            )
-            files = [str(p) for p in Path(artifact_utils.get_split_uri([target], "train")).glob("*")]
-            return list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
+        records = [serialize(e.example_id, e.token_ids, e.target_mask) for e in examples]
+        scoring = {"strategy": strategy, "base": BASE, "reference": reference, "dtype": "float32"}
+        return score(records, scoring | {"batch_size": 32, "seed": self.seed})
 
     def cut(self, scored: Sequence[bytes]) -> dict[str, list[float]]:
-        """Cuts by the product's preprocessing function in a TFT pass; returns the weights by example."""
-        names = [tf.train.Example.FromString(r).features.feature["example_id"].bytes_list.value[0] for r in scored]
-        schema = io_utils.SchemaReader().read(str(SCORED_SCHEMA))
-        source = tfxio.TFExampleBeamRecord(physical_format="memory", schema=schema, telemetry_descriptors=["cut"])
-        fn = functools.partial(
-            preprocessing_fn, custom_config={"cleaning": {"keep": self.settings["keep"], "scope": "dataset"}}
-        )
-        options = beam.options.pipeline_options.PipelineOptions(BEAM_ARGUMENTS)
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=f"{folder}/temp"):
-                # One batch in the order given, so that rows and names stay together.
-                batches = pipeline | beam.Create(list(scored), reshuffle=False) | source.BeamSource(len(scored))
-                (data, _), _ = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeAndTransformDataset(
-                    fn, output_record_batches=True
-                )
-                _ = (
-                    data
-                    | beam.Map(lambda batch: json.dumps(batch[0].to_pydict()))
-                    | beam.io.WriteToText(f"{folder}/out", shard_name_template="")
-                )
-            (line,) = Path(f"{folder}/out").read_text().splitlines()
-        return {name.decode(): weight for name, weight in zip(names, json.loads(line)["loss_weight"], strict=True)}
+        """Cuts by the product's preprocessing function; returns the weights by example."""
+        return cut(scored, self.settings["keep"], "dataset")
 
     def fine_tune(self, start: str, pattern: str, steps: int, save: str | None = None) -> keras.Model:
         """Trains all weights of a preset for `steps` steps, by the product's trainer."""
@@ -244,14 +199,6 @@ class Experiment:
                 result[name] = float(is_dropped[mask].mean())
             result["noise_share"] = float((kind > 0).mean())
         return result
-
-
-def _serialize(example: Example) -> bytes:
-    record = tf.train.Example()
-    record.features.feature["token_ids"].int64_list.value.extend(example.token_ids)
-    record.features.feature["target_mask"].int64_list.value.extend(example.target_mask)
-    record.features.feature["example_id"].bytes_list.value.append(example.example_id.encode())
-    return record.SerializeToString()
 
 
 def summarize(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
