@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from harness import describe_command
 from machine import describe_machine
-from parity_settings import MODELS, SCOPES, describe_command
 
+SCOPES = ("dataset", "sample")
+MODELS = ("base", "reference")
 MAX_INFLUENCE_DIFFERENCE = 1e-3  # nats
 MAX_SHARE_OF_KEPT_DIFFERENT = 1e-3
 GOLDEN_EMBEDDING_FACTOR = 1.05

@@ -12,8 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from harness import describe_command
 from machine import describe_machine
-from parity_settings import MODELS, SCOPES, describe_command
+from parity_compare import MODELS, SCOPES
 from product import cut, score, serialize
 
 from components.example_gen.files import detect_format

@@ -11,6 +11,7 @@ import apache_beam as beam
 import tensorflow as tf
 import tensorflow_transform.beam as tft_beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from harness import BEAM_ARGUMENTS
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
@@ -20,8 +21,6 @@ from components.splits import EVAL, TRAIN, read_records
 from components.token_scorer.executor import Executor as TokenScorer
 from components.transform.module import preprocessing_fn
 from pipeline.training_nodes import SCORED_SCHEMA
-
-_BEAM_ARGUMENTS = ["--runner=DirectRunner", "--prism_location=/nonexistent", "--sdk_container_image=none"]
 
 
 def serialize(example_id: str, token_ids: Sequence[int], target_mask: Sequence[int]) -> bytes:
@@ -55,7 +54,7 @@ def score(records: Sequence[bytes], scoring: dict[str, Any]) -> list[bytes]:
             with tf.io.TFRecordWriter(str(path / "examples.gz"), "GZIP") as writer:
                 for record in content:
                     writer.write(record)
-        context = BaseBeamExecutor.Context(_BEAM_ARGUMENTS, tmp_dir=folder, unique_id="1")
+        context = BaseBeamExecutor.Context(BEAM_ARGUMENTS, tmp_dir=folder, unique_id="1")
         properties = {"scoring": json.dumps({**scoring, "split": TRAIN})}
         TokenScorer(context).Do({"examples": [source]}, {"scored_examples": [target]}, properties)
         files = Path(artifact_utils.get_split_uri([target], TRAIN)).glob("*")
@@ -70,7 +69,7 @@ def cut(scored: Sequence[bytes], keep: float, scope: str) -> dict[str, list[floa
     source = tfxio.TFExampleBeamRecord(physical_format="memory", schema=schema, telemetry_descriptors=["cut"])
     clean = functools.partial(preprocessing_fn, custom_config={"cleaning": {"keep": keep, "scope": scope}})
     with tempfile.TemporaryDirectory() as folder:
-        pipeline = beam.Pipeline(options=PipelineOptions(_BEAM_ARGUMENTS))
+        pipeline = beam.Pipeline(options=PipelineOptions(BEAM_ARGUMENTS))
         with pipeline, tft_beam.Context(temp_dir=f"{folder}/temp"):
             batches = pipeline | beam.Create(list(scored)) | source.BeamSource(batch_size=1000)
             transformed, _ = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeAndTransformDataset(

@@ -31,7 +31,7 @@ from tfx.types import artifact_utils, standard_artifacts
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cleaning_data import read_records
-from target_projection import measure_peak_rss, measure_rss, parse_columns, run_in_fresh_process, write_report
+from harness import BEAM_ARGUMENTS, measure_peak_rss, measure_rss, parse_columns, run_in_fresh_process, write_report
 
 from components.splits import EVAL, TRAIN
 from components.text import features
@@ -40,7 +40,6 @@ from components.token_scorer.handler import InfluenceHandler
 from components.tokenizer.executor import make_record_tokenizer
 
 BASE = "data/base/tiny_gpt2_en"
-BEAM_ARGUMENTS = ["--runner=DirectRunner", "--prism_location=/nonexistent", "--sdk_container_image=none"]
 NUM_EVAL = 100
 SEED = 0
 

@@ -12,15 +12,10 @@ import argparse
 import gc
 import json
 import os
-import resource
-import shlex
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,7 +31,7 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cleaning_data import read_records, tokenize
-from machine import describe_machine
+from harness import measure_peak_rss, measure_rss, parse_columns, run_in_fresh_process, write_report
 
 from components.methods import make_method
 from components.text.tokenization import RecordTokenizer
@@ -88,38 +83,6 @@ class AllPositionsTuner(keras.Model):
 
 
 SIDES: dict[str, type[keras.Model]] = {"targets": FineTuner, "all": AllPositionsTuner}
-
-
-def run_in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Returns what `function` returns; its peak of memory starts from nothing."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def measure_rss() -> int:
-    """Memory that this process holds now, in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def measure_peak_rss() -> int:
-    """The most memory that this process has held so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """Reads `name=column,name=column`."""
-    columns = dict(pair.split("=", 1) for pair in text.split(","))
-    if not {"instruction", "output"} <= set(columns) <= {"instruction", "input", "output"}:
-        raise argparse.ArgumentTypeError("give the columns of instruction, output and, if there is one, input")
-    return columns
-
-
-def write_report(report: dict[str, Any], output: Path) -> None:
-    """Writes the results of a script with the command that gave them."""
-    command = shlex.join(["python", f"tests/benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    machine = describe_machine(["tensorflow", "keras", "keras-hub", "apache-beam", "numpy"])
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"command": command, "machine": machine} | report, indent=1) + "\n", encoding="utf-8")
 
 
 def prepare(arguments: argparse.Namespace, path: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ code. Each result is written to the JSON file as soon as it is there; a run that
 import argparse
 import json
 import os
-import shlex
 import shutil
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cleaning_data import Example, add_noise, read_records, tokenize
-from machine import describe_machine
+from harness import write_report
 from product import cut, score, serialize
 
 from components.methods import make_method
@@ -237,15 +236,6 @@ def load_records(arguments: argparse.Namespace, settings: dict[str, Any]) -> dic
     }
 
 
-def make_command(arguments: argparse.Namespace) -> str:
-    """Returns the command that gives the figures, with the last two parts of each path."""
-    command = ["python", "tests/benchmarks/token_cleaning.py", arguments.data_set]
-    for name in ("train", "test"):
-        if path := getattr(arguments, name):
-            command += [f"--{name}", "/".join(Path(path).parts[-2:])]
-    return shlex.join(command)
-
-
 def main() -> None:
     """Runs what the result file does not hold yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -272,17 +262,7 @@ def main() -> None:
                 assert experiment is not None
                 results.append(experiment.run(arm))
                 print(json.dumps(results[-1]), file=sys.stderr, flush=True)
-                report = {
-                    "command": make_command(arguments),
-                    "settings": settings,
-                    "machine": describe_machine(["tensorflow", "keras", "keras-hub", "apache-beam", "numpy"]),
-                    "summary": summarize(results),
-                    "results": results,
-                }
-                output.parent.mkdir(exist_ok=True)
-                partial = output.with_suffix(".partial")
-                partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-                partial.replace(output)
+                write_report({"settings": settings, "summary": summarize(results), "results": results}, output)
 
 
 if __name__ == "__main__":
