@@ -130,7 +130,7 @@ def score(folder: str, size: int, reference: str, batch_size: int) -> dict[str, 
         assert num_rows == size, f"{num_rows} of {size} rows came out"
         return {
             "rows": num_rows,
-            "target_tokens": target.get_int_custom_property("response_tokens"),
+            "target_tokens": target.get_int_custom_property("target_tokens"),
             "seconds": seconds,
             **rss,
             "peak_rss": measure_peak_rss(),
