@@ -6,9 +6,10 @@ import os
 import resource
 import shlex
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,20 @@ BEAM_ARGUMENTS = ["--runner=DirectRunner", "--prism_location=/nonexistent", "--s
 
 def run_in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """Returns what `function` returns; its peak of memory starts from nothing."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def _end_with_parent() -> None:
+    """Without it, the process of a benchmark that is killed goes on, and takes its time from the next one."""
+
+    def wait() -> None:
+        parent = parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def measure_rss() -> int:
