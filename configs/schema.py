@@ -136,13 +136,14 @@ class TrainSection(Section):
     eval_every_steps: int = Field(100, ge=1)
     checkpoint_every_steps: int = Field(100, ge=1)
     early_stopping_patience: int | None = Field(3, ge=1)
-    bucket_boundaries: list[Annotated[int, Field(ge=1)]] = [64, 128, 256, 512, 1024, 2048, 4096]
+    bucket_boundaries: list[Annotated[int, Field(ge=1)]] | None = None
+    max_lengths: int = Field(32, ge=1)
     seed: int = Field(0, ge=0, le=2**31 - 1)
 
     @field_validator("bucket_boundaries")
     @classmethod
-    def _check_boundaries(cls, value: list[int]) -> list[int]:
-        if any(a >= b for a, b in itertools.pairwise(value)):
+    def _check_boundaries(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and any(a >= b for a, b in itertools.pairwise(value)):
             raise ValueError("must increase strictly")
         return value
 

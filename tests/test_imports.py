@@ -55,7 +55,6 @@ TENSORFLOW_ALLOWED = {
     for name in (
         "data",
         "statistics",
-        "target_positions",
         "export",
         "signatures",
         "graph_tokenizer",

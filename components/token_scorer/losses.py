@@ -26,8 +26,9 @@ class TokenLosses:
         Args:
             model: A causal LM, see `split_head`.
         """
-        states, self._project = split_head(model)
-        self._states = keras.Model(model.input, states)
+        head = split_head(model)
+        self._project = head.project
+        self._states = keras.Model(model.input, head.states)
         self._chunk = max(LOGITS_PER_CHUNK // int(model.output.shape[-1]), 1)
         matrix, vector = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
         self._compute = tf.function(

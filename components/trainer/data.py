@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from components.errors import UserError
 from components.text import features
+from components.trainer.lengths import count_positions, plan_lengths
 from components.trainer.statistics import TokenStatistics, measure
-from components.trainer.target_positions import make_budget, select_targets
 
 # Records held in memory for shuffling: at most about 12 bytes a token, so 100 MB at 512 tokens a record.
 SHUFFLE_BUFFER = 16384
@@ -21,8 +21,8 @@ SHUFFLE_BUFFER = 16384
 class Step(NamedTuple):
     """The examples of one update of the weights, cut into `A` micro-batches (gradient accumulation).
 
-    Inputs are (A, batch_size / A, sequence_length), padded on the right. What concerns the loss is given for `K` positions a
-    micro-batch: all with a weight, then some of weight 0 (see `select_targets`).
+    Inputs are (A, batch_size / A, sequence_length), padded on the right. What concerns the loss is given for the K =
+    batch_size / A * sequence_length positions of each micro-batch, those with a weight first.
 
     Attributes:
         token_ids: int32, what the model reads; padding holds `pad_token_id`.
@@ -38,6 +38,12 @@ class Step(NamedTuple):
     positions: np.ndarray
     targets: np.ndarray
     sample_weight: np.ndarray
+
+    def split(self) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]]:
+        """Yields inputs, targets and weights of each micro-batch, as `FineTuner` takes them."""
+        for token_ids, padding_mask, positions, targets, sample_weight in zip(*self, strict=True):
+            inputs = {"token_ids": token_ids, "padding_mask": padding_mask}
+            yield inputs, {"positions": positions, "targets": targets}, sample_weight
 
     @property
     def num_tokens(self) -> int:
@@ -114,19 +120,30 @@ class TokenDataset:
     seed: int = 0
 
     @functools.cached_property
-    def target_budgets(self) -> tuple[int, ...]:
-        """Room for target positions in a micro-batch of each length."""
-        num_rows = self.batch_size // self.accumulation_steps
-        counts = zip(self.statistics.examples_per_length, self.statistics.target_moments, strict=True)
-        return tuple(
-            make_budget(count, *moments, num_rows, length)
-            for (count, moments), length in zip(counts, self.sequence_lengths, strict=True)
-        )
-
-    @functools.cached_property
     def steps_per_epoch(self) -> int:
         """Steps of one pass; each length's last step is filled up with rows of weight 0."""
-        return sum(-(-count // self.batch_size) for count in self.statistics.examples_per_length)
+        return sum(-(-count // self.batch_size) for count in self._examples_per_length())
+
+    @property
+    def padding_share(self) -> float:
+        """Share of an epoch's positions that hold no token: padding, and rows that fill up a batch."""
+        counts = self.statistics.examples_by_length
+        return 1 - self.statistics.num_tokens / count_positions(counts, self.batch_size, self.sequence_lengths)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        counts = self.statistics
+        return (
+            f"{Path(self.files[0]).parent.name}: {counts.num_examples} examples, {counts.num_tokens} tokens, "
+            f"{counts.num_target_tokens} target tokens, {self.padding_share:.1%} padding in {len(self.sequence_lengths)} "
+            f"lengths ({', '.join(map(str, self.sequence_lengths))})"
+        )
+
+    def _examples_per_length(self) -> list[int]:
+        """Number of examples by the length that they are padded to."""
+        counts = np.asarray(self.statistics.examples_by_length)
+        ends = np.searchsorted(self.sequence_lengths, np.arange(len(counts)))
+        return np.bincount(ends, counts).astype(int).tolist()
 
     def iterate(self, first: int = 0, last: int | None = None) -> Iterator[Step]:
         """Yields steps `first` to `last` (exclusive) of the endless sequence of epochs.
@@ -181,11 +198,15 @@ class TokenDataset:
         weight = tf.pad(weight, rows)
         if self.normalize:
             weight = weight * self.accumulation_steps / tf.reduce_sum(weight)
-        length = tf.shape(inputs)[1]
-        shape = [self.accumulation_steps, self.batch_size // self.accumulation_steps, length]
+        shape = [self.accumulation_steps, self.batch_size // self.accumulation_steps, tf.shape(inputs)[1]]
         targets, weight = (tf.reshape(array, [self.accumulation_steps, -1]) for array in (targets, weight))
-        budget = tf.constant(self.target_budgets)[tf.searchsorted(list(self.sequence_lengths), length[None])[0]]
-        return tf.reshape(inputs, shape), tf.reshape(mask, shape), *select_targets(targets, weight, budget)
+        return tf.reshape(inputs, shape), tf.reshape(mask, shape), *_put_targets_first(targets, weight)
+
+
+def _put_targets_first(targets: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns flat positions, targets and weights, each (A, K), in their order but for those with a weight coming first."""
+    positions = tf.argsort(tf.cast(weight > 0, tf.int32), axis=1, direction="DESCENDING", stable=True)
+    return positions, tf.gather(targets, positions, batch_dims=1), tf.gather(weight, positions, batch_dims=1)
 
 
 def _parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -206,9 +227,10 @@ def make_dataset(
     patterns: Sequence[str],
     *,
     batch_size: int,
-    bucket_boundaries: Sequence[int],
+    bucket_boundaries: Sequence[int] | None,
     max_length: int,
     vocabulary_size: int,
+    max_lengths: int = 32,
     pad_token_id: int = 0,
     accumulation_steps: int = 1,
     shuffle: bool = False,
@@ -220,8 +242,10 @@ def make_dataset(
     Args:
         patterns: glob patterns of gzipped TFRecord files.
         batch_size: examples of one step; a multiple of `accumulation_steps`.
-        bucket_boundaries: lengths in tokens to pad to; those below `max_length` are used, and `max_length` itself.
+        bucket_boundaries: lengths in tokens to pad to; those below `max_length` are used, and `max_length` itself. None:
+            the lengths that waste least.
         max_length: most tokens of an example.
+        max_lengths: most different lengths, if they are chosen here.
         vocabulary_size: token ids must be below it.
         pad_token_id: token on padding.
         accumulation_steps: micro-batches of one step.
@@ -233,8 +257,12 @@ def make_dataset(
         UserError: no file; no token is a training target; an example does not fit the model.
     """
     files = expand_patterns(patterns)
-    lengths = tuple(sorted({length for length in bucket_boundaries if length < max_length} | {max_length}))
     where = ", ".join(sorted({str(Path(pattern).parent.name) for pattern in patterns}))
+    statistics = measure(files, max_length, vocabulary_size, where)
+    if bucket_boundaries is None:
+        lengths = plan_lengths(statistics.examples_by_length, batch_size, max_length, max_lengths)
+    else:
+        lengths = tuple(sorted({length for length in bucket_boundaries if length < max_length} | {max_length}))
     return TokenDataset(
         files=tuple(files),
         batch_size=batch_size,
@@ -243,6 +271,6 @@ def make_dataset(
         pad_token_id=pad_token_id,
         shuffle=shuffle,
         normalize=normalize,
-        statistics=measure(files, lengths, vocabulary_size, where),
+        statistics=statistics,
         seed=seed,
     )

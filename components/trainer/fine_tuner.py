@@ -8,6 +8,7 @@ from keras import ops
 
 from components.errors import UserError
 from components.trainer.target_head import split_head, take_positions
+from components.trainer.target_loss import sum_losses
 
 if TYPE_CHECKING:
     import keras_hub
@@ -18,20 +19,19 @@ if TYPE_CHECKING:
 class FineTuner(keras.Model):
     """Shares layers and weights of a causal LM; takes token ids and weights instead of text.
 
-    The CausalLM itself is not compiled: its `fit` wants text, and its loss is a mean over all positions. Here logits are
-    computed at the positions of `Step.positions` alone, and the loss of a micro-batch is a *sum* over these of weight times
-    negative log-likelihood in nats, in float32 under any dtype policy; what it is a mean of is decided by the weights (see
-    `TokenDataset.normalize`).
+    The CausalLM itself is not compiled: its `fit` wants text, and its loss is a mean over all positions. Here the output layer
+    is computed at targets alone, in chunks (see `target_loss`), and the loss of a micro-batch is a *sum* over these of weight
+    times negative log-likelihood in nats, in float32 under any dtype policy; what it is a mean of is decided by the weights
+    (see `TokenDataset.normalize`).
 
-    Inputs: `token_ids` and `padding_mask`, int32 (batch, sequence_length), and `positions`, int32 (K,). Output: logits
-    (K, vocabulary_size).
+    Inputs: `token_ids` and `padding_mask`, int32 (batch, sequence_length). Output: hidden states (batch, sequence_length,
+    width), or logits if the output layer cannot be cut off.
     """
 
     def __init__(self, causal_lm: "keras_hub.models.CausalLM") -> None:
-        states, project = split_head(causal_lm)
-        positions = keras.Input((), dtype="int32", name="positions")
-        logits = project(take_positions(states, positions))
-        super().__init__(inputs={**causal_lm.input, "positions": positions}, outputs=logits)
+        head = split_head(causal_lm)
+        super().__init__(inputs=causal_lm.input, outputs=head.states)
+        self._head = head
         # Keras ignores a functional model's `dtype`, but `compile` looks here for mixed_float16 to scale the loss.
         self.dtype_policy = getattr(causal_lm, "backbone", causal_lm).dtype_policy
 
@@ -42,17 +42,26 @@ class FineTuner(keras.Model):
 
         Args:
             x: unused.
-            y: (K,) int32, the token that follows each position.
-            y_pred: (K, vocabulary_size) logits.
-            sample_weight: (K,) float32; 0 leaves a position out.
-            training: unused.
+            y: `positions`, int32 (K,), flat; and `targets`, int32 (K,), the token that follows each position.
+            y_pred: the model's output.
+            sample_weight: float32 (K,); 0 leaves a position out. Positions with a weight come first.
+            training: whether the loss is differentiated afterwards.
 
         Returns:
             A float32 scalar.
         """
-        del x, training
-        nll = ops.sparse_categorical_crossentropy(y, ops.cast(y_pred, "float32"), from_logits=True)
+        del x
+        rows, projection = take_positions(y_pred, y["positions"]), self._head.get_projection()
+        if projection is not None:
+            return sum_losses(rows, y["targets"], sample_weight, projection, with_gradient=training)
+        logits = ops.cast(self._head.project(rows), "float32")  # (K, vocabulary_size)
+        nll = ops.sparse_categorical_crossentropy(y["targets"], logits, from_logits=True)
         return ops.sum(nll * sample_weight)  # nll: (K,)
+
+    def compute_logits(self, step: "Step", micro_batch: int = 0) -> Any:
+        """Logits (K, vocabulary_size) at the positions of a micro-batch; for comparisons, not for training."""
+        inputs = {"token_ids": step.token_ids[micro_batch], "padding_mask": step.padding_mask[micro_batch]}
+        return self._head.project(take_positions(self(inputs, training=False), step.positions[micro_batch]))
 
     def train_on_step(self, step: "Step") -> float:
         """One update of the weights, accumulated over the step's micro-batches.
@@ -61,9 +70,8 @@ class FineTuner(keras.Model):
             Mean loss per target token of the step, in nats.
         """
         losses = []
-        for token_ids, padding_mask, positions, targets, sample_weight in zip(*step, strict=True):
-            inputs = {"token_ids": token_ids, "padding_mask": padding_mask, "positions": positions}
-            losses.append(self.train_on_batch(inputs, targets, sample_weight, return_dict=True)["loss"])
+        for batch in step.split():
+            losses.append(self.train_on_batch(*batch, return_dict=True)["loss"])
         return float(np.mean(losses))
 
     def evaluate_tokens(self, dataset: "TokenDataset") -> float:
@@ -77,10 +85,9 @@ class FineTuner(keras.Model):
         """
         loss = weight = 0.0
         for step in dataset.iterate():
-            for token_ids, padding_mask, positions, targets, sample_weight in zip(*step, strict=True):
-                inputs = {"token_ids": token_ids, "padding_mask": padding_mask, "positions": positions}
-                loss += float(self.test_on_batch(inputs, targets, sample_weight, return_dict=True)["loss"])
-                weight += float(sample_weight.sum(dtype="float64"))
+            weight += float(step.sample_weight.sum(dtype="float64"))
+            for batch in step.split():
+                loss += float(self.test_on_batch(*batch, return_dict=True)["loss"])
         if not np.isfinite(loss):
             raise UserError(
                 f"the evaluation loss must be finite. Received: {loss}. Lower train.learning_rate, or set "

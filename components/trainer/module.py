@@ -22,7 +22,7 @@ from components.trainer.model import check_max_length, count_parameters, get_pad
 from components.trainer.optimizer import make_optimizer
 from components.trainer.progress import ConsoleProgress
 from components.trainer.record import make_record, write_record
-from components.trainer.statistics import describe, hash_files
+from components.trainer.statistics import hash_files
 from components.trainer.tensorboard import TensorBoardWriter
 from components.trainer.verify_export import verify_export
 
@@ -60,7 +60,7 @@ def run_fn(fn_args: Any) -> None:
         "trainable_parameters": count_parameters(tuner.trainable_variables),
         "total_parameters": count_parameters(tuner.weights),
     }
-    logging.info("%s; %s; %d steps; %s", *map(describe_split, (train_data, eval_data)), num_steps, counts)
+    logging.info("%s; %s; %d steps; %s", train_data.describe(), eval_data.describe(), num_steps, counts)
     state = train(
         tuner,
         train_data,
@@ -112,6 +112,7 @@ def make_datasets(
     check_max_length(model, text["max_length"])
     common = {
         "bucket_boundaries": section["bucket_boundaries"],
+        "max_lengths": section["max_lengths"],
         "max_length": text["max_length"],
         "vocabulary_size": model.backbone.vocabulary_size,
         "pad_token_id": get_pad_token_id(model),
@@ -142,11 +143,6 @@ def has_accelerator() -> bool:
     On CPUs a compiled step of a small GPT-2 took as long as an uncompiled one, and each bucket's compilation came on top.
     """
     return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())
-
-
-def describe_split(dataset: TokenDataset) -> str:
-    """One line for the log."""
-    return describe(dataset.statistics, Path(dataset.files[0]).parent.name)
 
 
 def _list_dependencies(

@@ -24,48 +24,38 @@ class TokenStatistics:
         num_without_target: examples that are left out, because no token of theirs is a target.
         num_tokens: input positions, without padding.
         num_target_tokens: positions with a weight above 0.
-        examples_per_length: number of examples by the length that they are padded to, in the order of those lengths.
-        target_moments: for the same lengths, the sum of the examples' numbers of targets, and of their squares.
-        padding_share: share of padded positions, had every batch been full.
+        examples_by_length: number of examples of 0, 1, 2, ... input positions.
     """
 
     num_examples: int
     num_without_target: int
     num_tokens: int
     num_target_tokens: int
-    examples_per_length: tuple[int, ...]
-    target_moments: tuple[tuple[float, float], ...]
-    padding_share: float
+    examples_by_length: tuple[int, ...]
 
 
-def measure(
-    files: Sequence[str], sequence_lengths: Sequence[int], vocabulary_size: int, split: str = "data"
-) -> TokenStatistics:
+def measure(files: Sequence[str], max_length: int, vocabulary_size: int, split: str = "data") -> TokenStatistics:
     """Counts a split in bounded memory.
 
     Args:
         files: gzipped TFRecord files of transformed examples.
-        sequence_lengths: lengths to pad to, increasing; the last is the most tokens of an example.
+        max_length: most tokens of an example.
         vocabulary_size: token ids must be below it.
         split: its name in messages.
 
     Raises:
         UserError: no token is a training target, or an example does not fit.
     """
-    counts = np.zeros(len(sequence_lengths), np.int64)
-    moments = np.zeros((2, len(sequence_lengths)))
+    counts = np.zeros(max_length, np.int64)
     num_without_target = num_tokens = num_target_tokens = 0
     for token_ids, loss_weight in _read(files):
-        _check(token_ids, loss_weight, sequence_lengths[-1], vocabulary_size, split)
+        _check(token_ids, loss_weight, max_length, vocabulary_size, split)
         targets = tf.reduce_sum(tf.cast(loss_weight[:, 1:] > 0, tf.int32), axis=1).numpy()  # (examples,)
         lengths = token_ids.row_lengths().numpy()[targets > 0] - 1  # input positions of an example
         num_without_target += int((targets == 0).sum())
         num_tokens += int(lengths.sum())
         num_target_tokens += int(targets.sum())
-        bucket = np.searchsorted(sequence_lengths, lengths)  # (examples with a target,)
-        counts += np.bincount(bucket, minlength=len(counts))
-        for row, power in enumerate((1, 2)):
-            moments[row] += np.bincount(bucket, targets[targets > 0].astype(float) ** power, minlength=len(counts))
+        counts += np.bincount(lengths, minlength=max_length)
     if not num_target_tokens:
         raise UserError(
             f"{split}: no token is a training target ({num_without_target} examples, all of weight 0). An example needs "
@@ -78,9 +68,7 @@ def measure(
         num_without_target=num_without_target,
         num_tokens=num_tokens,
         num_target_tokens=num_target_tokens,
-        examples_per_length=tuple(int(count) for count in counts),
-        target_moments=tuple((float(first), float(second)) for first, second in moments.T),
-        padding_share=1 - num_tokens / float(np.dot(counts, sequence_lengths)),
+        examples_by_length=tuple(int(count) for count in counts),
     )
 
 
@@ -125,11 +113,3 @@ def _check(
         )
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise UserError(f"{split}: every `loss_weight` must be finite and at least 0.")
-
-
-def describe(statistics: TokenStatistics, split: str) -> str:
-    """One line for the log."""
-    return (
-        f"{split}: {statistics.num_examples} examples, {statistics.num_tokens} tokens, "
-        f"{statistics.num_target_tokens} target tokens, {statistics.padding_share:.0%} padding"
-    )

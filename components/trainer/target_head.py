@@ -1,14 +1,11 @@
-"""The output layer at chosen positions only: most positions are prompt, padding or cleaned away, and need no logits.
+"""A causal LM cut before its output layer: most positions are prompt, padding or cleaned away, and need no logits."""
 
-Logits are the largest array of a training step by far: a vocabulary of 50,257 has 65 numbers for each of the 768 of a hidden
-state. The result at the chosen positions is the model's own, whichever they are.
-"""
-
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
+
+from components.trainer.target_loss import Projection
 
 
 class TargetHead(NamedTuple):
@@ -16,11 +13,29 @@ class TargetHead(NamedTuple):
 
     Attributes:
         states: Keras tensor (batch, length, width), a function of the model's inputs.
-        project: From states (rows, width) to logits (rows, vocabulary_size), in the model's compute dtype.
+        embedding: the layer that makes logits of `states` by `embedding(states, reverse=True)`. None: `states` are the logits.
     """
 
     states: Any
-    project: Callable[[Any], Any]
+    embedding: Any
+
+    def project(self, rows: Any) -> Any:
+        """Logits (rows, vocabulary_size), in the model's compute dtype, of states (rows, width)."""
+        return rows if self.embedding is None else self.embedding(rows, reverse=True)
+
+    def get_projection(self) -> Projection | None:
+        """The output layer as a matrix product; None where it is something else (no embedding, or a quantized one)."""
+        layer = self.embedding
+        if layer is None or layer.quantization_mode is not None:
+            return None
+        kernel = layer.embeddings if layer.tie_weights else layer.reverse_embeddings
+        return Projection(
+            kernel=ops.copy(kernel),  # a value: custom gradients of TensorFlow take no variables
+            is_transposed=not layer.tie_weights,
+            is_trained=bool(layer.trainable_variables),
+            soft_cap=layer.logit_soft_cap,
+            dtype=layer.reverse_dtype or layer.compute_dtype,
+        )
 
 
 def split_head(model: keras.Model) -> TargetHead:
@@ -38,8 +53,8 @@ def split_head(model: keras.Model) -> TargetHead:
     if embedding is not None and operation is embedding:
         states = operation._inbound_nodes[node_index].input_tensors[0]
         if states._keras_history.operation is backbone:
-            return TargetHead(states, lambda rows: embedding(rows, reverse=True))
-    return TargetHead(model.output, lambda rows: rows)
+            return TargetHead(states, embedding)
+    return TargetHead(model.output, None)
 
 
 def take_positions(states: Any, positions: Any) -> Any:

@@ -63,14 +63,18 @@ WARMUP_STEPS = 2
 LOSS_TOLERANCE = 1e-4
 
 
-class AllPositionsTuner(keras.Model):
+class AllPositionsTuner(FineTuner):
     """The training of `FineTuner` with logits (batch, length, vocabulary_size), most of them of weight 0."""
 
-    compute_loss = FineTuner.compute_loss
-
     def __init__(self, causal_lm: keras_hub.models.CausalLM) -> None:
-        super().__init__(inputs=causal_lm.input, outputs=causal_lm.output)
+        super().__init__(keras.Model(causal_lm.input, causal_lm.output))  # without a backbone there is no head to cut
         self.dtype_policy = causal_lm.backbone.dtype_policy
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        nll = keras.ops.sparse_categorical_crossentropy(y, keras.ops.cast(y_pred, "float32"), from_logits=True)
+        return keras.ops.sum(nll * sample_weight)  # nll: (batch, length)
 
     def train_on_step(self, step: Step) -> float:
         losses = []
@@ -164,7 +168,6 @@ def train(side: str, method: str, path: str, batch_size: int, max_length: int, n
         "rss_before_training": rss_before,
         "peak_rss": measure_peak_rss(),
         "positions": [step.token_ids.size for step in steps],
-        "positions_with_logits": [(step.positions if side == "targets" else step.token_ids).size for step in steps],
         "target_tokens": [step.num_target_tokens for step in steps],
     }
 
@@ -196,10 +199,10 @@ def summarize(runs: list[dict[str, Any]], pairs: list[dict[str, float]]) -> dict
             "seconds_per_step": statistics.median(value for run in own for value in run["seconds"]),
             "peak_rss": statistics.median(run["peak_rss"] for run in own),
             "rss_before_training": statistics.median(run["rss_before_training"] for run in own),
-            "share_of_positions_with_logits": sum(own[0]["positions_with_logits"]) / sum(own[0]["positions"]),
         }
     ratios = {name: statistics.median(pair[name] for pair in pairs) for name in pairs[0] if name.endswith("_ratio")}
     worst = max(pair["largest_relative_loss_difference"] for pair in pairs)
+    summary["target_share_of_positions"] = sum(runs[0]["target_tokens"]) / sum(runs[0]["positions"])
     return summary | {"all_by_targets": ratios, "largest_relative_loss_difference": worst}
 
 

@@ -38,6 +38,7 @@ from components.partitioner.executor import assign_part
 from components.tokenizer.executor import make_record_tokenizer
 from components.trainer.data import make_dataset
 from components.trainer.export import save_preset
+from components.trainer.fine_tuner import FineTuner
 from components.trainer.fit import train
 from components.trainer.model import load_model
 from components.trainer.module import enable_determinism, make_datasets, make_tuner
@@ -67,9 +68,11 @@ class Experiment:
         tokenizer = make_record_tokenizer(BASE, text)
         train_examples = tokenize(records["train"], tokenizer, "train")
         self.test = tokenize(records["test"], tokenizer, "test")
+        self.vocabulary_size = tokenizer._tokenizer.vocabulary_size()
         if settings["noise"]:
-            encode, size = tokenizer._tokenizer, tokenizer._tokenizer.vocabulary_size()
-            train_examples = add_noise(train_examples, settings["noise"], encode, size, seed)
+            train_examples = add_noise(
+                train_examples, settings["noise"], tokenizer._tokenizer, self.vocabulary_size, seed
+            )
         self.train = [e for e in train_examples if len(e.token_ids) <= settings["max_length"]]
         self.test_pattern = self.write("test", self.test, {})
         # The loop evaluates before and after; what counts is measured by `measure`.
@@ -98,13 +101,13 @@ class Experiment:
         """Cuts by the product's preprocessing function; returns the weights by example."""
         return cut(scored, self.settings["keep"], "dataset")
 
-    def fine_tune(self, start: str, pattern: str, steps: int, save: str | None = None) -> keras.Model:
+    def fine_tune(self, start: str, pattern: str, steps: int, save: str | None = None) -> FineTuner:
         """Trains all weights of a preset for `steps` steps, by the product's trainer."""
         section = {
             "batch_size": self.settings["batch_size"], "gradient_accumulation_steps": 1, "epochs": 1,
             "max_steps": steps, "learning_rate": 1e-3, "schedule": "cosine", "warmup_fraction": 0.05,
             "weight_decay": 0.01, "clip_norm": 1.0, "seed": self.seed,
-            "bucket_boundaries": self.settings["bucket_boundaries"],
+            "bucket_boundaries": self.settings["bucket_boundaries"], "max_lengths": 32,
         }  # fmt: skip
         model = load_model(start, "float32", self.seed)
         make_method("full", {}).apply(model)
@@ -150,19 +153,18 @@ class Experiment:
         result |= self.measure(tuner) | self.compare_with_truth(weights)
         return result | {"seconds": round(time.monotonic() - started, 1)}
 
-    def measure(self, tuner: keras.Model) -> dict[str, float]:
+    def measure(self, tuner: FineTuner) -> dict[str, float]:
         """Loss, token accuracy and exact match on the test split.
 
         An answer is a greedy match exactly if every token of it is ranked first, given the true tokens before.
         """
         data = make_dataset(
             [self.test_pattern], batch_size=32, bucket_boundaries=self.settings["bucket_boundaries"],
-            max_length=self.settings["max_length"], vocabulary_size=tuner.output.shape[-1],
+            max_length=self.settings["max_length"], vocabulary_size=self.vocabulary_size,
         )  # fmt: skip
         loss = num_tokens = correct = matches = rows = 0.0
         for step in data.iterate():
-            names = ("token_ids", "padding_mask", "positions")
-            logits = tuner.predict_on_batch({name: getattr(step, name)[0] for name in names}).astype(np.float64)
+            logits = keras.ops.convert_to_numpy(tuner.compute_logits(step)).astype(np.float64)
             targets, counted = step.targets[0], step.sample_weight[0] > 0
             log_sum = np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1)) + logits.max(1)
             nll = log_sum - logits[np.arange(len(targets)), targets]
@@ -263,6 +265,8 @@ def main() -> None:
                 results.append(experiment.run(arm))
                 print(json.dumps(results[-1]), file=sys.stderr, flush=True)
                 write_report({"settings": settings, "summary": summarize(results), "results": results}, output)
+    # Also if there was nothing to do: results of several processes may have been put together.
+    write_report({"settings": settings, "summary": summarize(results), "results": results}, output)
 
 
 if __name__ == "__main__":

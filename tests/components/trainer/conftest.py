@@ -17,6 +17,7 @@ TRAIN_SECTION = {
     "checkpoint_every_steps": 3,
     "early_stopping_patience": None,
     "bucket_boundaries": [8, 12],
+    "max_lengths": 32,
     "seed": 7,
 }
 

@@ -49,7 +49,8 @@ def test_a_step_by_eye(write_examples):
 
     np.testing.assert_array_equal(third.token_ids[0, 0], [11, 12, 21, 22, 9, 9])
     assert data.steps_per_epoch == 3
-    assert data.statistics.examples_per_length == (3, 1)
+    assert data.statistics.examples_by_length == (0, 1, 1, 1, 1, 0)
+    assert data.padding_share == pytest.approx(1 - 10 / (2 * 2 * 3 + 2 * 6))  # one row of the second fills up
     assert data.statistics.num_tokens == 4 + 2 + 3 + 1
     assert data.statistics.num_target_tokens == 3 + 2 + 2 + 1
     assert {array.dtype.name for array in first} == {"int32", "float32"}

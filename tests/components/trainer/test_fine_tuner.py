@@ -8,8 +8,7 @@ from components.trainer.fine_tuner import FineTuner
 
 def log_likelihoods(model, step):
     """(K,) in float64, from the model's own logits."""
-    inputs = {name: getattr(step, name)[0] for name in ("token_ids", "padding_mask", "positions")}
-    logits = ops.convert_to_numpy(model(inputs)).astype("float64")
+    logits = ops.convert_to_numpy(model.compute_logits(step)).astype("float64")
     logits -= logits.max(-1, keepdims=True)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     return np.take_along_axis(log_probs, step.targets[0][..., None], axis=-1)[..., 0]
@@ -57,14 +56,13 @@ def test_one_batch_of_8_is_2_accumulated_of_4(make_toy_model, make_datasets, tra
         np.testing.assert_allclose(accumulated, single, rtol=1e-3, atol=1e-7)
 
 
-def test_the_loss_is_float32_whatever_the_logits_are(make_tiny_model, make_datasets):
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_loss_is_float32_whatever_the_logits_are(make_tiny_model, make_datasets, dtype, training):
     data, _ = make_datasets()
     step = next(iter(data.iterate()))
-    model = FineTuner(make_tiny_model(dtype="mixed_bfloat16"))
-    logits = model({name: getattr(step, name)[0] for name in ("token_ids", "padding_mask", "positions")})
-    logits = ops.cast(logits, "bfloat16")
-    loss = model.compute_loss(
-        y=step.targets[0], y_pred=logits, sample_weight=ops.convert_to_tensor(step.sample_weight[0])
-    )
+    model = FineTuner(make_tiny_model(dtype=dtype))
+    inputs, targets, weight = next(step.split())
+    loss = model.compute_loss(y=targets, y_pred=model(inputs), sample_weight=weight, training=training)
     assert keras.backend.standardize_dtype(loss.dtype) == "float32"
     assert float(loss) == pytest.approx(np.log(64), rel=0.02)  # untrained: uniform

@@ -44,10 +44,10 @@ def test_logits_at_positions_are_the_models_own(make):
         "padding_mask": np.int32([[1] * 5, [1] * 3 + [0] * 2]),
     }
     positions = np.int32([7, 0, 4, 6])
-    states, project = split_head(model)
-    assert states.shape[-1] == 16  # really cut, not the fallback
-    cut = keras.Model(model.input, states)
-    logits = ops.convert_to_numpy(project(take_positions(cut(inputs), positions)))
+    head = split_head(model)
+    assert head.states.shape[-1] == 16  # really cut, not the fallback
+    cut = keras.Model(model.input, head.states)
+    logits = ops.convert_to_numpy(head.project(take_positions(cut(inputs), positions)))
     expected = ops.convert_to_numpy(model(inputs)).reshape(10, -1)[positions]
     assert logits.shape == (4, 40)
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
@@ -56,14 +56,14 @@ def test_logits_at_positions_are_the_models_own(make):
 def test_another_output_layer_is_computed_in_full():
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     logits = keras.layers.Dense(7)(keras.layers.Embedding(40, 4)(token_ids))
-    states, project = split_head(keras.Model({"token_ids": token_ids}, logits))
-    assert states is logits
-    assert project("rows") == "rows"
+    head = split_head(keras.Model({"token_ids": token_ids}, logits))
+    assert head.states is logits
+    assert head.project("rows") == "rows"
+    assert head.get_projection() is None
 
 
 def test_a_change_of_the_logits_behind_the_embedding_is_seen():
     model = make_gpt2()
     scaled = keras.Model(model.input, model.output * 2.0)
     scaled.backbone = model.backbone
-    states, _ = split_head(scaled)
-    assert states.shape[-1] == 40
+    assert split_head(scaled).states.shape[-1] == 40

@@ -1,0 +1,120 @@
+"""The summed loss of chosen rows under an output layer, without ever holding all logits.
+
+Logits are the largest array of a training step by far: a vocabulary of 50,257 has 65 numbers for each of the 768 of a hidden
+state. Here a loop computes them chunk by chunk, and takes of each chunk its loss *and* its gradients, which a
+cross-entropy behind a matrix product has in closed form:
+
+    d loss / d logits = weight * (softmax(logits) - one_hot(target))
+
+so that nothing of a chunk outlives it, and nothing is computed twice. The idea of taking gradients in the forward pass is
+that of Liger Kernel (Hsu et al., arXiv 2410.10989). Rows behind the last target are never reached: the result is exact
+whatever room a batch has, and costs what its targets cost.
+"""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+# Logits held at once: 16 MiB of float32.
+LOGITS_PER_CHUNK = 2**22
+# A chunk is at most such a part of the rows, as the last one is computed whole, with few targets in it or many.
+_CHUNKS = 8
+
+
+class Projection(NamedTuple):
+    """An output layer: `logits = cap(rows @ transpose(kernel))`.
+
+    Attributes:
+        kernel: (vocabulary_size, width), or (width, vocabulary_size) if `is_transposed`.
+        is_transposed: see `kernel`.
+        is_trained: whether the kernel needs a gradient.
+        soft_cap: c of `c * tanh(logits / c)`, or None.
+        dtype: of the matrix product.
+    """
+
+    kernel: Any
+    is_transposed: bool
+    is_trained: bool
+    soft_cap: float | None
+    dtype: str
+
+
+def sum_losses(rows: Any, targets: Any, weight: Any, projection: Projection, *, with_gradient: bool) -> Any:
+    """Sum over rows of weight times negative log-likelihood, in nats.
+
+    Args:
+        rows: (rows, width) hidden states; those with a weight come first.
+        targets: int32 (rows,).
+        weight: float32 (rows,), at least 0.
+        projection: the output layer.
+        with_gradient: whether gradients are asked for afterwards.
+
+    Returns:
+        A float32 scalar, differentiable by `rows` and, if it is trained, by the kernel.
+    """
+    num_rows, vocabulary_size = ops.shape(rows)[0], projection.kernel.shape[1 if projection.is_transposed else 0]
+    chunk, part = max(LOGITS_PER_CHUNK // vocabulary_size, 1), (num_rows + _CHUNKS - 1) // _CHUNKS
+    chunk = min(chunk, part) if isinstance(part, int) else ops.minimum(chunk, part)
+    missing = -num_rows % chunk
+    rows = ops.pad(rows, [[0, missing], [0, 0]])
+    targets, weight = ops.pad(targets, [[0, missing]]), ops.pad(weight, [[0, missing]])
+    num_targets = ops.sum(ops.cast(weight > 0, "int32"))
+    num_chunks = (num_targets + chunk - 1) // chunk
+
+    def compute(rows: Any, kernel: Any, *, with_gradient: bool) -> tuple[Any, Any, Any]:
+        kernel_cast = ops.cast(kernel, projection.dtype)
+        first, second = (kernel_cast, ops.transpose(kernel_cast))
+        if not projection.is_transposed:
+            first, second = second, first
+        # Weights are far below 1; as float16 their products would vanish.
+        scale = ops.maximum(ops.max(weight), 1e-30)
+        needs_kernel = with_gradient and projection.is_trained
+        row_gradient = ops.zeros_like(rows, dtype="float32") if with_gradient else ops.zeros((), "float32")
+        kernel_gradient = ops.zeros_like(kernel, dtype="float32") if needs_kernel else ops.zeros((), "float32")
+
+        def step(i: Any, loss: Any, row_gradient: Any, kernel_gradient: Any) -> tuple[Any, ...]:
+            start = i * chunk
+            part = ops.cast(ops.slice(rows, (start, 0), (chunk, rows.shape[1])), projection.dtype)
+            part_targets, part_weight = (ops.slice(array, (start,), (chunk,)) for array in (targets, weight))
+            logits = ops.cast(ops.matmul(part, first), "float32")  # (chunk, vocabulary_size)
+            if projection.soft_cap is not None:
+                ratio = ops.tanh(logits / projection.soft_cap)
+                logits = projection.soft_cap * ratio
+            log_sum = ops.logsumexp(logits, axis=1)
+            at_target = ops.squeeze(ops.take_along_axis(logits, part_targets[:, None], axis=1), 1)
+            loss = loss + ops.sum((log_sum - at_target) * part_weight)
+            if with_gradient:
+                slope = ops.exp(logits - log_sum[:, None]) - ops.one_hot(part_targets, vocabulary_size, dtype="float32")
+                if projection.soft_cap is not None:
+                    slope = slope * (1.0 - ops.square(ratio))
+                slope = ops.cast(slope, projection.dtype)
+                of_rows = ops.cast(ops.matmul(slope, second), "float32") * part_weight[:, None]
+                row_gradient = ops.slice_update(row_gradient, (start, 0), of_rows)
+                if needs_kernel:
+                    weighed = part * ops.cast(part_weight / scale, projection.dtype)[:, None]
+                    pair = (weighed, slope) if projection.is_transposed else (slope, weighed)
+                    of_kernel = ops.matmul(ops.transpose(pair[0]), pair[1])
+                    kernel_gradient = kernel_gradient + ops.cast(of_kernel, "float32") * scale
+            return i + 1, loss, row_gradient, kernel_gradient
+
+        start_values = (ops.zeros((), "int32"), ops.zeros((), "float32"), row_gradient, kernel_gradient)
+        _, *results = ops.while_loop(lambda i, *_: i < num_chunks, step, start_values)
+        return tuple(results)
+
+    if not with_gradient:
+        return compute(rows, projection.kernel, with_gradient=False)[0]
+
+    @ops.custom_gradient
+    def differentiable(rows: Any, kernel: Any) -> Any:
+        loss, row_gradient, kernel_gradient = compute(rows, kernel, with_gradient=True)
+
+        def gradient(*args: Any, upstream: Any = None) -> tuple[Any, Any]:
+            outer = args[0] if upstream is None else upstream
+            by_kernel = ops.cast(outer * kernel_gradient, kernel.dtype)
+            return ops.cast(outer * row_gradient, rows.dtype), (
+                by_kernel if projection.is_trained else ops.zeros_like(kernel)
+            )
+
+        return loss, gradient
+
+    return differentiable(rows, projection.kernel)
