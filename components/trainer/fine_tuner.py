@@ -53,7 +53,10 @@ class FineTuner(keras.Model):
         del x
         rows, projection = take_positions(y_pred, y["positions"]), self._head.get_projection()
         if projection is not None:
-            return sum_losses(rows, y["targets"], sample_weight, projection, with_gradient=training)
+            static_shapes = self.jit_compile or keras.backend.backend() != "tensorflow"
+            return sum_losses(
+                rows, y["targets"], sample_weight, projection, with_gradient=training, static_shapes=static_shapes
+            )
         logits = ops.cast(self._head.project(rows), "float32")  # (K, vocabulary_size)
         nll = ops.sparse_categorical_crossentropy(y["targets"], logits, from_logits=True)
         return ops.sum(nll * sample_weight)  # nll: (K,)

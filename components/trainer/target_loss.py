@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-# Logits held at once: 16 MiB of float32.
-LOGITS_PER_CHUNK = 2**22
-# A chunk is at most such a part of the rows, as the last one is computed whole, with few targets in it or many.
-_CHUNKS = 8
+# Logits held at once: 32 MiB of float32. Fewer cost more passes over the gradient of a trained kernel.
+LOGITS_PER_CHUNK = 2**23
+# Chunks of one size are at most such a part of the rows, as the last one is computed whole, with few targets in it or many.
+_MIN_CHUNKS = 8
 
 
 class Projection(NamedTuple):
@@ -39,7 +39,9 @@ class Projection(NamedTuple):
     dtype: str
 
 
-def sum_losses(rows: Any, targets: Any, weight: Any, projection: Projection, *, with_gradient: bool) -> Any:
+def sum_losses(
+    rows: Any, targets: Any, weight: Any, projection: Projection, *, with_gradient: bool, static_shapes: bool = True
+) -> Any:
     """Sum over rows of weight times negative log-likelihood, in nats.
 
     Args:
@@ -48,18 +50,23 @@ def sum_losses(rows: Any, targets: Any, weight: Any, projection: Projection, *, 
         weight: float32 (rows,), at least 0.
         projection: the output layer.
         with_gradient: whether gradients are asked for afterwards.
+        static_shapes: whether chunks must have one size, as XLA wants it; else the targets are cut evenly.
 
     Returns:
         A float32 scalar, differentiable by `rows` and, if it is trained, by the kernel.
     """
     num_rows, vocabulary_size = ops.shape(rows)[0], projection.kernel.shape[1 if projection.is_transposed else 0]
-    chunk, part = max(LOGITS_PER_CHUNK // vocabulary_size, 1), (num_rows + _CHUNKS - 1) // _CHUNKS
-    chunk = min(chunk, part) if isinstance(part, int) else ops.minimum(chunk, part)
-    missing = -num_rows % chunk
-    rows = ops.pad(rows, [[0, missing], [0, 0]])
-    targets, weight = ops.pad(targets, [[0, missing]]), ops.pad(weight, [[0, missing]])
+    limit = max(LOGITS_PER_CHUNK // vocabulary_size, 1)
     num_targets = ops.sum(ops.cast(weight > 0, "int32"))
-    num_chunks = (num_targets + chunk - 1) // chunk
+    if static_shapes:
+        chunk = min(limit, -(-num_rows // _MIN_CHUNKS))
+    else:
+        chunk = _divide_up(num_targets, ops.maximum(_divide_up(num_targets, limit), 1))
+        chunk = ops.maximum(chunk, 1)
+    num_chunks = _divide_up(num_targets, chunk)
+    # The last chunk may reach beyond the last row.
+    rows = ops.pad(rows, [[0, chunk], [0, 0]])
+    targets, weight = ops.pad(targets, [[0, chunk]]), ops.pad(weight, [[0, chunk]])
 
     def compute(rows: Any, kernel: Any, *, with_gradient: bool) -> tuple[Any, Any, Any]:
         kernel_cast = ops.cast(kernel, projection.dtype)
@@ -118,3 +125,7 @@ def sum_losses(rows: Any, targets: Any, weight: Any, projection: Projection, *, 
         return loss, gradient
 
     return differentiable(rows, projection.kernel)
+
+
+def _divide_up(number: Any, by: Any) -> Any:
+    return (number + by - 1) // by
