@@ -70,9 +70,6 @@ def sum_losses(
 
     def compute(rows: Any, kernel: Any, *, with_gradient: bool) -> tuple[Any, Any, Any]:
         kernel_cast = ops.cast(kernel, projection.dtype)
-        first, second = (kernel_cast, ops.transpose(kernel_cast))
-        if not projection.is_transposed:
-            first, second = second, first
         # Weights are far below 1; as float16 their products would vanish.
         scale = ops.maximum(ops.max(weight), 1e-30)
         needs_kernel = with_gradient and projection.is_trained
@@ -83,26 +80,36 @@ def sum_losses(
             start = i * chunk
             part = ops.cast(ops.slice(rows, (start, 0), (chunk, rows.shape[1])), projection.dtype)
             part_targets, part_weight = (ops.slice(array, (start,), (chunk,)) for array in (targets, weight))
-            logits = ops.cast(ops.matmul(part, first), "float32")  # (chunk, vocabulary_size)
+            # Transposed here and not before the loop: TensorFlow then makes it a flag of the product instead of a copy.
+            inward, outward = kernel_cast, ops.transpose(kernel_cast)
+            if projection.is_transposed:
+                inward, outward = outward, inward
+            logits = ops.cast(ops.matmul(part, outward), "float32")  # (chunk, vocabulary_size)
             if projection.soft_cap is not None:
                 ratio = ops.tanh(logits / projection.soft_cap)
                 logits = projection.soft_cap * ratio
             log_sum = ops.logsumexp(logits, axis=1)
             at_target = ops.squeeze(ops.take_along_axis(logits, part_targets[:, None], axis=1), 1)
             loss = loss + ops.sum((log_sum - at_target) * part_weight)
+            finished = loss
             if with_gradient:
                 slope = ops.exp(logits - log_sum[:, None]) - ops.one_hot(part_targets, vocabulary_size, dtype="float32")
                 if projection.soft_cap is not None:
                     slope = slope * (1.0 - ops.square(ratio))
                 slope = ops.cast(slope, projection.dtype)
-                of_rows = ops.cast(ops.matmul(slope, second), "float32") * part_weight[:, None]
+                of_rows = ops.cast(ops.matmul(slope, inward), "float32") * part_weight[:, None]
                 row_gradient = ops.slice_update(row_gradient, (start, 0), of_rows)
+                finished = finished + of_rows[0, 0]
                 if needs_kernel:
                     weighed = part * ops.cast(part_weight / scale, projection.dtype)[:, None]
                     pair = (weighed, slope) if projection.is_transposed else (slope, weighed)
-                    of_kernel = ops.matmul(ops.transpose(pair[0]), pair[1])
-                    kernel_gradient = kernel_gradient + ops.cast(of_kernel, "float32") * scale
-            return i + 1, loss, row_gradient, kernel_gradient
+                    of_kernel = ops.cast(ops.matmul(ops.transpose(pair[0]), pair[1]), "float32")
+                    kernel_gradient = kernel_gradient + of_kernel * scale
+                    finished = finished + of_kernel[0, 0]
+            # TensorFlow runs up to ten rounds of a loop at once, with all of their logits, where only sums tie them together.
+            # So the number of the next round depends on this one's results; if they are no numbers, there is nothing to add.
+            i = ops.where(ops.isnan(finished), num_chunks, i + 1)
+            return i, loss, row_gradient, kernel_gradient
 
         start_values = (ops.zeros((), "int32"), ops.zeros((), "float32"), row_gradient, kernel_gradient)
         _, *results = ops.while_loop(lambda i, *_: i < num_chunks, step, start_values)
