@@ -39,7 +39,8 @@ check: venv-dev ## Check style, format and types.
 
 lock: venv-dev ## Write the locks anew from requirements*.in; ARGS=--upgrade takes the newest versions.
 	$(UV_COMPILE) --override requirements-overrides.txt requirements.in -o requirements.txt
-	$(UV_COMPILE) requirements-dev.in -o requirements-dev.txt
+	$(UV_COMPILE) requirements-jax.in -o requirements-jax.txt
+	$(UV_COMPILE) -c requirements-jax.txt requirements-dev.in -o requirements-dev.txt
 
 image: ## Build the container image IMAGE.
 	docker build --build-arg CODE_VERSION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) -t $(IMAGE) .

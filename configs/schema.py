@@ -121,8 +121,21 @@ class MethodSection(Section):
         return dict(self.model_extra or {})
 
 
+class MeshSection(Section):
+    """The devices of `strategy: model_parallel`: `batch` groups that share a batch, each of `model` that share a model."""
+
+    batch: int = Field(1, ge=1)
+    model: int = Field(ge=1)
+
+
 class TrainSection(Section):
     """Optimisation. One *step* is one update of the weights, of `batch_size` examples."""
+
+    backend: Literal["tensorflow", "jax"] = "tensorflow"
+    strategy: Literal[
+        "auto", "one_device", "mirrored", "multi_worker_mirrored", "tpu", "data_parallel", "model_parallel"
+    ] = "auto"
+    mesh: MeshSection | None = None
 
     batch_size: int = Field(16, ge=1)
     gradient_accumulation_steps: int = Field(1, ge=1)

@@ -38,16 +38,13 @@ def read_backbone_number(preset: str, name: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def find_precision_problems(
-    dtype: str, method: MethodSection | None, train: TrainSection | None, prefix: str = ""
-) -> list[Problem]:
+def find_precision_problems(dtype: str, method: MethodSection | None, prefix: str = "") -> list[Problem]:
     """Returns what the optimizer would refuse (see `components/trainer/optimizer.py`).
 
     Args:
         dtype: The run's `model.dtype`.
         method: A tuning method; None if it is not valid itself.
-        train: Its training; None likewise.
-        prefix: The key that `method` and `train` are below.
+        prefix: The key that `method` is below.
     """
     if method is not None and method.name == "full" and dtype == "bfloat16":
         where = f" ({prefix}method)" if prefix else ""
@@ -56,14 +53,6 @@ def find_precision_problems(
                 "model.dtype",
                 f"must be float32 or a mixed policy for the method `full`{where}: in bfloat16, updates of usual size are "
                 "rounded away. Received: 'bfloat16'. Did you mean `mixed_bfloat16`?",
-            )
-        ]
-    if train is not None and train.gradient_accumulation_steps > 1 and dtype == "mixed_float16":
-        return [
-            Problem(
-                f"{prefix}train.gradient_accumulation_steps",
-                "must be 1 with model.dtype mixed_float16, whose loss scaling drops single parts of a batch. "
-                f"Received: {train.gradient_accumulation_steps}. Use mixed_bfloat16.",
             )
         ]
     return []

@@ -11,6 +11,7 @@ from components.example_gen.files import detect_format, split_path
 from components.methods.table import find_option_problems
 from components.metrics import METRICS
 from components.text.templates import TEMPLATES
+from components.trainer.strategies import find_strategy_problems
 from configs.load import ConfigError, Problem, apply_overrides, nearest, parse_sections, read_yaml
 from configs.schema import (
     DataSection,
@@ -54,6 +55,7 @@ def check_sections(sections: Mapping[str, BaseModel]) -> list[Problem]:
         _check_preset,
         _check_method,
         _check_precision,
+        _check_strategy,
         _check_evaluation,
         _check_lengths,
         check_token_cleaning,
@@ -113,14 +115,18 @@ def _check_method(sections: Mapping[str, BaseModel]) -> list[Problem]:
 
 def _check_precision(sections: Mapping[str, BaseModel]) -> list[Problem]:
     """What the optimizer would refuse after everything before it has run (see `components/trainer/optimizer.py`)."""
-    model, method, train = sections.get("model"), sections.get("method"), sections.get("train")
+    model, method = sections.get("model"), sections.get("method")
     if not isinstance(model, ModelSection):
         return []
-    return find_precision_problems(
-        model.dtype,
-        method if isinstance(method, MethodSection) else None,
-        train if isinstance(train, TrainSection) else None,
-    )
+    return find_precision_problems(model.dtype, method if isinstance(method, MethodSection) else None)
+
+
+def _check_strategy(sections: Mapping[str, BaseModel]) -> list[Problem]:
+    train = sections.get("train")
+    if not isinstance(train, TrainSection):
+        return []
+    found = find_strategy_problems(train.model_dump(mode="json"))
+    return [Problem(f"train.{key}", message) for key, message in found.items()]
 
 
 def _check_evaluation(sections: Mapping[str, BaseModel]) -> list[Problem]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from components.methods.table import find_option_problems
+from components.trainer.strategies import find_strategy_problems
 from configs.load import Problem
 from configs.schema import ModelSection, ReferenceSection, TextSection, TokenCleaningSection, TrainSection
 from pipeline.code_hash import hash_folder
@@ -46,8 +47,10 @@ def _check_reference(reference: ReferenceSection, sections: Mapping[str, BaseMod
     if reference.preset is None:
         for key, message in find_option_problems(reference.method.name, reference.method.options).items():
             yield Problem(f"{_REFERENCE}.method.{key}", message)
+        for key, message in find_strategy_problems(reference.train.model_dump(mode="json")).items():
+            yield Problem(f"{_REFERENCE}.train.{key}", message)
         if isinstance(model, ModelSection):
-            yield from find_precision_problems(model.dtype, reference.method, reference.train, f"{_REFERENCE}.")
+            yield from find_precision_problems(model.dtype, reference.method, f"{_REFERENCE}.")
         return
     key = f"{_REFERENCE}.preset"
     if problems := find_preset_problems(reference.preset):

@@ -61,6 +61,7 @@ TENSORFLOW_ALLOWED = {
         "verify_export",
         "module",
         "executor",
+        "tensorflow_engine",
     )
 }
 TENSORFLOW = (

@@ -50,7 +50,7 @@ class TokenLosses:
 
     def _compute_losses(self, token_ids: Any, padding_mask: Any, positions: Any, targets: Any) -> Any:
         states = self._states({"token_ids": token_ids, "padding_mask": padding_mask}, training=False)
-        rows = take_positions(states, positions)  # (K, width)
+        rows = take_positions(states, positions[None])[0]  # (K, width)
         # A short rest is filled up with its first rows, so that all chunks have one shape.
         num_rows = tf.size(positions)
         chunk = tf.minimum(self._chunk, num_rows)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 from absl import logging
 
+from components.trainer.engine import Engine
 from components.trainer.state import TrainState
 
 
@@ -29,22 +29,26 @@ class Checkpoints:
     Weights that change without being trained (moving averages of batch normalisation) do not occur in causal LMs.
     """
 
-    def __init__(self, root: str | Path, fingerprint: str, keep: int = 2) -> None:
+    def __init__(self, root: str | Path, fingerprint: str, keep: int = 2, writes: bool = True) -> None:
         """Names the folder; nothing is written yet.
 
         Args:
             root: folder of all trainings' checkpoints.
             fingerprint: see `make_fingerprint`.
             keep: how many complete checkpoints stay; more than one, so that a damaged one is no loss.
+            writes: whether this process writes them; of several workers, one does, and all read.
         """
         self.directory = Path(root) / fingerprint[:16]
         self.fingerprint = fingerprint
         self.keep = keep
+        self.writes = writes
 
-    def save(self, model: keras.Model, state: TrainState) -> None:
+    def save(self, engine: Engine, state: TrainState) -> None:
         """Writes a checkpoint after `state.step` steps and removes old ones."""
+        if not self.writes:
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
-        arrays = {name: _encode(keras.ops.convert_to_numpy(v)) for name, v in _changing_variables(model).items()}
+        arrays = {name: _encode(keras.ops.convert_to_numpy(v)) for name, v in _changing_variables(engine).items()}
         arrays |= {f"best/{i:05d}": _encode(value) for i, value in enumerate(state.best_weights or [])}
         header = {"fingerprint": self.fingerprint, "state": state.to_dict()}
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -59,11 +63,11 @@ class Checkpoints:
         for old in self._paths()[self.keep :]:
             old.unlink()
 
-    def restore(self, model: keras.Model) -> TrainState | None:
-        """Sets `model` and its optimizer to the newest complete checkpoint.
+    def restore(self, engine: Engine) -> TrainState | None:
+        """Sets an engine's tuner and optimizer to the newest complete checkpoint.
 
         Returns:
-            Where the training stood, or None if there is no usable checkpoint; the model is then as it was.
+            Where the training stood, or None if there is no usable checkpoint; all is then as it was.
         """
         for path in self._paths():
             try:
@@ -77,7 +81,7 @@ class Checkpoints:
                 logging.warning("Checkpoint %s belongs to another training; it is not used.", path)
                 continue
             best = [name for name in sorted(arrays) if name.startswith("best/")]
-            variables = _changing_variables(model)
+            variables = _changing_variables(engine)
             if set(arrays) - set(best) != set(variables):
                 logging.warning("Checkpoint %s was written with another version of Keras; it is not used.", path)
                 continue
@@ -85,27 +89,24 @@ class Checkpoints:
                 variable.assign(_decode(arrays[name], variable.dtype))
             state = TrainState.from_dict(header["state"])
             if best:  # none before the first evaluation
-                pairs = zip(best, model.trainable_variables, strict=True)
+                pairs = zip(best, engine.tuner.trainable_variables, strict=True)
                 state.best_weights = [_decode(arrays[name], variable.dtype) for name, variable in pairs]
             state.resumed_from_step = state.step
             return state
         return None
 
-    def delete(self) -> None:
-        """Removes all checkpoints of this training."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-
     def _paths(self) -> list[Path]:
         return sorted(self.directory.glob("step_*.npz"), reverse=True)  # newest first
 
 
-def _changing_variables(model: keras.Model) -> dict[str, Any]:
+def _changing_variables(engine: Engine) -> dict[str, Any]:
     """Variables that training changes, by a name that is the same in every process."""
-    known = {id(variable) for variable in [*model.weights, *model.metrics_variables]}
+    tuner = engine.tuner
+    weights = {id(variable) for variable in tuner.weights}
     groups = {
-        "trainable": model.trainable_variables,
-        "optimizer": model.optimizer.variables,
-        "generator": [variable for variable in model.variables if id(variable) not in known],
+        "trainable": tuner.trainable_variables,
+        "optimizer": engine.optimizer.variables,
+        "generator": [variable for variable in tuner.variables if id(variable) not in weights],
     }
     return {f"{group}/{i:05d}": v for group, variables in groups.items() for i, v in enumerate(variables)}
 

@@ -19,18 +19,18 @@ SHUFFLE_BUFFER = 16384
 
 
 class Step(NamedTuple):
-    """The examples of one update of the weights, cut into `A` micro-batches (gradient accumulation).
+    """The examples of one update of the weights: A micro-batches (gradient accumulation), each of R shards (replicas).
 
-    Inputs are (A, batch_size / A, sequence_length), padded on the right. What concerns the loss is given for the K =
-    batch_size / A * sequence_length positions of each micro-batch, those with a weight first.
+    Inputs are (A, R, rows, sequence_length), padded on the right. What concerns the loss is given for the K = rows *
+    sequence_length positions of each shard, those with a weight first.
 
     Attributes:
         token_ids: int32, what the model reads; padding holds `pad_token_id`.
         padding_mask: int32, 1 on tokens, 0 on padding. Rows that only fill up the batch keep a 1 in their first column:
             attention over no position at all is not defined.
-        positions: int32 (A, K), flat in a micro-batch: `row * sequence_length + column`.
-        targets: int32 (A, K), the token that follows each of these positions.
-        sample_weight: float32 (A, K), weight of each of these positions in the loss.
+        positions: int32 (A, R, K), flat in a shard: `row * sequence_length + column`.
+        targets: int32 (A, R, K), the token that follows each of these positions.
+        sample_weight: float32 (A, R, K), weight of each of these positions in the loss.
     """
 
     token_ids: np.ndarray
@@ -39,26 +39,33 @@ class Step(NamedTuple):
     targets: np.ndarray
     sample_weight: np.ndarray
 
-    def split(self) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]]:
-        """Yields inputs, targets and weights of each micro-batch, as `FineTuner` takes them."""
-        for token_ids, padding_mask, positions, targets, sample_weight in zip(*self, strict=True):
-            inputs = {"token_ids": token_ids, "padding_mask": padding_mask}
-            yield inputs, {"positions": positions, "targets": targets}, sample_weight
-
     @property
     def num_tokens(self) -> int:
         """Positions that hold a token of an example."""
-        rows = self.positions // self.token_ids.shape[-1]  # (A, K)
-        is_example = np.zeros(self.token_ids.shape[:2], bool)
         # Every example has a target, see `measure`; rows that fill up have none.
-        for micro_batch, (row, weight) in enumerate(zip(rows, self.sample_weight, strict=True)):
-            is_example[micro_batch, row[weight > 0]] = True
-        return int(self.padding_mask[is_example].sum())
+        return int(self.padding_mask.reshape(-1, self.token_ids.shape[-1])[self.list_rows()].sum())
 
     @property
     def num_target_tokens(self) -> int:
         """Positions that count in the loss."""
         return int(np.count_nonzero(self.sample_weight))
+
+    def list_rows(self) -> np.ndarray:
+        """Numbers of the rows that hold an example, in (A * R * rows)."""
+        return np.unique(self._find_row_of_positions()[self.sample_weight > 0])
+
+    def keep_row(self, number: int) -> "Step":
+        """The same step with all weights but those of one row at 0, and its targets first."""
+        weight = np.where(self._find_row_of_positions() == number, self.sample_weight, 0)
+        order = np.argsort(weight <= 0, axis=-1, kind="stable")
+        arrays = (np.take_along_axis(array, order, axis=-1) for array in (self.positions, self.targets, weight))
+        return Step(self.token_ids, self.padding_mask, *arrays)
+
+    def _find_row_of_positions(self) -> np.ndarray:
+        """(A, R, K): which of the A * R * rows rows a position lies in."""
+        num_shards, (rows, length) = self.token_ids.shape[0] * self.token_ids.shape[1], self.token_ids.shape[2:]
+        first = np.arange(num_shards).reshape(*self.token_ids.shape[:2], 1) * rows
+        return first + self.positions // length
 
 
 def shift(token_ids: Any, loss_weight: Any) -> tuple[Any, Any, Any]:
@@ -98,13 +105,14 @@ class TokenDataset:
     Attributes:
         files: gzipped TFRecord files of `token_ids` int64[n] and `loss_weight` float32[n].
         batch_size: examples of one step.
-        accumulation_steps: micro-batches that a step is cut into; divides `batch_size`.
+        accumulation_steps: micro-batches that a step is cut into.
+        num_shards: parts that a micro-batch is cut into, one a replica; their product divides `batch_size`.
         sequence_lengths: lengths that steps are padded to, increasing; so many shapes are compiled at most.
         pad_token_id: token on padding; it never counts.
         shuffle: whether each epoch comes in an order of its own, given by `seed` and its number.
-        normalize: whether weights are scaled so that the mean over a step's micro-batches of their summed losses is the
-            mean loss per target token *of the whole step*: `w * A / sum(w)`. A mean of the micro-batches' means would
-            give a token in a micro-batch of few targets more weight than one among many.
+        normalize: whether weights are scaled so that the summed loss of a step is the mean loss per target token *of the
+            whole step*: `w / sum(w)`. A mean of the micro-batches' or replicas' means would give a token among few targets
+            more weight than one among many.
         statistics: counts over the split.
         seed: of the shuffling.
     """
@@ -112,6 +120,7 @@ class TokenDataset:
     files: tuple[str, ...]
     batch_size: int
     accumulation_steps: int
+    num_shards: int
     sequence_lengths: tuple[int, ...]
     pad_token_id: int
     shuffle: bool
@@ -160,13 +169,17 @@ class TokenDataset:
                 remaining -= 1
             epoch, skip = epoch + 1, 0
 
-    def sample(self, num_examples: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The first examples with a target: token ids int32 (n,) and loss weights float32 (n,), unpadded."""
-        examples = tf.data.TFRecordDataset(list(self.files), compression_type="GZIP").map(_parse)
-        examples = examples.filter(lambda token_ids, weight: tf.reduce_any(weight[1:] > 0))
-        return list(examples.take(num_examples).as_numpy_iterator())
+    def name_examples(self, number: int) -> list[str]:
+        """`example_id` of the examples of step `number` (0 is the first), by row; for messages."""
+        epoch, skip = divmod(number, self.steps_per_epoch)
+        (batch,) = self._read_batches(epoch).skip(skip).take(1).as_numpy_iterator()
+        return [example_id.decode() for example_id in batch[-1]]
 
     def _epoch(self, epoch: int) -> tf.data.Dataset:
+        return self._read_batches(epoch).map(self._finish, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _read_batches(self, epoch: int) -> tf.data.Dataset:
+        """Batches of examples of one padded length: inputs, mask, targets, weights, example ids."""
         files = list(self.files)
         if self.shuffle:
             epoch_seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0] & 0x7FFFFFFF)
@@ -175,19 +188,19 @@ class TokenDataset:
         if self.shuffle:
             records = records.shuffle(SHUFFLE_BUFFER, seed=epoch_seed, reshuffle_each_iteration=False)
         examples = records.map(_parse, num_parallel_calls=tf.data.AUTOTUNE).map(_align)
-        examples = examples.filter(lambda inputs, mask, targets, weight: tf.reduce_any(weight > 0))
+        examples = examples.filter(lambda inputs, mask, targets, weight, example_id: tf.reduce_any(weight > 0))
         # The bucket of TensorFlow excludes its boundary, and it pads to one less than it.
-        batches = examples.bucket_by_sequence_length(
-            element_length_func=lambda inputs, mask, targets, weight: tf.size(inputs),
+        return examples.bucket_by_sequence_length(
+            element_length_func=lambda inputs, mask, targets, weight, example_id: tf.size(inputs),
             bucket_boundaries=[length + 1 for length in self.sequence_lengths],
             bucket_batch_sizes=[self.batch_size] * (len(self.sequence_lengths) + 1),
-            padding_values=(self.pad_token_id, 0, self.pad_token_id, 0.0),
+            padding_values=(self.pad_token_id, 0, self.pad_token_id, 0.0, ""),
             pad_to_bucket_boundary=True,
         )
-        return batches.map(self._finish, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def _finish(self, inputs: Any, mask: Any, targets: Any, weight: Any) -> tuple[Any, ...]:
-        """Fills a batch up to `batch_size` rows, weights it, cuts it into micro-batches, and picks the targets."""
+    def _finish(self, inputs: Any, mask: Any, targets: Any, weight: Any, example_id: Any) -> tuple[Any, ...]:
+        """Fills a batch up to `batch_size` rows, weights it, cuts it into shards, and picks the targets."""
+        del example_id
         num_missing = self.batch_size - tf.shape(inputs)[0]
         rows = [[0, num_missing], [0, 0]]
         inputs = tf.pad(inputs, rows, constant_values=self.pad_token_id)
@@ -197,30 +210,40 @@ class TokenDataset:
         mask = tf.where(is_filling & (tf.range(tf.shape(mask)[1]) == 0), 1, mask)
         weight = tf.pad(weight, rows)
         if self.normalize:
-            weight = weight * self.accumulation_steps / tf.reduce_sum(weight)
-        shape = [self.accumulation_steps, self.batch_size // self.accumulation_steps, tf.shape(inputs)[1]]
-        targets, weight = (tf.reshape(array, [self.accumulation_steps, -1]) for array in (targets, weight))
+            weight = weight / tf.reduce_sum(weight)
+        parts = [self.accumulation_steps, self.num_shards]
+        shape = [*parts, self.batch_size // (self.accumulation_steps * self.num_shards), tf.shape(inputs)[1]]
+        targets, weight = (tf.reshape(array, [*parts, -1]) for array in (targets, weight))
         return tf.reshape(inputs, shape), tf.reshape(mask, shape), *_put_targets_first(targets, weight)
 
 
+def read_examples(patterns: Sequence[str], num_examples: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The first examples of a split with a target: token ids int32 (n,) and loss weights float32 (n,), unpadded."""
+    examples = tf.data.TFRecordDataset(expand_patterns(patterns), compression_type="GZIP").map(_parse)
+    examples = examples.filter(lambda token_ids, weight, example_id: tf.reduce_any(weight[1:] > 0))
+    return [example[:2] for example in examples.take(num_examples).as_numpy_iterator()]
+
+
 def _put_targets_first(targets: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns flat positions, targets and weights, each (A, K), in their order but for those with a weight coming first."""
-    positions = tf.argsort(tf.cast(weight > 0, tf.int32), axis=1, direction="DESCENDING", stable=True)
-    return positions, tf.gather(targets, positions, batch_dims=1), tf.gather(weight, positions, batch_dims=1)
+    """Returns flat positions, targets and weights, each (A, R, K), in their order but for those with a weight coming first."""
+    positions = tf.argsort(tf.cast(weight > 0, tf.int32), axis=2, direction="DESCENDING", stable=True)
+    return positions, tf.gather(targets, positions, batch_dims=2), tf.gather(weight, positions, batch_dims=2)
 
 
-def _parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     spec = {
         features.TOKEN_IDS: tf.io.RaggedFeature(tf.int64),
         features.LOSS_WEIGHT: tf.io.RaggedFeature(tf.float32),
+        features.EXAMPLE_ID: tf.io.FixedLenFeature([], tf.string, default_value=""),
     }
     example = tf.io.parse_single_example(record, spec)
-    return tf.cast(example[features.TOKEN_IDS], tf.int32), example[features.LOSS_WEIGHT]  # each (n,)
+    token_ids = tf.cast(example[features.TOKEN_IDS], tf.int32)
+    return token_ids, example[features.LOSS_WEIGHT], example[features.EXAMPLE_ID]  # (n,), (n,), ()
 
 
-def _align(token_ids: tf.Tensor, loss_weight: tf.Tensor) -> tuple[tf.Tensor, ...]:
+def _align(token_ids: tf.Tensor, loss_weight: tf.Tensor, example_id: tf.Tensor) -> tuple[tf.Tensor, ...]:
     inputs, targets, weight = shift(token_ids, loss_weight)
-    return inputs, tf.ones_like(inputs), targets, weight  # each (n - 1,); the ones become the padding mask
+    return inputs, tf.ones_like(inputs), targets, weight, example_id  # (n - 1,) but for the id; the ones are the mask
 
 
 def make_dataset(
@@ -233,6 +256,7 @@ def make_dataset(
     max_lengths: int = 32,
     pad_token_id: int = 0,
     accumulation_steps: int = 1,
+    num_shards: int = 1,
     shuffle: bool = False,
     normalize: bool = False,
     seed: int = 0,
@@ -241,7 +265,7 @@ def make_dataset(
 
     Args:
         patterns: glob patterns of gzipped TFRecord files.
-        batch_size: examples of one step; a multiple of `accumulation_steps`.
+        batch_size: examples of one step; a multiple of `accumulation_steps * num_shards`.
         bucket_boundaries: lengths in tokens to pad to; those below `max_length` are used, and `max_length` itself. None:
             the lengths that waste least.
         max_length: most tokens of an example.
@@ -249,13 +273,20 @@ def make_dataset(
         vocabulary_size: token ids must be below it.
         pad_token_id: token on padding.
         accumulation_steps: micro-batches of one step.
+        num_shards: parts of a micro-batch, one a replica.
         shuffle: whether each epoch has its own order.
         normalize: whether a step's loss is the mean per target token (training), or weights stay as they are (evaluation).
         seed: of the shuffling.
 
     Raises:
-        UserError: no file; no token is a training target; an example does not fit the model.
+        UserError: no file; no token is a training target; an example does not fit the model; the batch cannot be divided.
     """
+    if batch_size % (accumulation_steps * num_shards):
+        raise UserError(
+            "train.batch_size must be a multiple of gradient_accumulation_steps times the replicas that share a batch. "
+            f"Received: {batch_size} for {accumulation_steps} x {num_shards}. "
+            f"Set train.batch_size to {_round_up(batch_size, accumulation_steps * num_shards)}."
+        )
     files = expand_patterns(patterns)
     where = ", ".join(sorted({str(Path(pattern).parent.name) for pattern in patterns}))
     statistics = measure(files, max_length, vocabulary_size, where)
@@ -267,6 +298,7 @@ def make_dataset(
         files=tuple(files),
         batch_size=batch_size,
         accumulation_steps=accumulation_steps,
+        num_shards=num_shards,
         sequence_lengths=lengths,
         pad_token_id=pad_token_id,
         shuffle=shuffle,
@@ -274,3 +306,7 @@ def make_dataset(
         statistics=statistics,
         seed=seed,
     )
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple

@@ -10,6 +10,7 @@ from tfx.components.util import udf_utils
 from tfx.types import artifact_utils, standard_component_specs
 
 from components.trainer.record import RECORD_NAME, get_scalars
+from components.trainer.strategies import read_cluster
 
 
 class Executor(executor.GenericExecutor):
@@ -28,7 +29,10 @@ class Executor(executor.GenericExecutor):
         run_fn = udf_utils.get_fn(exec_properties, "run_fn")
         run_fn(self._GetFnArgs(input_dict, output_dict, exec_properties))
         model = artifact_utils.get_single_instance(output_dict[standard_component_specs.MODEL_KEY])
-        record = json.loads((Path(model.uri) / RECORD_NAME).read_text(encoding="utf-8"))
+        path = Path(model.uri) / RECORD_NAME
+        if not path.exists() and not read_cluster().is_chief:
+            return  # another worker writes the model
+        record = json.loads(path.read_text(encoding="utf-8"))
         for key, value in get_scalars(record).items():
             if isinstance(value, str):
                 model.set_string_custom_property(key, value)

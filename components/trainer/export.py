@@ -70,20 +70,6 @@ def hash_tokenizer(tokenizer: keras_hub.tokenizers.Tokenizer) -> str:
     return digest.hexdigest()
 
 
-def save_preset(model: keras_hub.models.CausalLM, directory: str) -> None:
-    """Writes the model as a preset folder for `keras_hub.models.CausalLM.from_preset`, whole or not at all.
-
-    Args:
-        model: The model, with its preprocessor.
-        directory: Where to; absent or empty.
-
-    Raises:
-        FileExistsError: If `directory` holds something.
-    """
-    with whole_directory(directory, last="config.json") as local:
-        model.save_to_preset(local)
-
-
 def _check_backend() -> None:
     if keras.backend.backend() != "tensorflow":
         raise UserError(

@@ -9,6 +9,7 @@ import keras_hub
 import numpy as np
 
 from components.errors import UserError
+from components.trainer.directories import whole_directory
 
 
 def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.models.CausalLM:
@@ -29,6 +30,12 @@ def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.
     try:
         return keras_hub.models.CausalLM.from_preset(preset, dtype=dtype)
     except Exception as error:  # every hub raises errors of its own kind
+        distribution = keras.distribution.distribution()
+        if distribution is not None and "divisible" in str(error):
+            raise UserError(
+                f"train.mesh: every weight that is cut must be divisible by its axis of {distribution.device_mesh}. "
+                f"Received for {preset}: {error}. Set mesh.model to a divisor of the model's heads and vocabulary."
+            ) from error
         if "Unable to find a subclass" in str(error) or "no class registered" in str(error):
             raise UserError(
                 f"model.preset must be a causal language model that KerasHub knows. Received: {preset} ({error})"
@@ -45,6 +52,13 @@ def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.
         ) from error
 
 
+def find_backbone_class(preset: str) -> type:
+    """The class of a preset's backbone, without loading its weights."""
+    from keras_hub.src.utils.preset_utils import get_preset_loader  # there is no public way
+
+    return get_preset_loader(preset).check_backbone_class()
+
+
 def hash_weights(model: keras.Model) -> str:
     """sha256 over all weights by sorted path, with shape, dtype and bytes: hex digits.
 
@@ -56,6 +70,20 @@ def hash_weights(model: keras.Model) -> str:
         digest.update(f"{weight.path} {value.shape} {value.dtype}\n".encode())
         digest.update(np.ascontiguousarray(value).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def save_preset(model: keras_hub.models.CausalLM, directory: str) -> None:
+    """Writes the model as a preset folder for `keras_hub.models.CausalLM.from_preset`, whole or not at all.
+
+    Args:
+        model: The model, with its preprocessor.
+        directory: Where to; absent or empty.
+
+    Raises:
+        FileExistsError: If `directory` holds something.
+    """
+    with whole_directory(directory, last="config.json") as local:
+        model.save_to_preset(local)
 
 
 def count_parameters(variables: list[Any]) -> int:

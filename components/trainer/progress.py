@@ -5,12 +5,15 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from components.trainer.state import TrainState
+
+if TYPE_CHECKING:
+    from components.trainer.engine import StepResult
 
 # A runner that sends a component's stdout and stderr to a log file passes its console's descriptor on in this variable.
 CONSOLE_FD_VARIABLE = "PIPELINE_CONSOLE_FD"
@@ -63,9 +66,9 @@ class ConsoleProgress:
         if self._stream.isatty():
             self._progress, self._task = start_bar("train", num_steps, self._stream)
 
-    def on_step(self, state: TrainState, loss: float, learning_rate: float) -> None:
+    def on_step(self, state: TrainState, result: "StepResult", learning_rate: float) -> None:
         """Updates the loss and, once a second, the speed."""
-        self._loss = f"loss {loss:.4f}"
+        self._loss = f"loss {result.loss:.4f}"
         now = self._clock()
         if self._window is None:  # the first step compiles; it says nothing about speed
             self._window = (now, state.tokens_seen, state.target_tokens_seen)

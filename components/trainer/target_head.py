@@ -61,10 +61,14 @@ def take_positions(states: Any, positions: Any) -> Any:
     """Returns the states at flat positions.
 
     Args:
-        states: (batch, length, width).
-        positions: int32 (rows,), each `row * length + column`.
+        states: (batch, length, width); the batch is G groups of as many rows.
+        positions: int32 (G, rows), each `row * length + column` in its group.
 
     Returns:
-        (rows, width).
+        (G, rows, width).
     """
-    return ops.take(ops.reshape(states, (-1, states.shape[-1])), positions, axis=0)
+    num_groups, width = positions.shape[0], states.shape[-1]
+    if num_groups == 1:
+        return ops.take(ops.reshape(states, (-1, width)), positions[0], axis=0)[None]
+    states = ops.reshape(states, (num_groups, -1, width))
+    return ops.vectorized_map(lambda group: ops.take(group[0], group[1], axis=0), (states, positions))

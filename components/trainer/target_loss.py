@@ -44,10 +44,13 @@ def sum_losses(
 ) -> Any:
     """Sum over rows of weight times negative log-likelihood, in nats.
 
+    Rows come in G groups, so that a batch that is sharded over devices stays where it is: each chunk takes as many rows of
+    every group.
+
     Args:
-        rows: (rows, width) hidden states; those with a weight come first.
-        targets: int32 (rows,).
-        weight: float32 (rows,), at least 0.
+        rows: (G, rows, width) hidden states; in each group, those with a weight come first.
+        targets: int32 (G, rows).
+        weight: float32 (G, rows), at least 0.
         projection: the output layer.
         with_gradient: whether gradients are asked for afterwards.
         static_shapes: whether chunks must have one size, as XLA wants it; else the targets are cut evenly.
@@ -55,9 +58,10 @@ def sum_losses(
     Returns:
         A float32 scalar, differentiable by `rows` and, if it is trained, by the kernel.
     """
-    num_rows, vocabulary_size = ops.shape(rows)[0], projection.kernel.shape[1 if projection.is_transposed else 0]
+    num_groups, num_rows, width = rows.shape[0], ops.shape(rows)[1], rows.shape[2]
+    vocabulary_size = projection.kernel.shape[1 if projection.is_transposed else 0]
     limit = max(LOGITS_PER_CHUNK // vocabulary_size, 1)
-    num_targets = ops.sum(ops.cast(weight > 0, "int32"))
+    num_targets = ops.max(ops.sum(ops.cast(weight > 0, "int32"), axis=1))
     if static_shapes:
         chunk = min(limit, -(-num_rows // _MIN_CHUNKS))
     else:
@@ -65,8 +69,8 @@ def sum_losses(
         chunk = ops.maximum(chunk, 1)
     num_chunks = _divide_up(num_targets, chunk)
     # The last chunk may reach beyond the last row.
-    rows = ops.pad(rows, [[0, chunk], [0, 0]])
-    targets, weight = ops.pad(targets, [[0, chunk]]), ops.pad(weight, [[0, chunk]])
+    rows = ops.pad(rows, [[0, 0], [0, chunk], [0, 0]])
+    targets, weight = (ops.pad(array, [[0, 0], [0, chunk]]) for array in (targets, weight))
 
     def compute(rows: Any, kernel: Any, *, with_gradient: bool) -> tuple[Any, Any, Any]:
         kernel_cast = ops.cast(kernel, projection.dtype)
@@ -74,23 +78,28 @@ def sum_losses(
         scale = ops.maximum(ops.max(weight), 1e-30)
         needs_kernel = with_gradient and projection.is_trained
         row_gradient = ops.zeros_like(rows, dtype="float32") if with_gradient else ops.zeros((), "float32")
-        kernel_gradient = ops.zeros_like(kernel, dtype="float32") if needs_kernel else ops.zeros((), "float32")
+        # One sum a group: devices that have a group each need not wait for each other in every round.
+        kernel_gradient = ops.zeros((num_groups, *kernel.shape) if needs_kernel else (), "float32")
 
         def step(i: Any, loss: Any, row_gradient: Any, kernel_gradient: Any) -> tuple[Any, ...]:
             start = i * chunk
-            part = ops.cast(ops.slice(rows, (start, 0), (chunk, rows.shape[1])), projection.dtype)
-            part_targets, part_weight = (ops.slice(array, (start,), (chunk,)) for array in (targets, weight))
+            part = ops.cast(ops.slice(rows, (0, start, 0), (num_groups, chunk, width)), projection.dtype)
+            part = ops.reshape(part, (-1, width))
+            part_targets, part_weight = (
+                ops.reshape(ops.slice(array, (0, start), (num_groups, chunk)), (-1,)) for array in (targets, weight)
+            )
             # Transposed here and not before the loop: TensorFlow then makes it a flag of the product instead of a copy.
             inward, outward = kernel_cast, ops.transpose(kernel_cast)
             if projection.is_transposed:
                 inward, outward = outward, inward
-            logits = ops.cast(ops.matmul(part, outward), "float32")  # (chunk, vocabulary_size)
+            logits = ops.cast(ops.matmul(part, outward), "float32")  # (num_groups * chunk, vocabulary_size)
             if projection.soft_cap is not None:
                 ratio = ops.tanh(logits / projection.soft_cap)
                 logits = projection.soft_cap * ratio
             log_sum = ops.logsumexp(logits, axis=1)
             at_target = ops.squeeze(ops.take_along_axis(logits, part_targets[:, None], axis=1), 1)
-            loss = loss + ops.sum((log_sum - at_target) * part_weight)
+            # A row without a weight must not count even if it is not finite.
+            loss = loss + ops.sum(ops.where(part_weight > 0, log_sum - at_target, 0.0) * part_weight)
             finished = loss
             if with_gradient:
                 slope = ops.exp(logits - log_sum[:, None]) - ops.one_hot(part_targets, vocabulary_size, dtype="float32")
@@ -98,22 +107,23 @@ def sum_losses(
                     slope = slope * (1.0 - ops.square(ratio))
                 slope = ops.cast(slope, projection.dtype)
                 of_rows = ops.cast(ops.matmul(slope, inward), "float32") * part_weight[:, None]
-                row_gradient = ops.slice_update(row_gradient, (start, 0), of_rows)
-                finished = finished + of_rows[0, 0]
+                of_rows = ops.reshape(of_rows, (num_groups, -1, width))
+                row_gradient = ops.slice_update(row_gradient, (0, start, 0), of_rows)
+                finished = finished + of_rows[0, 0, 0]
                 if needs_kernel:
                     weighed = part * ops.cast(part_weight / scale, projection.dtype)[:, None]
                     pair = (weighed, slope) if projection.is_transposed else (slope, weighed)
-                    of_kernel = ops.cast(ops.matmul(ops.transpose(pair[0]), pair[1]), "float32")
+                    of_kernel = ops.cast(_multiply_by_group(*pair, num_groups), "float32")
                     kernel_gradient = kernel_gradient + of_kernel * scale
-                    finished = finished + of_kernel[0, 0]
+                    finished = finished + of_kernel[0, 0, 0]
             # TensorFlow runs up to ten rounds of a loop at once, with all of their logits, where only sums tie them together.
             # So the number of the next round depends on this one's results; if they are no numbers, there is nothing to add.
             i = ops.where(ops.isnan(finished), num_chunks, i + 1)
             return i, loss, row_gradient, kernel_gradient
 
         start_values = (ops.zeros((), "int32"), ops.zeros((), "float32"), row_gradient, kernel_gradient)
-        _, *results = ops.while_loop(lambda i, *_: i < num_chunks, step, start_values)
-        return tuple(results)
+        _, loss, row_gradient, kernel_gradient = ops.while_loop(lambda i, *_: i < num_chunks, step, start_values)
+        return loss, row_gradient, ops.sum(kernel_gradient, axis=0) if needs_kernel else kernel_gradient
 
     if not with_gradient:
         return compute(rows, projection.kernel, with_gradient=False)[0]
@@ -132,6 +142,14 @@ def sum_losses(
         return loss, gradient
 
     return differentiable(rows, projection.kernel)
+
+
+def _multiply_by_group(left: Any, right: Any, num_groups: int) -> Any:
+    """(G, m, n): transpose(left) @ right in each group; left (G * rows, m), right (G * rows, n)."""
+    if num_groups == 1:  # a plain product, which every library does best
+        return ops.matmul(ops.transpose(left), right)[None]
+    left, right = (ops.reshape(array, (num_groups, -1, array.shape[-1])) for array in (left, right))
+    return ops.einsum("gcm,gcn->gmn", left, right)
 
 
 def _divide_up(number: Any, by: Any) -> Any:

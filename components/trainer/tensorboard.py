@@ -2,6 +2,7 @@
 
 import time
 
+from components.trainer.engine import StepResult
 from components.trainer.state import TrainState
 
 
@@ -21,10 +22,11 @@ class TensorBoardWriter:
         self._metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin, data_class="DATA_CLASS_SCALAR")
         self._last: tuple[float, int] | None = None
 
-    def on_step(self, state: TrainState, loss: float, learning_rate: float) -> None:
+    def on_step(self, state: TrainState, result: StepResult, learning_rate: float) -> None:
         """Writes the scalars of a step."""
         now = time.monotonic()
-        self._write("loss", loss, state.step)
+        self._write("loss", result.loss, state.step)
+        self._write("gradient_norm", result.gradient_norm, state.step)
         self._write("learning_rate", learning_rate, state.step)
         if self._last:
             speed = (state.tokens_seen - self._last[1]) / max(now - self._last[0], 1e-9)

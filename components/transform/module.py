@@ -13,13 +13,13 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
     Args:
         inputs: `token_ids` and `target_mask`, ragged int64 of shape (batch, n). With token cleaning also `token_influence`,
-            ragged float32, of shape (batch, n) or empty for an example that is not to be cleaned (the eval split), and
+            ragged float32, of shape (batch, n) or empty for an example that is not to be cleaned (the eval split).
             `example_id`, string (batch,).
         custom_config: `cleaning`: None, or the `keep` and `scope` of the run's `token_cleaning` section.
 
     Returns:
-        `token_ids` (batch, n) int64 as received, and `loss_weight` (batch, n) float32: 1 on the response and its end
-        token, 0 on the prompt and on what token cleaning drops.
+        `token_ids` (batch, n) int64 as received; `loss_weight` (batch, n) float32: 1 on the response and its end token, 0 on
+        the prompt and on what token cleaning drops; and `example_id`, so that the Trainer can name an example.
     """
     token_ids, target_mask = inputs[features.TOKEN_IDS], inputs[features.TARGET_MASK]
     weight = tf.cast(target_mask.flat_values, tf.float32)
@@ -30,6 +30,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     return {
         features.TOKEN_IDS: token_ids.to_sparse(),
         features.LOSS_WEIGHT: target_mask.with_flat_values(weight).to_sparse(),
+        features.EXAMPLE_ID: inputs[features.EXAMPLE_ID],
     }
 
 

@@ -23,7 +23,7 @@ from components.example_gen.records import Columns, make_example
 from components.token_scorer.handler import parse_example
 from components.token_scorer.losses import TokenLosses
 from components.tokenizer.executor import make_record_tokenizer
-from components.trainer.export import save_preset
+from components.trainer.model import save_preset
 from components.trainer.model import load_model
 
 REFERENCE_TRAINING = {"steps": 48, "batch_size": 16, "learning_rate": 5e-4, "seed": 0}

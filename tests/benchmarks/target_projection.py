@@ -35,10 +35,11 @@ from harness import measure_peak_rss, measure_rss, parse_columns, run_in_fresh_p
 
 from components.methods import make_method
 from components.text.tokenization import RecordTokenizer
-from components.trainer import module
-from components.trainer.data import Step, make_dataset
+from components.trainer import training
+from components.trainer.data import make_dataset
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.model import count_parameters
+from components.trainer.placement import Placement
 
 GPT2 = {
     "vocabulary_size": 50257,
@@ -70,20 +71,19 @@ class AllPositionsTuner(FineTuner):
         super().__init__(keras.Model(causal_lm.input, causal_lm.output))  # without a backbone there is no head to cut
         self.dtype_policy = causal_lm.backbone.dtype_policy
 
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    def sum_losses(
+        self, inputs: dict[str, Any], loss_inputs: tuple[Any, Any, Any], *, training: bool, static_shapes: bool
     ) -> Any:
-        nll = keras.ops.sparse_categorical_crossentropy(y, keras.ops.cast(y_pred, "float32"), from_logits=True)
-        return keras.ops.sum(nll * sample_weight)  # nll: (batch, length)
-
-    def train_on_step(self, step: Step) -> float:
-        losses = []
-        for token_ids, padding_mask, positions, targets, weight in zip(*step, strict=True):
-            all_targets, all_weights = np.zeros(token_ids.shape, np.int32), np.zeros(token_ids.shape, np.float32)
-            all_targets.flat[positions], all_weights.flat[positions] = targets, weight
-            inputs = {"token_ids": token_ids, "padding_mask": padding_mask}
-            losses.append(self.train_on_batch(inputs, all_targets, all_weights, return_dict=True)["loss"])
-        return float(np.mean(losses))
+        del static_shapes
+        shape = keras.ops.shape(inputs["token_ids"])
+        positions, *values = (array[0] for array in loss_inputs)
+        targets, weight = (
+            keras.ops.reshape(keras.ops.scatter(positions[:, None], array, (shape[0] * shape[1],)), shape)
+            for array in values
+        )
+        logits = keras.ops.cast(self(inputs, training=training), "float32")
+        nll = keras.ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+        return keras.ops.sum(nll * weight)  # nll: (batch, length)
 
 
 SIDES: dict[str, type[keras.Model]] = {"targets": FineTuner, "all": AllPositionsTuner}
@@ -133,7 +133,7 @@ def _draw_synthetic(arguments: argparse.Namespace, rng: np.random.Generator) -> 
 
 def train(side: str, method: str, path: str, batch_size: int, max_length: int, num_steps: int) -> dict[str, Any]:
     """Trains one side; returns losses, seconds and memory."""
-    module.enable_determinism()
+    training.enable_determinism()
     keras.utils.set_random_seed(SEED)
     model = keras_hub.models.GPT2CausalLM(backbone=keras_hub.models.GPT2Backbone(**GPT2))
     make_method(method, METHODS[method]).apply(model)
@@ -148,20 +148,21 @@ def train(side: str, method: str, path: str, batch_size: int, max_length: int, n
         normalize=True,
         seed=SEED,
     )
-    with mock.patch.object(module, "FineTuner", SIDES[side]):
-        tuner = module.make_tuner(model, TRAIN, WARMUP_STEPS + num_steps)
+    with mock.patch.object(training, "FineTuner", SIDES[side]):
+        placement = Placement(name="one_device", devices=())
+        engine = training.make_training_engine(model, TRAIN, WARMUP_STEPS + num_steps, placement)
     steps = list(data.iterate(0, WARMUP_STEPS + num_steps))
     gc.collect()
     rss_before = measure_rss()
     losses, seconds = [], []
     for step in steps:
         started = time.perf_counter()
-        losses.append(tuner.train_on_step(step))
+        losses.append(engine.train(step).loss)
         seconds.append(time.perf_counter() - started)
     return {
         "side": side,
         "method": method,
-        "trainable_parameters": count_parameters(tuner.trainable_variables),
+        "trainable_parameters": count_parameters(engine.tuner.trainable_variables),
         "losses": losses,
         "warmup_seconds": seconds[:WARMUP_STEPS],
         "seconds": seconds[WARMUP_STEPS:],

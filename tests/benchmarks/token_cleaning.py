@@ -37,11 +37,12 @@ from components.methods import make_method
 from components.partitioner.executor import assign_part
 from components.tokenizer.executor import make_record_tokenizer
 from components.trainer.data import make_dataset
-from components.trainer.export import save_preset
+from components.trainer.model import save_preset
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.fit import train
 from components.trainer.model import load_model
-from components.trainer.module import enable_determinism, make_datasets, make_tuner
+from components.trainer.placement import Placement
+from components.trainer.training import enable_determinism, make_datasets, make_training_engine
 
 BASE = "data/base/tiny_gpt2_en"
 ARMS = ("full", "random", "fixed", "self_evolving")
@@ -111,14 +112,14 @@ class Experiment:
         }  # fmt: skip
         model = load_model(start, "float32", self.seed)
         make_method("full", {}).apply(model)
-        data = make_datasets([pattern], [self.few_pattern], model, section, {"max_length": self.settings["max_length"]})
-        tuner = make_tuner(model, section, steps)
+        data = make_datasets([pattern], [self.few_pattern], model, section, self.settings["max_length"])
+        engine = make_training_engine(model, section, steps, Placement(name="one_device", devices=()))
         # One evaluation, at the end: nothing is selected on the test split.
-        train(tuner, *data, num_steps=steps, eval_every_steps=steps, checkpoint_every_steps=10**9)
+        train(engine, *data, num_steps=steps, eval_every_steps=steps, checkpoint_every_steps=10**9)
         if save:
             shutil.rmtree(save, ignore_errors=True)
             save_preset(model, save)
-        return tuner
+        return engine.tuner
 
     def run(self, arm: str) -> dict[str, Any]:
         """Trains one arm and measures it on the clean test split."""
@@ -164,15 +165,15 @@ class Experiment:
         )  # fmt: skip
         loss = num_tokens = correct = matches = rows = 0.0
         for step in data.iterate():
-            logits = keras.ops.convert_to_numpy(tuner.compute_logits(step)).astype(np.float64)
-            targets, counted = step.targets[0], step.sample_weight[0] > 0
+            logits = keras.ops.convert_to_numpy(tuner.compute_logits(step))[0].astype(np.float64)
+            targets, counted = step.targets[0, 0], step.sample_weight[0, 0] > 0
             log_sum = np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1)) + logits.max(1)
             nll = log_sum - logits[np.arange(len(targets)), targets]
             right = logits.argmax(1) == targets
             loss += nll[counted].sum()
             correct += right[counted].sum()
             num_tokens += counted.sum()
-            row = step.positions[0] // step.token_ids.shape[2]
+            row = step.positions[0, 0] // step.token_ids.shape[3]
             for r in np.unique(row[counted]):
                 rows += 1
                 matches += right[counted & (row == r)].all()

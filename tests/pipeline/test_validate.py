@@ -122,9 +122,15 @@ def test_precisions_that_the_optimizer_refuses(write):
     model = {"preset": "preset", "dtype": "bfloat16"}
     assert list(problems_of(write(model=model, method={"name": "full"}))) == ["model.dtype"]
     assert load_config(write(model=model)).model.dtype == "bfloat16"
-    model = {"preset": "preset", "dtype": "mixed_float16"}
-    found = problems_of(write(model=model, train={"gradient_accumulation_steps": 2}))
-    assert list(found) == ["train.gradient_accumulation_steps"]
+
+
+def test_strategies_that_keras_cannot_run(write):
+    found = problems_of(write(train={"backend": "jax", "strategy": "mirrored"}))
+    assert list(found) == ["train.strategy"]
+    assert "Use data_parallel" in found["train.strategy"]
+    found = problems_of(write(train={"strategy": "model_parallel", "mesh": {"batch": 1, "model": 2}}))
+    assert "only a prototype" in found["train.strategy"]
+    assert list(problems_of(write(train={"strategy": "mirored"}))) == ["train.strategy"]
 
 
 def test_checking_needs_no_tensorflow(write):

@@ -79,11 +79,10 @@ def test_problems_come_together(find_problems):
 
 
 def test_the_references_own_method_and_training(find_problems):
-    reference = {"method": {"name": "lora", "rnk": 4}, "train": {"gradient_accumulation_steps": 2, "batch_size": 4}}
-    model = {"preset": "base", "dtype": "mixed_float16"}
-    problems = find_problems({"strategy": "fixed", "reference": reference}, model=model)
+    reference = {"method": {"name": "lora", "rnk": 4}, "train": {"backend": "jax", "strategy": "tpu"}}
+    problems = find_problems({"strategy": "fixed", "reference": reference})
     assert "Did you mean `rank`?" in problems["token_cleaning.reference.method.rnk"]
-    assert "mixed_bfloat16" in problems["token_cleaning.reference.train.gradient_accumulation_steps"]
+    assert "data_parallel" in problems["token_cleaning.reference.train.strategy"]
     full = {"method": {"name": "full"}}
     problems = find_problems({"strategy": "fixed", "reference": full}, model={"preset": "base", "dtype": "bfloat16"})
     assert "(token_cleaning.reference.method)" in problems["model.dtype"]

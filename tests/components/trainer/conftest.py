@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 TRAIN_SECTION = {
+    "backend": "tensorflow",
+    "strategy": "one_device",
+    "mesh": None,
     "batch_size": 8,
     "gradient_accumulation_steps": 1,
     "epochs": 1,
@@ -17,6 +20,7 @@ TRAIN_SECTION = {
     "checkpoint_every_steps": 3,
     "early_stopping_patience": None,
     "bucket_boundaries": [8, 12],
+    "max_lengths": 32,
     "max_lengths": 32,
     "seed": 7,
 }
@@ -52,7 +56,10 @@ def make_tiny_model():
 
 @pytest.fixture
 def write_examples(tmp_path):
-    """Returns a function that writes (token_ids, loss_weight) pairs as a transformed split; gives its pattern."""
+    """Returns a function that writes (token_ids, loss_weight) pairs as a transformed split; gives its pattern.
+
+    The n-th example of a file has the id `<split>-<n>`.
+    """
     import tensorflow as tf
 
     def write(examples, split="train"):
@@ -60,8 +67,9 @@ def write_examples(tmp_path):
         folder.mkdir(exist_ok=True)
         path = folder / f"transformed-{len(list(folder.iterdir())):05d}.gz"
         with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
-            for token_ids, loss_weight in examples:
+            for number, (token_ids, loss_weight) in enumerate(examples):
                 example = tf.train.Example()
+                example.features.feature["example_id"].bytes_list.value.append(f"{split}-{number}".encode())
                 example.features.feature["token_ids"].int64_list.value.extend(token_ids)
                 example.features.feature["loss_weight"].float_list.value.extend(loss_weight)
                 writer.write(example.SerializeToString())
@@ -93,8 +101,13 @@ def make_datasets(make_split):
 
     patterns = {"train": make_split(37, "train"), "eval": make_split(11, "eval", 1)}
 
-    def make(accumulation_steps=1, batch_size=8, bucket_boundaries=(8, 12)):
-        common = {"bucket_boundaries": bucket_boundaries, "max_length": 16, "vocabulary_size": 64}
+    def make(accumulation_steps=1, batch_size=8, bucket_boundaries=(8, 12), num_shards=1):
+        common = {
+            "bucket_boundaries": bucket_boundaries,
+            "max_length": 16,
+            "vocabulary_size": 64,
+            "num_shards": num_shards,
+        }
         train = make_dataset(
             [patterns["train"]],
             batch_size=batch_size,
@@ -110,15 +123,29 @@ def make_datasets(make_split):
 
 
 @pytest.fixture
-def make_toy_model():
-    """Returns a function that builds a FineTuner of a bigram model: a frozen embedding, dropout, a dense layer.
+def make_engine():
+    """Returns a function that makes the engine of a FineTuner on one device."""
+    from components.trainer import engine
+    from components.trainer.optimizer import make_optimizer
+    from components.trainer.placement import Placement
+
+    def make(tuner, section, num_steps, jit_compile=False):
+        optimizer = make_optimizer(section, num_steps, tuner)
+        placement = Placement(name="one_device", devices=("CPU:0",))
+        return engine.make_engine(tuner, optimizer, placement, clip_norm=section["clip_norm"], jit_compile=jit_compile)
+
+    return make
+
+
+@pytest.fixture
+def make_toy_engine(make_engine):
+    """Returns a function that makes the engine of a bigram model: a frozen embedding, dropout, a dense layer.
 
     It has all that the loop must deal with (trainable, frozen and random state) and compiles in a second.
     """
     import keras
 
     from components.trainer.fine_tuner import FineTuner
-    from components.trainer.optimizer import make_optimizer
 
     def make(section, num_steps, dropout=0.1):
         keras.utils.set_random_seed(section["seed"])
@@ -129,9 +156,6 @@ def make_toy_model():
         logits = keras.layers.Dense(64)(states)
         embedding.trainable = False
         inputs = {"token_ids": token_ids, "padding_mask": padding_mask}
-        model = FineTuner(keras.Model(inputs, logits))
-        model.compile(optimizer=make_optimizer(section, num_steps, model), jit_compile=False)
-        model.optimizer.build(model.trainable_variables)
-        return model
+        return make_engine(FineTuner(keras.Model(inputs, logits)), section, num_steps)
 
     return make

@@ -9,21 +9,22 @@ from components.trainer.state import TrainState
 
 
 @pytest.fixture
-def model(make_toy_model, train_section):
-    return make_toy_model(train_section, 10)
+def engine(make_toy_engine, train_section):
+    return make_toy_engine(train_section, 10)
 
 
-def save(model, checkpoints, step):
-    for variable in model.trainable_variables:
+def save(engine, checkpoints, step):
+    variables = engine.tuner.trainable_variables
+    for variable in variables:
         variable.assign(ops.full_like(variable, step))
-    checkpoints.save(model, TrainState(step=step, best_weights=[np.ones(v.shape) for v in model.trainable_variables]))
+    checkpoints.save(engine, TrainState(step=step, best_weights=[np.ones(v.shape) for v in variables]))
 
 
-def test_only_what_changes_is_saved(model, tmp_path):
+def test_only_what_changes_is_saved(engine, tmp_path):
     checkpoints = Checkpoints(tmp_path, "a" * 64)
-    save(model, checkpoints, 1)
+    save(engine, checkpoints, 1)
     (path,) = checkpoints.directory.iterdir()
-    num_trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    num_trainable = sum(int(np.prod(v.shape)) for v in engine.tuner.trainable_variables)
     with np.load(path) as archive:
         stored = sum(archive[name].size for name in archive.files if name != "header")
         generators = [name for name in archive.files if name.startswith("generator/")]
@@ -32,29 +33,29 @@ def test_only_what_changes_is_saved(model, tmp_path):
     assert generators
 
 
-def test_the_newest_wins_old_ones_go_and_a_damaged_one_falls_back(model, tmp_path, caplog):
+def test_the_newest_wins_old_ones_go_and_a_damaged_one_falls_back(engine, tmp_path, caplog):
     checkpoints = Checkpoints(tmp_path, "a" * 64)
     for step in (1, 2, 3):
-        save(model, checkpoints, step)
+        save(engine, checkpoints, step)
     assert sorted(p.name for p in checkpoints.directory.iterdir()) == ["step_00000002.npz", "step_00000003.npz"]
-    assert checkpoints.restore(model).step == 3
+    assert checkpoints.restore(engine).step == 3
 
     newest = checkpoints.directory / "step_00000003.npz"
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 0xFF
     newest.write_bytes(content)
     with caplog.at_level(logging.WARNING, logger="absl"):
-        state = checkpoints.restore(model)
+        state = checkpoints.restore(engine)
     assert (state.step, state.resumed_from_step) == (2, 2)
     assert "step_00000003.npz is damaged" in caplog.text
-    assert float(ops.mean(model.trainable_variables[0])) == 2.0
+    assert float(ops.mean(engine.tuner.trainable_variables[0])) == 2.0
     newest.write_bytes(content[: len(content) // 3])
-    assert checkpoints.restore(model).step == 2
+    assert checkpoints.restore(engine).step == 2
 
 
-def test_a_write_that_was_cut_off_is_not_seen(model, tmp_path, monkeypatch):
+def test_a_write_that_was_cut_off_is_not_seen(engine, tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path, "a" * 64)
-    save(model, checkpoints, 1)
+    save(engine, checkpoints, 1)
 
     def cut_off(stream, **arrays):
         stream.write(b"PK")
@@ -62,19 +63,25 @@ def test_a_write_that_was_cut_off_is_not_seen(model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "savez", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        save(model, checkpoints, 2)
-    assert checkpoints.restore(model).step == 1
+        save(engine, checkpoints, 2)
+    assert checkpoints.restore(engine).step == 1
 
 
-def test_a_checkpoint_of_another_training_is_not_used(model, tmp_path):
+def test_a_checkpoint_of_another_training_is_not_used(engine, tmp_path):
     ours, theirs = Checkpoints(tmp_path, "a" * 64), Checkpoints(tmp_path, "b" * 64)
-    save(model, theirs, 5)
-    assert ours.restore(model) is None
+    save(engine, theirs, 5)
+    assert ours.restore(engine) is None
     ours.directory.mkdir()
     (theirs.directory / "step_00000005.npz").rename(ours.directory / "step_00000005.npz")
-    assert ours.restore(model) is None
-    ours.delete()
-    assert not ours.directory.exists()
+    assert ours.restore(engine) is None
+
+
+def test_only_one_of_several_workers_writes(engine, tmp_path):
+    writer, reader = Checkpoints(tmp_path, "a" * 64), Checkpoints(tmp_path, "a" * 64, writes=False)
+    save(engine, reader, 1)
+    assert not reader.directory.exists()
+    save(engine, writer, 2)
+    assert reader.restore(engine).step == 2
 
 
 def test_the_fingerprint_tells_configurations_apart():

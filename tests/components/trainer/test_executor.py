@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from tfx.components.trainer.executor import GenericExecutor
 from tfx.components.util import udf_utils
 from tfx.types import standard_artifacts
@@ -25,3 +26,16 @@ def test_numbers_of_the_record_become_properties_of_the_model(tmp_path, monkeypa
     assert model.get_int_custom_property("steps") == 7
     assert model.get_int_custom_property("stopped_early") == 1
     assert not model.has_custom_property("history")
+
+
+def test_a_worker_that_is_not_the_chief_writes_no_model(tmp_path, monkeypatch):
+    model = standard_artifacts.Model()
+    model.uri = str(tmp_path)
+    monkeypatch.setattr(GenericExecutor, "_GetFnArgs", lambda self, *arguments: "arguments")
+    monkeypatch.setattr(udf_utils, "get_fn", lambda properties, name: lambda fn_args: None)
+    cluster = {"worker": ["a:1", "b:1"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
+    Executor().Do({}, {"model": [model]}, {})
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}}))
+    with pytest.raises(FileNotFoundError):
+        Executor().Do({}, {"model": [model]}, {})

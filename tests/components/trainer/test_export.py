@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from components.errors import UserError
 from components.trainer import decoding, directories, export, signatures
 from components.trainer.graph_tokenizer import byte_symbols
+from components.trainer.model import save_preset
 from components.trainer.verify_export import ExportMismatchError, verify_export
 
 END = "<|endoftext|>"
@@ -260,7 +261,7 @@ def test_lengths_that_do_not_fit_are_refused(model, tmp_path, text, generation, 
 
 
 def test_preset_round_trip(model, tmp_path):
-    export.save_preset(model, str(tmp_path / "preset"))
+    save_preset(model, str(tmp_path / "preset"))
     loaded = keras_hub.models.CausalLM.from_preset(str(tmp_path / "preset"))
     for before, after in zip(model.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(before.numpy(), after.numpy())

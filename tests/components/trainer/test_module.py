@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.errors import UserError
-from components.trainer import module
+from components.trainer import module, training
 
 
 @pytest.fixture
@@ -33,18 +33,24 @@ def fn_args(tmp_path, make_split, train_section):
 
 @pytest.fixture
 def written(monkeypatch, make_tiny_model):
-    """Replaces loading and writing; gives what was written by name."""
+    """Replaces loading and writing; gives what was written by name. The preset that is loaded is the model that was saved."""
     calls = {}
-    monkeypatch.setattr(module, "enable_determinism", lambda: None)  # would hold for the whole process
+    monkeypatch.setattr(training, "enable_determinism", lambda: None)  # would hold for the whole process
 
     def load(preset, dtype, seed):
         calls["load_model"] = preset
         return make_tiny_model(seed, dtype, dropout=0.1)
 
-    monkeypatch.setattr(module, "load_model", load)
-    monkeypatch.setattr(module, "sample_records", lambda data, tokenizer: ([], []))
-    for name in ("save_adapter", "save_preset", "export_model", "verify_export"):
-        monkeypatch.setattr(module, name, lambda *args, _name=name, **kwargs: calls.update({_name: (args, kwargs)}))
+    def load_tuned(preset, dtype, seed):
+        calls["load_tuned"] = preset
+        return calls["save_preset"][0][0]
+
+    monkeypatch.setattr(training, "load_model", load)
+    monkeypatch.setattr(module, "load_model", load_tuned)
+    monkeypatch.setattr(module, "sample_records", lambda patterns, tokenizer: ([], []))
+    for where, names in ((training, ("save_adapter", "save_preset")), (module, ("export_model", "verify_export"))):
+        for name in names:
+            monkeypatch.setattr(where, name, lambda *args, _name=name, **kwargs: calls.update({_name: (args, kwargs)}))
     return calls
 
 
@@ -63,10 +69,26 @@ def test_run_fn_trains_writes_and_cleans_up(fn_args, written, tmp_path):
     assert kwargs["base_hash"] == record["base_hash"]
     model = written["export_model"][0][0]
     assert not any("lora" in weight.path for weight in model.weights)
-    assert set(written) == {"load_model", "save_adapter", "save_preset", "export_model", "verify_export"}
+    assert set(written) == {
+        "load_model",
+        "save_adapter",
+        "save_preset",
+        "load_tuned",
+        "export_model",
+        "verify_export",
+    }
     assert written["load_model"] == record["started_from"] == "tiny"
+    assert written["load_tuned"] == written["save_preset"][0][1] == str(tmp_path / "model" / "preset")
+    assert (record["strategy"], record["num_replicas"], record["devices"]) == ("one_device", 1, ["CPU:0"])
     assert list((tmp_path / "model_run").iterdir())
     assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_preset_that_is_not_the_trained_model_is_an_error(fn_args, written, monkeypatch, make_tiny_model, tmp_path):
+    monkeypatch.setattr(module, "load_model", lambda preset, dtype, seed: make_tiny_model(seed + 1, dtype))
+    with pytest.raises(RuntimeError, match="other weights than the model that was trained"):
+        module.run_fn(fn_args)
+    assert not (tmp_path / "model" / "training_record.json").exists()
 
 
 def test_a_reference_model_goes_on_from_another_and_is_not_exported(fn_args, written, tmp_path):

@@ -3,6 +3,7 @@ import select
 
 import pytest
 
+from components.trainer.engine import StepResult
 from components.trainer.progress import CONSOLE_FD_VARIABLE, ConsoleProgress, open_console_stream
 from components.trainer.state import TrainState
 
@@ -12,7 +13,7 @@ def drive(progress):
     progress.on_evaluation(state)
     for step in range(1, 5):
         state.step, state.tokens_seen, state.target_tokens_seen = step, step * 1000, step * 400
-        progress.on_step(state, 3.0 - step / 10, 1e-3)
+        progress.on_step(state, StepResult(3.0 - step / 10, 1.0), 1e-3)
     state.eval_loss = 2.5
     progress.on_evaluation(state)
     progress.close()

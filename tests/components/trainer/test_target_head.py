@@ -47,7 +47,7 @@ def test_logits_at_positions_are_the_models_own(make):
     head = split_head(model)
     assert head.states.shape[-1] == 16  # really cut, not the fallback
     cut = keras.Model(model.input, head.states)
-    logits = ops.convert_to_numpy(head.project(take_positions(cut(inputs), positions)))
+    logits = ops.convert_to_numpy(head.project(take_positions(cut(inputs), positions[None])))[0]
     expected = ops.convert_to_numpy(model(inputs)).reshape(10, -1)[positions]
     assert logits.shape == (4, 40)
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)

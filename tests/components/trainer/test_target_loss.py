@@ -6,7 +6,13 @@ import pytest
 import tensorflow as tf
 
 from components.trainer import target_loss
-from components.trainer.target_loss import Projection, sum_losses
+from components.trainer.target_loss import Projection
+
+
+def sum_losses(rows, targets, weight, *args, **kwargs):
+    """One group of rows."""
+    return target_loss.sum_losses(rows[None], targets[None], weight[None], *args, **kwargs)
+
 
 NUM_ROWS, WIDTH, VOCABULARY_SIZE, NUM_TARGETS = 37, 8, 101, 23
 
@@ -84,6 +90,30 @@ def test_loss_and_gradients_are_those_of_all_logits(problem, static_shapes, is_t
 
     expected = differentiate(plain, rows, kernel, is_transposed, jit_compile)
     received = differentiate(chunked, rows, kernel, is_transposed, jit_compile)
+    assert received[0] == pytest.approx(expected[0], rel=1e-5)
+    for mine, theirs in zip(received[1], expected[1], strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_groups_of_rows_are_as_one(problem, static_shapes, is_transposed):
+    """Two groups with unequal numbers of targets: 23 of 37 and 9 of 37."""
+    rows, kernel, targets, weight = problem
+    second = rows[::-1].copy(), targets[::-1].copy(), np.where(np.arange(NUM_ROWS) < 9, 0.7, 0).astype("float32")
+    grouped = [np.stack(pair) for pair in zip((rows, targets, weight), second, strict=True)]
+
+    def together(rows, kernel):
+        projection = Projection(kernel, is_transposed, True, None, "float32")
+        settings = {"with_gradient": True, "static_shapes": static_shapes}
+        return target_loss.sum_losses(rows, grouped[1], grouped[2], projection, **settings)
+
+    def one_by_one(rows, kernel):
+        projection = Projection(kernel, is_transposed, True, None, "float32")
+        settings = {"with_gradient": True, "static_shapes": static_shapes}
+        return sum(sum_losses(*(a[i] for a in (rows, *grouped[1:])), projection, **settings) for i in range(2))
+
+    expected = differentiate(one_by_one, grouped[0], kernel, is_transposed, False)
+    received = differentiate(together, grouped[0], kernel, is_transposed, False)
     assert received[0] == pytest.approx(expected[0], rel=1e-5)
     for mine, theirs in zip(received[1], expected[1], strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
@@ -169,9 +199,8 @@ def test_gradients_reach_the_layers_of_a_model(make_tiny_model):
     variables = [variable.value for variable in model.trainable_variables]
     expected = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(plain, variables)]
     with tf.GradientTape() as tape:
-        loss = tuner.compute_loss(
-            y={"positions": positions, "targets": targets}, y_pred=tuner(inputs), sample_weight=weight
-        )
+        loss_inputs = positions[None], targets[None], weight[None]
+        loss = tuner.sum_losses(inputs, loss_inputs, training=True, static_shapes=False)
     received = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
     assert float(loss) == pytest.approx(float(plain), rel=1e-5)
     assert len(received) == len(model.trainable_variables) > 20

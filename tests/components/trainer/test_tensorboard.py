@@ -1,6 +1,7 @@
 import pytest
 import tensorflow as tf
 
+from components.trainer.engine import StepResult
 from components.trainer.state import TrainState
 from components.trainer.tensorboard import TensorBoardWriter
 
@@ -11,7 +12,7 @@ def test_scalars_of_steps_and_evaluations(tmp_path):
     writer.on_evaluation(state)
     for step in (1, 2):
         state.step, state.tokens_seen = step, 100 * step
-        writer.on_step(state, loss=3.0 - step, learning_rate=0.5)
+        writer.on_step(state, StepResult(3.0 - step, 8.0), learning_rate=0.5)
     writer.close()
     (path,) = tmp_path.iterdir()
     read = {}
@@ -27,6 +28,8 @@ def test_scalars_of_steps_and_evaluations(tmp_path):
             ("eval_loss", 0): 4.0,
             ("loss", 1): 2.0,
             ("loss", 2): 1.0,
+            ("gradient_norm", 1): 8.0,
+            ("gradient_norm", 2): 8.0,
             ("learning_rate", 1): 0.5,
             ("learning_rate", 2): 0.5,
         }

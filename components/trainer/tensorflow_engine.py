@@ -1,0 +1,171 @@
+"""Steps on the TensorFlow backend, on one device or under a `tf.distribute` strategy."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from components.errors import UserError
+from components.trainer.data import Step
+from components.trainer.engine import StepResult
+from components.trainer.fine_tuner import FineTuner
+from components.trainer.placement import Placement
+
+
+class TensorFlowEngine:
+    """An `Engine`. One `tf.function` is a whole step; it is traced once for each padded length."""
+
+    def __init__(
+        self,
+        tuner: FineTuner,
+        optimizer: keras.optimizers.Optimizer,
+        placement: Placement,
+        *,
+        clip_norm: float | None,
+        jit_compile: bool,
+    ) -> None:
+        """See `make_engine`."""
+        self.tuner = tuner
+        self.optimizer = optimizer
+        self.num_replicas = placement.num_replicas
+        self._num_workers = placement.cluster.num_workers
+        self._strategy = placement.native or tf.distribute.get_strategy()
+        self._clip_norm = clip_norm
+        self._jit_compile = jit_compile
+        self._scaling = optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else None
+        with placement.scope():
+            optimizer.build(tuner.trainable_variables)
+        if self.num_replicas > 1:
+            # Gradients are summed over replicas here, then clipped. Keras would clip each replica's own, then sum
+            # (known since https://github.com/tensorflow/tensorflow/issues/33929), and so must not sum once more.
+            inner = self._scaling.inner_optimizer if self._scaling else optimizer
+            inner._all_reduce_sum_gradients = lambda pairs: pairs
+        # XLA cannot compile the exchange between replicas: there it gets what each replica computes alone.
+        compiles_all = jit_compile and self.num_replicas == 1
+        self._train = tf.function(self._train_everywhere, jit_compile=compiles_all)
+        self._evaluate = tf.function(self._evaluate_everywhere, jit_compile=compiles_all)
+        compiles_parts = jit_compile and self.num_replicas > 1
+        self._gradients = tf.function(self._sum_gradients, jit_compile=True) if compiles_parts else self._sum_gradients
+        self._losses = tf.function(self._sum_losses, jit_compile=True) if compiles_parts else self._sum_losses
+
+    def train(self, step: Step) -> StepResult:
+        """Updates the weights once."""
+        with self._explain_lost_workers():
+            loss, norm = self._train(self._distribute(step))
+            return StepResult(float(loss), float(norm))
+
+    def evaluate(self, step: Step) -> float:
+        """Sum over the step's positions of weight times negative log-likelihood, in nats."""
+        with self._explain_lost_workers():
+            return float(self._evaluate(self._distribute(step)))
+
+    def is_same_everywhere(self, number: int) -> bool:
+        """Whether all workers call this with the same number."""
+        if self.num_replicas == 1:
+            return True
+
+        def add_up() -> tf.Tensor:
+            mine = tf.constant([1.0, number, number**2], tf.float64)
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+        count, total, of_squares = self._strategy.experimental_local_results(self._strategy.run(add_up))[0].numpy()
+        return bool(count * of_squares == total**2)
+
+    @contextlib.contextmanager
+    def _explain_lost_workers(self) -> Iterator[None]:
+        try:
+            yield
+        except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+            if self._num_workers == 1:
+                raise
+            raise UserError(
+                f"another worker of this training has ended or cannot be reached ({error.message[:300]}). Start all workers "
+                "again: training goes on from the last checkpoint."
+            ) from error
+
+    def _distribute(self, step: Step) -> Any:
+        """The arrays of each replica: (A, rows, sequence_length) and (A, K)."""
+        if self.num_replicas == 1:
+            return tuple(tf.constant(array[:, 0]) for array in step)
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: tuple(tf.constant(array[:, context.replica_id_in_sync_group]) for array in step)
+        )
+
+    def _train_everywhere(self, arrays: Any) -> tuple[Any, Any]:
+        results = self._strategy.run(self._train_replica, args=(arrays,))
+        return tuple(self._strategy.experimental_local_results(result)[0] for result in results)
+
+    def _evaluate_everywhere(self, arrays: Any) -> Any:
+        return self._strategy.experimental_local_results(self._strategy.run(self._evaluate_replica, args=(arrays,)))[0]
+
+    def _train_replica(self, arrays: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+        scale = tf.convert_to_tensor(self._scaling.dynamic_scale if self._scaling else 1.0)
+        loss, gradients = self._add_up(self._gradients(*arrays, scale))
+        norm = tf.linalg.global_norm(gradients) / scale
+        factor = 1.0 if self._clip_norm is None else self._clip_norm / tf.maximum(norm, self._clip_norm)
+        is_finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
+        if self._scaling:  # it wants to see what is not finite, to lower its scale
+            gradients = [gradient * tf.where(is_finite, factor, 1.0) for gradient in gradients]
+        else:
+            factor = tf.where(is_finite, factor, 0.0)
+            gradients = [tf.math.multiply_no_nan(gradient, factor) for gradient in gradients]
+        self.optimizer.apply(gradients)
+        return loss, norm
+
+    def _evaluate_replica(self, arrays: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        loss, _ = self._add_up((self._losses(*arrays), []))
+        return loss
+
+    def _add_up(self, results: tuple[tf.Tensor, list[tf.Tensor]]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Sums over replicas."""
+        if self.num_replicas == 1:
+            return results
+        loss, gradients = results
+        loss, *gradients = tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM, [loss, *gradients]
+        )
+        return loss, gradients
+
+    def _sum_gradients(self, *arrays: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Loss and scaled gradients of one replica, summed over its micro-batches, one after the other."""
+        *arrays, scale = arrays
+        variables = [variable.value for variable in self.tuner.trainable_variables]
+
+        def compute(index: Any) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            inputs, loss_inputs = _take_micro_batch(arrays, index)
+            with tf.GradientTape() as tape:
+                loss = self.tuner.sum_losses(inputs, loss_inputs, training=True, static_shapes=self._jit_compile)
+                scaled = loss * scale
+            gradients = tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+        num_micro_batches = arrays[0].shape[0]
+        if num_micro_batches == 1:
+            return compute(0)
+
+        def add(index: Any, loss: Any, *sums: Any) -> tuple[Any, ...]:
+            more, gradients = compute(index)
+            return index + 1, loss + more, *(total + gradient for total, gradient in zip(sums, gradients, strict=True))
+
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
+        _, loss, *sums = tf.while_loop(
+            lambda index, *_: index < num_micro_batches,
+            add,
+            (0, 0.0, *zeros),
+            parallel_iterations=1,  # more would need the memory of more
+        )
+        return loss, sums
+
+    def _sum_losses(self, *arrays: tf.Tensor) -> tf.Tensor:
+        losses = []
+        for index in range(arrays[0].shape[0]):
+            inputs, loss_inputs = _take_micro_batch(arrays, index)
+            losses.append(self.tuner.sum_losses(inputs, loss_inputs, training=False, static_shapes=self._jit_compile))
+        return tf.add_n(losses)
+
+
+def _take_micro_batch(arrays: Any, index: Any) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, ...]]:
+    token_ids, padding_mask, *loss_inputs = (array[index] for array in arrays)
+    return {"token_ids": token_ids, "padding_mask": padding_mask}, tuple(array[None] for array in loss_inputs)

@@ -1,0 +1,240 @@
+"""One training, from the preset to the tuned one, in the process that has the backend it needs."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_hub
+from absl import logging
+
+from components.methods import make_method
+from components.trainer.adapter import save_adapter
+from components.trainer.checkpoint import Checkpoints, make_fingerprint
+from components.trainer.data import TokenDataset, make_dataset
+from components.trainer.directories import find_preset
+from components.trainer.engine import Engine, make_engine
+from components.trainer.fine_tuner import FineTuner
+from components.trainer.fit import Listener, count_steps, train
+from components.trainer.model import (
+    check_max_length,
+    count_parameters,
+    find_backbone_class,
+    get_pad_token_id,
+    hash_weights,
+    load_model,
+    save_preset,
+)
+from components.trainer.optimizer import make_optimizer
+from components.trainer.placement import Placement, check_precision, make_placement
+from components.trainer.progress import ConsoleProgress
+from components.trainer.record import make_record
+from components.trainer.statistics import hash_files
+from components.trainer.tensorboard import TensorBoardWriter
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingArguments:
+    """What a training reads and where it writes; JSON can hold it.
+
+    Attributes:
+        train_files: patterns of the split to train on.
+        eval_files: patterns of the split to evaluate on.
+        base_model: a Model artifact's SavedModel folder, from whose preset training goes on; "": from `model.preset`.
+        serving_model_dir: where the SavedModel will be; everything else is written beside it.
+        model_run_dir: for TensorBoard's files.
+        config: see `module.run_fn`.
+    """
+
+    train_files: list[str]
+    eval_files: list[str]
+    base_model: str
+    serving_model_dir: str
+    model_run_dir: str
+    config: dict[str, Any]
+
+    @property
+    def start(self) -> str:
+        """The preset that training starts from."""
+        return find_preset(str(Path(self.base_model).parent)) if self.base_model else self.config["model"]["preset"]
+
+    @property
+    def root(self) -> Path:
+        """The folder of the Model artifact."""
+        return Path(self.serving_model_dir).parent
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """A finished training.
+
+    Attributes:
+        record: for `training_record.json`.
+        checkpoints: folder of its checkpoints, of no use once everything is written.
+    """
+
+    record: dict[str, Any]
+    checkpoints: str
+
+
+def train_model(arguments: TrainingArguments) -> Training | None:
+    """Trains, and writes `preset/` and, where the method has one, `adapter/`.
+
+    Returns:
+        None in a worker that is not the chief: it has taken part and writes nothing.
+
+    Raises:
+        UserError: the configuration, the data, the devices or the preset must change.
+    """
+    config, start = arguments.config, arguments.start
+    section = config["train"]
+    enable_determinism()
+    placement = make_placement(section, lambda: find_backbone_class(start))
+    check_precision(config["model"]["dtype"], placement)
+    logging.info(placement.describe())
+    with placement.scope():
+        model = load_model(start, config["model"]["dtype"], section["seed"])
+        base_hash = hash_weights(model)
+        method = make_method(config["method"]["name"], {k: v for k, v in config["method"].items() if k != "name"})
+        method.apply(model)
+        train_data, eval_data = make_datasets(
+            arguments.train_files,
+            arguments.eval_files,
+            model,
+            section,
+            config["text"]["max_length"],
+            placement.num_replicas,
+        )
+        num_steps = count_steps(train_data, section["epochs"], section["max_steps"])
+        engine = make_training_engine(model, section, num_steps, placement)
+        is_chief = placement.cluster.is_chief
+        fingerprint = make_fingerprint(_list_dependencies(config, base_hash, train_data, eval_data, placement))
+        checkpoints = Checkpoints(config["checkpoint_root"], fingerprint, writes=is_chief)
+        counts = {
+            "trainable_parameters": count_parameters(engine.tuner.trainable_variables),
+            "total_parameters": count_parameters(engine.tuner.weights),
+        }
+        logging.info("%s; %s; %d steps; %s", train_data.describe(), eval_data.describe(), num_steps, counts)
+        listeners: list[Listener] = []
+        if is_chief:
+            listeners = [ConsoleProgress(num_steps), TensorBoardWriter(arguments.model_run_dir)]
+        state = train(
+            engine,
+            train_data,
+            eval_data,
+            num_steps=num_steps,
+            eval_every_steps=section["eval_every_steps"],
+            checkpoint_every_steps=section["checkpoint_every_steps"],
+            patience=section["early_stopping_patience"],
+            checkpoints=checkpoints,
+            listeners=listeners,
+        )
+        if not is_chief:
+            return None
+        adapter = method.adapter_weights(model)
+        method.merge(model)
+        if adapter:
+            save_adapter(
+                str(arguments.root / "adapter"),
+                adapter,
+                method=config["method"],
+                preset=start,
+                base_hash=base_hash,
+                dtype=config["model"]["dtype"],
+            )
+        save_preset(model, find_preset(str(arguments.root)))
+        record = make_record(
+            state,
+            num_steps=num_steps,
+            steps_per_epoch=train_data.steps_per_epoch,
+            method=config["method"],
+            preset=config["model"]["preset"],
+            started_from=start,
+            base_hash=base_hash,
+            tuned_hash=hash_weights(model),
+            seed=section["seed"],
+            strategy=placement.name,
+            num_replicas=placement.num_replicas,
+            devices=list(placement.devices),
+            **counts,
+        )
+    return Training(record=record, checkpoints=str(checkpoints.directory))
+
+
+def enable_determinism() -> None:
+    """Makes the operations of the backend give the same bits on every run."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def make_datasets(
+    train_patterns: list[str],
+    eval_patterns: list[str],
+    model: keras_hub.models.CausalLM,
+    section: dict[str, Any],
+    max_length: int,
+    num_replicas: int = 1,
+) -> tuple[TokenDataset, TokenDataset]:
+    """The splits of a training.
+
+    Evaluation batches have the size of a micro-batch: what fits into memory for training fits for evaluation.
+
+    Raises:
+        UserError: a split is empty, has no training target, or does not fit the model or the replicas.
+    """
+    check_max_length(model, max_length)
+    common = {
+        "bucket_boundaries": section["bucket_boundaries"],
+        "max_lengths": section["max_lengths"],
+        "max_length": max_length,
+        "vocabulary_size": model.backbone.vocabulary_size,
+        "pad_token_id": get_pad_token_id(model),
+        "num_shards": num_replicas,
+        "seed": section["seed"],
+    }
+    batch_size, accumulation_steps = section["batch_size"], section["gradient_accumulation_steps"]
+    train_data = make_dataset(
+        train_patterns,
+        batch_size=batch_size,
+        accumulation_steps=accumulation_steps,
+        shuffle=True,
+        normalize=True,
+        **common,
+    )
+    return train_data, make_dataset(eval_patterns, batch_size=batch_size // accumulation_steps, **common)
+
+
+def make_training_engine(
+    model: keras_hub.models.CausalLM, section: dict[str, Any], num_steps: int, placement: Placement
+) -> Engine:
+    """The engine that trains `model`, to which a method has been applied."""
+    tuner = FineTuner(model)
+    return make_engine(
+        tuner,
+        make_optimizer(section, num_steps, tuner),
+        placement,
+        clip_norm=section["clip_norm"],
+        jit_compile=has_accelerator(),
+    )
+
+
+def has_accelerator() -> bool:
+    """Whether there is a GPU or TPU, and so whether compiling with XLA pays.
+
+    On CPUs a compiled step of a small GPT-2 took as long as an uncompiled one, and each length's compilation came on top.
+    """
+    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())
+
+
+def _list_dependencies(
+    config: dict[str, Any], base_hash: str, train_data: TokenDataset, eval_data: TokenDataset, placement: Placement
+) -> dict[str, Any]:
+    """All that a training's weights depend on: a checkpoint is used only if all of it is the same."""
+    return {key: config[key] for key in ("model", "method", "train", "text", "code_hash")} | {
+        "base_hash": base_hash,
+        "data": [hash_files(train_data.files), hash_files(eval_data.files)],
+        "backend": [keras.backend.backend(), keras.__version__],
+        "replicas": placement.num_replicas,
+    }
