@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from configs.load import Problem, nearest
-from configs.schema import MethodSection, TrainSection
+from configs.schema import MethodSection
 
 _HANDLES = ("kaggle://", "hf://", "modelscope://", "gs://")
 

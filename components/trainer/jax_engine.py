@@ -62,7 +62,7 @@ class JaxEngine:
         """True: there is one process."""
         return True
 
-    def _distribute(self, step: Step) -> tuple[jax.Array, ...]:
+    def _distribute(self, step: Step) -> tuple[Any, ...]:
         """Inputs (A, R * rows, sequence_length) and what the loss needs (A, R, K), sharded over their second axis."""
         inputs = [array.reshape(array.shape[0], -1, array.shape[-1]) for array in step[:2]]
         arrays = (*inputs, *step[2:])

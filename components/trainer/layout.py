@@ -6,17 +6,17 @@ from components.errors import UserError
 
 # For backbones without a layout map of their own that are stacks of keras_hub.layers.TransformerDecoder. The cut of
 # Megatron-LM (Shoeybi et al., arXiv 1909.08053): heads and the inner width of the feed-forward are divided, so that a layer
-# needs two sums over devices. Each key must match the path of the weight to its end, so that LoRA's thin matrices stay whole.
+# needs two sums over devices. A key must match a whole path, so LoRA's thin matrices stay whole.
 _TRANSFORMER_DECODER = {
-    "token_embedding/embeddings$": ("model", None),
-    "self_attention/(query|key|value)/kernel$": (None, "model", None),  # (width, heads, head_dim)
-    "self_attention/(query|key|value)/bias$": ("model", None),
-    "self_attention/attention_output/kernel$": ("model", None, None),  # (heads, head_dim, width)
-    "feedforward_intermediate_dense/kernel$": (None, "model"),
-    "feedforward_intermediate_dense/bias$": ("model",),
-    "feedforward_output_dense/kernel$": ("model", None),
+    ".*token_embedding/embeddings": ("model", None),
+    ".*/self_attention/(query|key|value)/kernel": (None, "model", None),  # (width, heads, head_dim)
+    ".*/self_attention/(query|key|value)/bias": ("model", None),
+    ".*/self_attention/attention_output/kernel": ("model", None, None),  # (heads, head_dim, width)
+    ".*/feedforward_intermediate_dense/kernel": (None, "model"),
+    ".*/feedforward_intermediate_dense/bias": ("model",),
+    ".*/feedforward_output_dense/kernel": ("model", None),
 }
-_DECODER_STACKS = ("GPT2Backbone", "OPTBackbone", "BloomBackbone")
+_DECODER_STACKS = ("GPT2Backbone", "OPTBackbone")
 
 
 def make_layout_map(backbone: type, mesh: keras.distribution.DeviceMesh) -> keras.distribution.LayoutMap:

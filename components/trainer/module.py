@@ -46,10 +46,8 @@ def run_fn(fn_args: Any) -> None:
         config=fn_args.custom_config,
     )
     backend = arguments.config["train"]["backend"]
-    if backend == keras.backend.backend():
-        training = train_model(arguments)
-    else:
-        training = train_in_process(arguments, backend)
+    is_here = backend == keras.backend.backend()
+    training = train_model(arguments) if is_here else train_in_process(arguments, backend)
     if training is None:
         return
     if arguments.config["export"]:

@@ -29,7 +29,7 @@ class Placement:
     devices: tuple[str, ...]
     num_replicas: int = 1
     native: Any = None
-    cluster: Cluster = Cluster()
+    cluster: Cluster = dataclasses.field(default_factory=Cluster)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Where the model and all that has variables must be made."""

@@ -1,9 +1,10 @@
 """The ways to spread a training over devices: which there are, and what can go together. Imports nothing heavy."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 BACKENDS = ("tensorflow", "jax")
 # By backend; `auto` is one of these, picked from the devices that are there.
@@ -20,7 +21,8 @@ _ALTERNATIVES = {
 }
 
 
-class Cluster(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Cluster:
     """This process among the workers of a training.
 
     Attributes:

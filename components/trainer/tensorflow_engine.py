@@ -102,7 +102,7 @@ class TensorFlowEngine:
 
     def _train_replica(self, arrays: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
         scale = tf.convert_to_tensor(self._scaling.dynamic_scale if self._scaling else 1.0)
-        loss, gradients = self._add_up(self._gradients(*arrays, scale))
+        loss, gradients = self._add_up(self._gradients(scale, *arrays))
         norm = tf.linalg.global_norm(gradients) / scale
         factor = 1.0 if self._clip_norm is None else self._clip_norm / tf.maximum(norm, self._clip_norm)
         is_finite = tf.math.is_finite(norm) & tf.math.is_finite(loss)
@@ -128,9 +128,8 @@ class TensorFlowEngine:
         )
         return loss, gradients
 
-    def _sum_gradients(self, *arrays: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def _sum_gradients(self, scale: tf.Tensor, *arrays: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Loss and scaled gradients of one replica, summed over its micro-batches, one after the other."""
-        *arrays, scale = arrays
         variables = [variable.value for variable in self.tuner.trainable_variables]
 
         def compute(index: Any) -> tuple[tf.Tensor, list[tf.Tensor]]:

@@ -23,8 +23,7 @@ from components.example_gen.records import Columns, make_example
 from components.token_scorer.handler import parse_example
 from components.token_scorer.losses import TokenLosses
 from components.tokenizer.executor import make_record_tokenizer
-from components.trainer.model import save_preset
-from components.trainer.model import load_model
+from components.trainer.model import load_model, save_preset
 
 REFERENCE_TRAINING = {"steps": 48, "batch_size": 16, "learning_rate": 5e-4, "seed": 0}
 

@@ -258,7 +258,7 @@ def main() -> None:
         "methods": {method: METHODS[method] for method in arguments.method},
         "train": TRAIN,
         "seed": SEED,
-        "xla": module.has_accelerator(),
+        "xla": training.has_accelerator(),
     }
     write_report({"settings": settings, "data": counts, "methods": methods}, arguments.output)
 

@@ -37,10 +37,9 @@ from components.methods import make_method
 from components.partitioner.executor import assign_part
 from components.tokenizer.executor import make_record_tokenizer
 from components.trainer.data import make_dataset
-from components.trainer.model import save_preset
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.fit import train
-from components.trainer.model import load_model
+from components.trainer.model import load_model, save_preset
 from components.trainer.placement import Placement
 from components.trainer.training import enable_determinism, make_datasets, make_training_engine
 

@@ -87,7 +87,7 @@ def test_the_references_own_method_and_training(find_problems):
     problems = find_problems({"strategy": "fixed", "reference": full}, model={"preset": "base", "dtype": "bfloat16"})
     assert "(token_cleaning.reference.method)" in problems["model.dtype"]
     # What the strategy does not use is not complained about.
-    assert find_problems({"strategy": "random", "reference": reference}, model=model) == {}
+    assert find_problems({"strategy": "random", "reference": reference}) == {}
 
 
 def test_a_reference_must_be_a_preset_of_the_same_tokens(find_problems, tmp_path):

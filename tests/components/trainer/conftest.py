@@ -21,7 +21,6 @@ TRAIN_SECTION = {
     "early_stopping_patience": None,
     "bucket_boundaries": [8, 12],
     "max_lengths": 32,
-    "max_lengths": 32,
     "seed": 7,
 }
 

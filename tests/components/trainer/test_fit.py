@@ -5,8 +5,8 @@ import pytest
 from keras import ops
 
 from components.errors import UserError
-from components.trainer.checkpoint import Checkpoints
 from components.trainer import fit
+from components.trainer.checkpoint import Checkpoints
 from components.trainer.fit import count_steps, train
 
 
