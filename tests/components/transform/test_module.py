@@ -9,8 +9,8 @@ PROMPT = "carried along elsewhere"
 def test_weights_follow_the_mask_and_names_are_those_of_the_contract(transform, tmp_path):
     rows = transform(
         [
-            {"token_ids": [5, 0, 7], "target_mask": [0, 1, 1], "prompt": PROMPT},
-            {"token_ids": [9, 8], "target_mask": [0, 1], "prompt": PROMPT},
+            {"example_id": "a", "token_ids": [5, 0, 7], "target_mask": [0, 1, 1], "prompt": PROMPT},
+            {"example_id": "b", "token_ids": [9, 8], "target_mask": [0, 1], "prompt": PROMPT},
         ]
     )
     assert sorted(rows) == [([5, 0, 7], [0.0, 1.0, 1.0]), ([9, 8], [0.0, 1.0])]
@@ -18,6 +18,7 @@ def test_weights_follow_the_mask_and_names_are_those_of_the_contract(transform, 
     assert spec == {
         "token_ids": tf.io.VarLenFeature(tf.int64),
         "loss_weight": tf.io.VarLenFeature(tf.float32),
+        "example_id": tf.io.FixedLenFeature([], tf.string),
     }
 
 
