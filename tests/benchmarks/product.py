@@ -73,7 +73,7 @@ def cut(scored: Sequence[bytes], keep: float, scope: str) -> dict[str, list[floa
         with pipeline, tft_beam.Context(temp_dir=f"{folder}/temp"):
             batches = pipeline | beam.Create(list(scored)) | source.BeamSource(batch_size=1000)
             transformed, _ = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeAndTransformDataset(
-                lambda inputs: clean(inputs) | {"example_id": inputs["example_id"]}, output_record_batches=True
+                clean, output_record_batches=True
             )
             _ = (
                 transformed[0]

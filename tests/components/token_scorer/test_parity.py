@@ -99,7 +99,7 @@ def transform(scored, cleaning, folder):
         )
         _ = (
             transformed[0]
-            | beam.Map(lambda batch: json.dumps(batch[0].to_pydict()))
+            | beam.Map(lambda batch: json.dumps(batch[0].to_pydict(), default=bytes.decode))
             | beam.io.WriteToText(str(folder / "out"), shard_name_template="")
         )
     batches = [json.loads(line) for line in (folder / "out").read_text().splitlines()]
