@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 WITH_PATH := PYTHONPATH='$(CURDIR)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench check lock image clean venv venv-dev
+.PHONY: help run test test-slow bench check lock image clean venv venv-dev venv-jax
 
 help: ## Show this list.
 	@echo 'Usage: make TARGET [CONFIG=$(CONFIG)] [RUNNER=$(RUNNER)] [ARGS=...]'
@@ -67,3 +67,6 @@ venv:
 
 venv-dev: venv
 	$(call install,requirements-dev.txt)
+
+venv-jax: venv ## Add the JAX backend for CPUs to .venv (`train.backend: jax`).
+	$(call install,requirements-jax.txt)

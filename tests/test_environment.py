@@ -1,5 +1,6 @@
 """The environment is what the lock says, in `.venv` and in the image; and nothing of one machine is in the repository."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from packaging.utils import canonicalize_name
 from pipeline import environment
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.txt", "requirements-dev.txt")
+LOCKS = ("requirements.txt", "requirements-jax.txt", "requirements-dev.txt")
 
 
 def read(name: str) -> str:
@@ -35,6 +36,8 @@ def read_requirements(name: str) -> list[Requirement]:
     [
         ("requirements.in", "requirements.txt"),
         ("requirements-overrides.txt", "requirements.txt"),
+        ("requirements-jax.in", "requirements-jax.txt"),
+        ("requirements-jax.in", "requirements-dev.txt"),
         ("requirements-dev.in", "requirements-dev.txt"),
     ],
 )
@@ -47,10 +50,9 @@ def test_lock_gives_what_is_asked_for(asked: str, lock: str):
 
 
 def test_locks_agree_with_each_other():
-    base, dev = map(read_pins, LOCKS)
-    assert {name: base[name] for name in base.keys() & dev.keys()} == {
-        name: dev[name] for name in base.keys() & dev.keys()
-    }
+    for one, other in itertools.combinations(map(read_pins, LOCKS), 2):
+        common = one.keys() & other.keys()
+        assert {name: one[name] for name in common} == {name: other[name] for name in common}
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -1,6 +1,7 @@
 """A training in a process of its own: Keras has one backend a process, chosen when it is imported."""
 
 import dataclasses
+import importlib.util
 import json
 import os
 import subprocess
@@ -23,6 +24,8 @@ def train_in_process(arguments: TrainingArguments, backend: str) -> Training | N
         UserError: as `train_model`.
         RuntimeError: the process failed otherwise; its output says why.
     """
+    if importlib.util.find_spec(backend) is None:
+        raise UserError(f"train.backend {backend} needs a package that is not installed. Run `make venv-{backend}`.")
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": path}
     console = os.environ.get(CONSOLE_FD_VARIABLE, "")

@@ -1,6 +1,7 @@
 """The ways to spread a training over devices: which there are, and what can go together. Imports nothing heavy."""
 
 import dataclasses
+import importlib.util
 import json
 import os
 from collections.abc import Mapping
@@ -64,13 +65,15 @@ def read_cluster() -> Cluster:
 
 
 def find_strategy_problems(train: Mapping[str, Any]) -> dict[str, str]:
-    """What cannot work in a `train` section, whatever the devices: messages by key.
+    """What cannot work in a `train` section, whatever the devices: messages by key. Imports no backend.
 
     Args:
         train: with `backend`, `strategy`, `mesh`, `batch_size`, `gradient_accumulation_steps`.
     """
     backend, strategy, mesh = train["backend"], train["strategy"], train["mesh"]
     problems = {}
+    if importlib.util.find_spec(backend) is None:
+        problems["backend"] = f"`{backend}` needs a package that is not installed. Run `make venv-{backend}`."
     if strategy != "auto" and strategy not in STRATEGIES[backend]:
         reason = (
             "tf.distribute's strategies distribute the variables of the TensorFlow backend alone"

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from components.errors import UserError
-from components.trainer import placement
+from components.trainer import placement, strategies
 from components.trainer.strategies import Cluster, find_strategy_problems, read_cluster
 
 TRAIN = {"backend": "tensorflow", "strategy": "auto", "mesh": None, "batch_size": 8, "gradient_accumulation_steps": 1}
@@ -55,6 +55,12 @@ def test_what_does_not_and_the_way_out(change, key, words):
     problems = find_strategy_problems(TRAIN | change)
     assert list(problems) == [key]
     assert [word for word in words if word not in problems[key]] == []
+
+
+def test_a_backend_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr(strategies.importlib.util, "find_spec", lambda name: None)
+    problems = find_strategy_problems(TRAIN | {"backend": "jax"})
+    assert problems == {"backend": "`jax` needs a package that is not installed. Run `make venv-jax`."}
 
 
 @pytest.mark.parametrize(
