@@ -139,6 +139,7 @@ class TrainSection(Section):
 
     batch_size: int = Field(16, ge=1)
     gradient_accumulation_steps: int = Field(1, ge=1)
+    rematerialize: bool = False
     epochs: int = Field(1, ge=1)
     max_steps: int | None = Field(None, ge=1)
     learning_rate: float = Field(1e-3, gt=0)

@@ -29,6 +29,7 @@ from components.trainer.optimizer import make_optimizer
 from components.trainer.placement import Placement, check_precision, make_placement
 from components.trainer.progress import ConsoleProgress
 from components.trainer.record import make_record
+from components.trainer.rematerialize import rematerialize
 from components.trainer.statistics import hash_files
 from components.trainer.tensorboard import TensorBoardWriter
 
@@ -97,6 +98,8 @@ def train_model(arguments: TrainingArguments) -> Training | None:
         base_hash = hash_weights(model)
         method = make_method(config["method"]["name"], {k: v for k, v in config["method"].items() if k != "name"})
         method.apply(model)
+        if section["rematerialize"]:
+            rematerialize(model)
         train_data, eval_data = make_datasets(
             arguments.train_files,
             arguments.eval_files,

@@ -9,6 +9,7 @@ TRAIN_SECTION = {
     "mesh": None,
     "batch_size": 8,
     "gradient_accumulation_steps": 1,
+    "rematerialize": False,
     "epochs": 1,
     "max_steps": None,
     "learning_rate": 1e-2,

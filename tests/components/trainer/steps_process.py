@@ -2,7 +2,8 @@
 
     KERAS_BACKEND=... python steps_process.py OUTPUT PATTERN CASE...
 
-A case is JSON: {"name", "strategy", "mesh", "accumulation", "method", "dtype", "clip_norm", "jit"}. The weights of all cases
+A case is JSON: {"name", "strategy", "mesh", "accumulation", "method", "dtype", "clip_norm", "jit",
+"rematerialize"}. The weights of all cases
 are the same numbers, whatever the backend draws. Each step prints a line. Written to OUTPUT (npz), by `<name>/`: `losses`, `norms`, `evaluation`,
 `weights` and `moments` (of the trained weights, in one row each), `layout`.
 """
@@ -27,6 +28,7 @@ from components.trainer.fine_tuner import FineTuner
 from components.trainer.fit import evaluate_tokens
 from components.trainer.optimizer import make_optimizer
 from components.trainer.placement import make_placement
+from components.trainer.rematerialize import rematerialize
 
 NUM_STEPS = int(os.environ.get("NUM_STEPS", "20"))
 SECTION = {"learning_rate": 1e-2, "schedule": "cosine", "warmup_fraction": 0.1, "weight_decay": 0.01}
@@ -53,6 +55,8 @@ def run(case, pattern):
     with placement.scope():
         model = make_model(case.get("dtype", "float32"))
         make_method(**case.get("method", {"name": "full", "options": {}})).apply(model)
+        if case.get("rematerialize"):
+            rematerialize(model)
         rng = np.random.default_rng(1)
         for weight in model.weights:
             is_scale = weight.name in ("gamma", "scale")
