@@ -36,8 +36,9 @@ def rematerialize(model: keras.Model) -> None:
 
 def _wrap(block: keras.layers.Layer) -> None:
     call = block.call
-    weights = {id(weight) for weight in block.weights}
-    generators = [variable for variable in block.variables if id(variable) not in weights]  # of dropout
+    weights = list(block.weights)
+    known = {id(weight) for weight in weights}
+    generators = [variable for variable in block.variables if id(variable) not in known]  # of dropout
 
     def checkpointed(*args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         if not training:
@@ -45,19 +46,25 @@ def _wrap(block: keras.layers.Layer) -> None:
         leaves = keras.tree.flatten((args, kwargs))
         places = [i for i, leaf in enumerate(leaves) if ops.is_tensor(leaf)]
 
-        def compute(*tensors: Any) -> tuple[Any, ...]:
+        def compute(inputs: Any, states: Any, values: Any) -> tuple[Any, ...]:
             filled = list(leaves)
-            for i, tensor in zip(places, tensors[: len(places)], strict=True):
+            for i, tensor in zip(places, inputs, strict=True):
                 filled[i] = tensor
             new_args, new_kwargs = keras.tree.pack_sequence_as((args, kwargs), filled)
-            mapping = list(zip(generators, tensors[len(places) :], strict=True))
+            mapping = list(zip([*generators, *weights], [*states, *values], strict=True))
             with keras.StatelessScope(state_mapping=mapping) as scope:
                 outputs = call(*new_args, training=training, **new_kwargs)
-                states = [scope.get_current_value(generator) for generator in generators]
-            return outputs, *states
+                after = [scope.get_current_value(generator) for generator in generators]
+            return outputs, *after
 
-        before = [ops.copy(generator.value) for generator in generators]
-        outputs, *after = keras.remat(compute)(*(leaves[i] for i in places), *before)
+        # All that it depends on goes in as an argument: on JAX the values of an outer scope would be constants.
+        states = [ops.copy(generator.value) for generator in generators]
+        values = [ops.convert_to_tensor(weight) for weight in weights]
+        tensors = [*(leaves[i] for i in places), *states, *values]
+        ends = len(places), len(places) + len(states)
+        outputs, *after = keras.remat(
+            lambda *t: compute(t[: ends[0]], t[ends[0] : ends[1]], t[ends[1] :])  # no nested arguments on TensorFlow
+        )(*tensors)
         for generator, state in zip(generators, after, strict=True):
             generator.assign(state)
         return outputs
