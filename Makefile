@@ -6,6 +6,8 @@ CONFIG ?= configs/runs/tiny_gpt2_en_lora.yaml
 RUNNER ?= local
 ARGS ?=
 IMAGE ?= lm-fine-tuning:latest
+# Processes that share the tests, file by file; each takes up to 4 GiB.
+TEST_PROCESSES ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +25,7 @@ run: venv ## Run the pipeline of CONFIG on RUNNER; ARGS are further options of `
 	$(WITH_PATH) $(BIN)/python -m pipeline run $(CONFIG) --runner $(RUNNER) $(ARGS)
 
 test: venv-dev ## Run the tests but for the slow ones; ARGS go to pytest.
-	$(WITH_PATH) $(BIN)/pytest -m 'not slow' $(ARGS)
+	$(WITH_PATH) $(BIN)/pytest -m 'not slow' -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 test-slow: venv-dev ## Run the slow tests: whole runs on real data and on a real database server.
 	$(WITH_PATH) $(BIN)/pytest -m slow $(ARGS)

@@ -77,7 +77,7 @@ def test_installed_is_what_is_locked(lock: str):
 
 
 def test_nothing_else_is_installed():
-    pins = read_pins(LOCKS[0]) | read_pins(LOCKS[1])
+    pins = set().union(*map(read_pins, LOCKS))
     # Only what lies in the environment itself: setuptools puts copies of its own on the path once it is imported.
     here = metadata.distributions(path=[sysconfig.get_path("purelib")])
     installed = {canonicalize_name(d.metadata["Name"]) for d in here if d.metadata["Name"]}
