@@ -136,6 +136,13 @@ def test_an_example_that_ends_the_run_is_named(make_toy_engine, make_datasets, t
     assert all(np.isfinite(v).all() for v in map(ops.convert_to_numpy, engine.tuner.trainable_variables))
 
 
+def test_workers_that_would_resume_from_different_steps_are_refused(make_toy_engine, make_datasets, train_section):
+    engine = make_toy_engine(train_section, 4)
+    engine.is_same_everywhere = lambda number: False
+    with pytest.raises(UserError, match="all workers must resume from the same checkpoint"):
+        run(engine, make_datasets(), train_section, 4)
+
+
 def test_steps_are_epochs_but_at_most_max_steps(make_datasets):
     data, _ = make_datasets()
     assert count_steps(data, 3, None) == 3 * data.steps_per_epoch
