@@ -15,7 +15,7 @@ from components.trainer.placement import Placement
 
 
 class TensorFlowEngine:
-    """An `Engine`. One `tf.function` is a whole step; it is traced once for each padded length."""
+    """An `Engine`. One `tf.function` is a whole step."""
 
     def __init__(
         self,
@@ -44,8 +44,10 @@ class TensorFlowEngine:
             inner._all_reduce_sum_gradients = lambda pairs: pairs
         # XLA cannot compile the exchange between replicas: there it gets what each replica computes alone.
         compiles_all = jit_compile and self.num_replicas == 1
-        self._train = tf.function(self._train_everywhere, jit_compile=compiles_all)
-        self._evaluate = tf.function(self._evaluate_everywhere, jit_compile=compiles_all)
+        # XLA compiles one program a padded length. Without it, one graph serves all lengths, and is made once.
+        options = {"jit_compile": compiles_all, "reduce_retracing": not jit_compile}
+        self._train = tf.function(self._train_everywhere, **options)
+        self._evaluate = tf.function(self._evaluate_everywhere, **options)
         compiles_parts = jit_compile and self.num_replicas > 1
         self._gradients = tf.function(self._sum_gradients, jit_compile=True) if compiles_parts else self._sum_gradients
         self._losses = tf.function(self._sum_losses, jit_compile=True) if compiles_parts else self._sum_losses
