@@ -136,7 +136,6 @@ class TrainSection(Section):
         "auto", "one_device", "mirrored", "multi_worker_mirrored", "tpu", "data_parallel", "model_parallel"
     ] = "auto"
     mesh: MeshSection | None = None
-
     batch_size: int = Field(16, ge=1)
     gradient_accumulation_steps: int = Field(1, ge=1)
     rematerialize: bool = False

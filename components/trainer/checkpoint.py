@@ -13,6 +13,7 @@ import numpy as np
 from absl import logging
 
 from components.trainer.engine import Engine
+from components.trainer.model import list_generators
 from components.trainer.state import TrainState
 
 
@@ -102,11 +103,10 @@ class Checkpoints:
 def _changing_variables(engine: Engine) -> dict[str, Any]:
     """Variables that training changes, by a name that is the same in every process."""
     tuner = engine.tuner
-    weights = {id(variable) for variable in tuner.weights}
     groups = {
         "trainable": tuner.trainable_variables,
         "optimizer": engine.optimizer.variables,
-        "generator": [variable for variable in tuner.variables if id(variable) not in weights],
+        "generator": list_generators(tuner),
     }
     return {f"{group}/{i:05d}": v for group, variables in groups.items() for i, v in enumerate(variables)}
 

@@ -9,6 +9,7 @@ from jax import numpy as jnp
 from components.trainer.data import Step
 from components.trainer.engine import StepResult
 from components.trainer.fine_tuner import FineTuner
+from components.trainer.model import list_generators
 from components.trainer.placement import Placement
 
 
@@ -35,10 +36,9 @@ class JaxEngine:
             spec = jax.sharding.PartitionSpec(None, placement.native.batch_dim_name)
             self._sharding = jax.sharding.NamedSharding(mesh, spec)
         optimizer.build(tuner.trainable_variables)
-        weights = {id(variable) for variable in tuner.weights}
         self._trainable = list(tuner.trainable_variables)
         self._frozen = list(tuner.non_trainable_weights)
-        self._generators = [v for v in tuner.variables if id(v) not in weights]  # of dropout
+        self._generators = list_generators(tuner)
         self._optimizer_variables = list(optimizer.variables)
         self._train = jax.jit(self._train_step, donate_argnums=(0, 1, 2))
         self._evaluate = jax.jit(self._evaluate_step)

@@ -86,6 +86,12 @@ def save_preset(model: keras_hub.models.CausalLM, directory: str) -> None:
         model.save_to_preset(local)
 
 
+def list_generators(layer: keras.layers.Layer) -> list[Any]:
+    """Variables that hold the state of random generators (dropout): all that are neither weights nor metrics."""
+    known = {id(variable) for variable in [*layer.weights, *layer.metrics_variables]}
+    return [variable for variable in layer.variables if id(variable) not in known]
+
+
 def count_parameters(variables: list[Any]) -> int:
     """Number of scalars in `variables`."""
     return sum(int(np.prod(variable.shape)) for variable in variables)

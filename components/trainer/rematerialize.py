@@ -1,7 +1,7 @@
 """Gradient checkpointing: a block's activations are computed again for its gradients instead of being kept.
 
-Chen et al., *Training Deep Nets with Sublinear Memory Cost* (arXiv 1604.06174), with one checkpoint a transformer block: about
-a third more computing, and of the activations only the blocks' inputs stay in memory.
+Chen et al., *Training Deep Nets with Sublinear Memory Cost* (arXiv 1604.06174), with one checkpoint a transformer block:
+one more forward pass, and of the activations only the blocks' inputs stay in memory.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from components.errors import UserError
+from components.trainer.model import list_generators
 
 
 def rematerialize(model: keras.Model) -> None:
@@ -37,8 +38,7 @@ def rematerialize(model: keras.Model) -> None:
 def _wrap(block: keras.layers.Layer) -> None:
     call = block.call
     weights = list(block.weights)
-    known = {id(weight) for weight in weights}
-    generators = [variable for variable in block.variables if id(variable) not in known]  # of dropout
+    generators = list_generators(block)
 
     def checkpointed(*args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         if not training:

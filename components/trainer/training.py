@@ -210,16 +210,20 @@ def make_datasets(
 
 
 def make_training_engine(
-    model: keras_hub.models.CausalLM, section: dict[str, Any], num_steps: int, placement: Placement
+    model: keras_hub.models.CausalLM,
+    section: dict[str, Any],
+    num_steps: int,
+    placement: Placement,
+    jit_compile: bool | None = None,
 ) -> Engine:
-    """The engine that trains `model`, to which a method has been applied."""
+    """The engine that trains `model`, to which a method has been applied. `jit_compile` None: see `has_accelerator`."""
     tuner = FineTuner(model)
     return make_engine(
         tuner,
         make_optimizer(section, num_steps, tuner),
         placement,
         clip_norm=section["clip_norm"],
-        jit_compile=has_accelerator(),
+        jit_compile=has_accelerator() if jit_compile is None else jit_compile,
     )
 
 

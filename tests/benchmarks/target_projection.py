@@ -30,25 +30,16 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from cleaning_data import read_records, tokenize
+from gpt2 import GPT2, read_examples
 from harness import measure_peak_rss, measure_rss, parse_columns, run_in_fresh_process, write_report
 
 from components.methods import make_method
-from components.text.tokenization import RecordTokenizer
 from components.trainer import training
 from components.trainer.data import make_dataset
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.model import count_parameters
 from components.trainer.placement import Placement
 
-GPT2 = {
-    "vocabulary_size": 50257,
-    "num_layers": 12,
-    "num_heads": 12,
-    "hidden_dim": 768,
-    "intermediate_dim": 3072,
-    "max_sequence_length": 1024,
-}
 METHODS: dict[str, dict[str, Any]] = {"lora": {"rank": 8}, "full": {}}
 TRAIN = {
     "learning_rate": 1e-3,
@@ -92,7 +83,11 @@ SIDES: dict[str, type[keras.Model]] = {"targets": FineTuner, "all": AllPositions
 def prepare(arguments: argparse.Namespace, path: str) -> dict[str, Any]:
     """Writes transformed examples: weight 1 on a share `keep` of the response tokens, drawn at random, else 0."""
     rng = np.random.default_rng(SEED)
-    pairs = _read_real(arguments, rng) if arguments.data else _draw_synthetic(arguments, rng)
+    pairs = (
+        [(e.token_ids, e.target_mask) for e in read_examples(arguments, rng)]
+        if arguments.data
+        else _draw_synthetic(arguments, rng)
+    )
     num_tokens = num_response_tokens = num_targets = 0
     with tf.io.TFRecordWriter(path, "GZIP") as writer:
         for token_ids, target_mask in pairs:
@@ -111,15 +106,6 @@ def prepare(arguments: argparse.Namespace, path: str) -> dict[str, Any]:
         "response_tokens": num_response_tokens,
         "target_tokens": num_targets,
     }
-
-
-def _read_real(arguments: argparse.Namespace, rng: np.random.Generator) -> list[tuple[list[int], list[int]]]:
-    records = read_records(arguments.data, arguments.columns)
-    chosen = [records[i] for i in rng.permutation(len(records))[: arguments.examples]]
-    folder = Path(arguments.vocabulary)
-    tokenizer = keras_hub.tokenizers.GPT2Tokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    to_tokens = RecordTokenizer(tokenizer, "alpaca", "", arguments.max_length)
-    return [(example.token_ids, example.target_mask) for example in tokenize(chosen, to_tokens, "")]
 
 
 def _draw_synthetic(arguments: argparse.Namespace, rng: np.random.Generator) -> list[tuple[list[int], list[int]]]:

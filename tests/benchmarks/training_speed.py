@@ -31,6 +31,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from gpt2 import GPT2
 from harness import describe_command, parse_columns
 from machine import describe_machine
 
@@ -43,32 +44,16 @@ OWN_SIDES: dict[str, dict[str, Any]] = {
     "jax": {"backend": "jax", "jit_compile": True, "max_lengths": 4},
 }
 PEER_SIDES = ("transformers", "transformers compile", "trl packing")
-GPT2 = {
-    "vocabulary_size": 50257,
-    "num_layers": 12,
-    "num_heads": 12,
-    "hidden_dim": 768,
-    "intermediate_dim": 3072,
-    "max_sequence_length": 1024,
-    "dropout": 0.0,
-}
 TRAIN = {"learning_rate": 1e-4, "schedule": "constant", "warmup_fraction": 0.0, "weight_decay": 0.01, "clip_norm": 1.0}
 SEED = 0
 
 
 def prepare(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
     """Writes the examples as JSON lines of `token_ids` and `target_mask`."""
-    import keras_hub
-    from cleaning_data import read_records, tokenize
-
-    from components.text.tokenization import RecordTokenizer
+    from gpt2 import read_examples
 
     rng = np.random.default_rng(SEED)
-    records = read_records(arguments.data, arguments.columns)
-    chosen = [records[i] for i in rng.permutation(len(records))[: arguments.examples]]
-    folder = Path(arguments.vocabulary)
-    tokenizer = keras_hub.tokenizers.GPT2Tokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    examples = tokenize(chosen, RecordTokenizer(tokenizer, "alpaca", "", arguments.max_length), "")
+    examples = read_examples(arguments, rng)
     with path.open("w") as stream:
         for example in examples:
             mask = [int(value) for value in example.target_mask]
@@ -91,14 +76,14 @@ def train(settings: dict[str, Any]) -> dict[str, Any]:
 
     from components.methods import make_method
     from components.trainer.data import make_dataset
-    from components.trainer.engine import make_engine
-    from components.trainer.fine_tuner import FineTuner
-    from components.trainer.optimizer import make_optimizer
     from components.trainer.placement import make_placement
+    from components.trainer.training import make_training_engine
 
     keras.utils.set_random_seed(SEED)
     placement = make_placement({"strategy": "one_device", "mesh": None}, lambda: object)
-    model = keras_hub.models.GPT2CausalLM(backbone=keras_hub.models.GPT2Backbone(**GPT2, dtype=settings["dtype"]))
+    model = keras_hub.models.GPT2CausalLM(
+        backbone=keras_hub.models.GPT2Backbone(**GPT2, dropout=0.0, dtype=settings["dtype"])
+    )
     make_method(settings["method"], {"rank": 8, "alpha": 16} if settings["method"] == "lora" else {}).apply(model)
     path = f"{settings['examples']}.tfrecord.gz"
     with tf.io.TFRecordWriter(path, "GZIP") as writer:
@@ -119,14 +104,7 @@ def train(settings: dict[str, Any]) -> dict[str, Any]:
         seed=SEED,
     )
     num_steps = settings["warmup_steps"] + settings["steps"]
-    tuner = FineTuner(model)
-    engine = make_engine(
-        tuner,
-        make_optimizer(TRAIN, num_steps, tuner),
-        placement,
-        clip_norm=TRAIN["clip_norm"],
-        jit_compile=settings["jit_compile"],
-    )
+    engine = make_training_engine(model, TRAIN, num_steps, placement, settings["jit_compile"])
     gc.collect()
     result: dict[str, Any] = {"rss_before_training": measure_rss(), "seconds": [], "target_tokens": [], "losses": []}
     result |= {"positions": [], "padding_share": data.padding_share, "lengths": list(data.sequence_lengths)}

@@ -1,5 +1,7 @@
 """A tiny model and tiny splits to train on."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -159,3 +161,26 @@ def make_toy_engine(make_engine):
         return make_engine(FineTuner(keras.Model(inputs, logits)), section, num_steps)
 
     return make
+
+
+@pytest.fixture
+def fn_args(tmp_path, make_split, train_section):
+    """The arguments of `run_fn` for four steps of LoRA; no preset of that name exists."""
+    return SimpleNamespace(
+        train_files=[make_split(37, "train")],
+        eval_files=[make_split(11, "eval", 1)],
+        serving_model_dir=str(tmp_path / "model" / "Format-Serving"),
+        model_run_dir=str(tmp_path / "model_run"),
+        base_model=None,
+        custom_config={
+            "model": {"preset": "tiny", "dtype": "float32"},
+            "method": {"name": "lora", "rank": 2, "target_layer_names": ["query", "value"]},
+            "train": train_section | {"max_steps": 4, "bucket_boundaries": []},
+            "text": {"template": "plain", "system": "", "max_length": 16},
+            "generation": {"max_new_tokens": 4},
+            "preset_hash": "0",
+            "code_hash": "1",
+            "checkpoint_root": str(tmp_path / "checkpoints"),
+            "export": True,
+        },
+    )

@@ -1,34 +1,11 @@
 """The whole of `run_fn` on a tiny model; what it writes besides the record has tests of its own."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from components.errors import UserError
 from components.trainer import module, training
-
-
-@pytest.fixture
-def fn_args(tmp_path, make_split, train_section):
-    return SimpleNamespace(
-        train_files=[make_split(37, "train")],
-        eval_files=[make_split(11, "eval", 1)],
-        serving_model_dir=str(tmp_path / "model" / "Format-Serving"),
-        model_run_dir=str(tmp_path / "model_run"),
-        base_model=None,
-        custom_config={
-            "model": {"preset": "tiny", "dtype": "float32"},
-            "method": {"name": "lora", "rank": 2, "target_layer_names": ["query", "value"]},
-            "train": train_section | {"max_steps": 4, "bucket_boundaries": []},
-            "text": {"template": "plain", "system": "", "max_length": 16},
-            "generation": {"max_new_tokens": 4},
-            "preset_hash": "0",
-            "code_hash": "1",
-            "checkpoint_root": str(tmp_path / "checkpoints"),
-            "export": True,
-        },
-    )
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from components.trainer.fine_tuner import FineTuner
 from components.trainer.rematerialize import rematerialize
 
 
-def train(make_tiny_model, make_engine, make_datasets, section, *, remat, method, jit_compile=False):
+def train(make_tiny_model, make_engine, make_datasets, section, *, remat, method):
     model = make_tiny_model(dropout=0.2)
     make_method(method, {}).apply(model)
     if remat:
         rematerialize(model)
-    engine = make_engine(FineTuner(model), section, 3, jit_compile)
+    engine = make_engine(FineTuner(model), section, 3)
     data, _ = make_datasets(accumulation_steps=2, bucket_boundaries=())
     losses = [engine.train(step).loss for step in data.iterate(last=3)]
     weights = {id(v) for v in engine.tuner.weights}
@@ -37,10 +37,8 @@ def test_losses_weights_and_generators_stay_the_same(
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
 
 
-def test_activations_of_blocks_are_not_kept(make_tiny_model):
-    """Of what the forward pass computes inside of blocks, the backward pass reads nothing."""
-
-    def count_kept(remat):
+def test_blocks_are_computed_twice(make_tiny_model):
+    def count_attentions(remat):
         model = make_tiny_model(dropout=0.2)
         if remat:
             rematerialize(model)
@@ -57,7 +55,7 @@ def test_activations_of_blocks_are_not_kept(make_tiny_model):
         softmaxes = [o for o in operations if o.type == "Softmax" and "gradient" not in o.name]
         return len(softmaxes)
 
-    assert count_kept(True) == 2 * count_kept(False) == 4, "each block's attention is computed twice"
+    assert count_attentions(True) == 2 * count_attentions(False) == 4, "each block's attention is computed twice"
 
 
 def test_evaluation_computes_nothing_twice(make_tiny_model):
