@@ -5,6 +5,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from components.methods.layers import find_kernel_layers, select_layers
+from components.methods.low_rank import compute_beside_kernel, restore_call
 
 if TYPE_CHECKING:
     import keras_hub
@@ -76,6 +77,7 @@ class LoRA:
             weight.trainable = False
         for layer in layers.values():
             layer.enable_lora(self.rank, lora_alpha=self.scale * self.rank)
+            compute_beside_kernel(layer)
 
     def merge(self, model: "keras_hub.models.CausalLM") -> None:
         """Adds `alpha / rank * A B` to each kernel and removes A and B, in place.
@@ -92,6 +94,7 @@ class LoRA:
             for attribute in ("lora_kernel_a", "lora_kernel_b"):
                 # Not `delattr`: Keras then collects the garbage of the whole process, 0.2 s for each of 48 and more.
                 layer._untrack_variable(vars(layer).pop(attribute))
+            restore_call(layer)
             layer.lora_enabled = False
             layer.lora_rank = layer.lora_alpha = None
         # Compiled functions of the model still hold A and B.

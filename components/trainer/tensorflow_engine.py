@@ -45,7 +45,7 @@ class TensorFlowEngine:
         # XLA cannot compile the exchange between replicas: there it gets what each replica computes alone.
         compiles_all = jit_compile and self.num_replicas == 1
         # XLA compiles one program a padded length. Without it, one graph serves all lengths, and is made once.
-        options = {"jit_compile": compiles_all, "reduce_retracing": not jit_compile}
+        options = {"jit_compile": compiles_all, "reduce_retracing": not jit_compile, "autograph": False}
         self._train = tf.function(self._train_everywhere, **options)
         self._evaluate = tf.function(self._evaluate_everywhere, **options)
         compiles_parts = jit_compile and self.num_replicas > 1

@@ -18,7 +18,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 SEED = 0
 TRAIN = {"learning_rate": 1e-4, "weight_decay": 0.01, "clip_norm": 1.0}
-# One example in 50 batches, sorted by length: how transformers' `group_by_length` makes batches.
+# Steps not timed: the first two of an epoch (TRL), or two of them beforehand.
+WARMUP_STEPS = 2
+# Fifty batches of examples at a time are sorted by length: how transformers' `group_by_length` makes batches.
 GROUP = 50
 
 
@@ -38,16 +40,16 @@ def read_examples(path: str) -> list[dict[str, list[int]]]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
-def make_batches(examples: list[Any], batch_size: int, number: int) -> list[dict[str, torch.Tensor]]:
+def make_batches(examples: list[Any], batch_size: int) -> list[dict[str, torch.Tensor]]:
     """Batches of similar length, padded to their longest example and a multiple of 8."""
     order = list(range(len(examples)))
     random.Random(SEED).shuffle(order)
     batches = []
     for start in range(0, len(order), batch_size * GROUP):
         group = sorted(order[start : start + batch_size * GROUP], key=lambda i: len(examples[i]["token_ids"]))
-        batches += [group[i : i + batch_size] for i in range(0, len(group) - batch_size + 1, batch_size)]
+        batches += [group[i : i + batch_size] for i in range(0, len(group), batch_size)]
     random.Random(SEED).shuffle(batches)
-    return [collate([examples[i] for i in batch]) for batch in batches[:number]]
+    return [collate([examples[i] for i in batch]) for batch in batches]
 
 
 def collate(examples: list[Any]) -> dict[str, torch.Tensor]:
@@ -71,8 +73,7 @@ def train_with_transformers(settings: dict[str, Any], compile_model: bool) -> di
         parameters, lr=TRAIN["learning_rate"], weight_decay=TRAIN["weight_decay"], foreach=True
     )
     step_model = torch.compile(model, dynamic=True) if compile_model else model
-    number = settings["warmup_steps"] + settings["steps"]
-    batches = make_batches(read_examples(settings["examples"]), settings["batch_size"], number)
+    batches = make_batches(read_examples(settings["examples"]), settings["batch_size"])
     result: dict[str, Any] = {"seconds": [], "target_tokens": [], "losses": [], "positions": []}
 
     def train(batch: dict[str, torch.Tensor]) -> float:
@@ -83,9 +84,9 @@ def train_with_transformers(settings: dict[str, Any], compile_model: bool) -> di
         optimizer.zero_grad(set_to_none=True)
         return loss.item()
 
-    for batch in batches[: settings["warmup_steps"]]:
+    for batch in batches[:WARMUP_STEPS]:
         train(batch)
-    for batch in batches[settings["warmup_steps"] :]:
+    for batch in batches:
         started = time.perf_counter()
         result["losses"].append(train(batch))
         result["seconds"].append(time.perf_counter() - started)
@@ -111,7 +112,6 @@ def train_with_trl(settings: dict[str, Any]) -> dict[str, Any]:
     mean = sum(len(example["token_ids"]) for example in examples) / len(examples)
     rows = max(round(settings["batch_size"] * mean / settings["max_length"]), 1)
     result: dict[str, Any] = {"seconds": [], "target_tokens": [], "losses": [], "positions": []}
-    number = settings["warmup_steps"] + settings["steps"]
 
     class Counter(TrainerCallback):
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
@@ -135,7 +135,7 @@ def train_with_trl(settings: dict[str, Any]) -> dict[str, Any]:
             processing_class=make_tokenizer(folder),
             args=SFTConfig(
                 output_dir=folder, max_length=settings["max_length"], packing=True, per_device_train_batch_size=rows,
-                max_steps=number, learning_rate=TRAIN["learning_rate"], weight_decay=TRAIN["weight_decay"],
+                num_train_epochs=1, learning_rate=TRAIN["learning_rate"], weight_decay=TRAIN["weight_decay"],
                 lr_scheduler_type="constant", max_grad_norm=TRAIN["clip_norm"], report_to=[], save_strategy="no",
                 logging_strategy="no", use_cpu=True, gradient_checkpointing=False, completion_only_loss=True,
                 bf16=False, seed=SEED, disable_tqdm=True,
@@ -143,7 +143,7 @@ def train_with_trl(settings: dict[str, Any]) -> dict[str, Any]:
             callbacks=[Counter()],
         )  # fmt: skip
         trainer.train()
-    return {key: values[settings["warmup_steps"] :] for key, values in result.items()}
+    return {key: values[WARMUP_STEPS:] for key, values in result.items()}
 
 
 def make_tokenizer(folder: str) -> Any:
