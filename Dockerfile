@@ -28,6 +28,8 @@ COPY pipeline pipeline
 ENV PATH="/opt/venv/bin:$PATH" \
     PYTHONPATH="/pipeline" \
     PYTHONUNBUFFERED=1 \
+    KERAS_BACKEND=tensorflow \
+    TF_CPU_ALLOCATOR_USE_BFC=1 \
     CODE_VERSION=$CODE_VERSION
 # A run writes below `runs/` unless it is told otherwise.
 RUN mkdir runs && chown pipeline: runs

@@ -137,7 +137,10 @@ class TrainSection(Section):
     ] = "auto"
     mesh: MeshSection | None = None
     batch_size: int = Field(16, ge=1)
+    jit_compile: bool | Literal["auto"] = "auto"
     gradient_accumulation_steps: int = Field(1, ge=1)
+    fit: Literal["auto", "given"] = "auto"
+    memory_gib: float | None = Field(None, gt=0)
     rematerialize: bool = False
     epochs: int = Field(1, ge=1)
     max_steps: int | None = Field(None, ge=1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from components import runtime
 from components.errors import UserError
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ def _only_pipeline(serving_root: Path) -> str:
 
 
 def _run(config: "RunConfig", config_path: str, runner: "RunnerConfig") -> int:
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    runtime.set_defaults()
     from pipeline import local_runner
     from pipeline.console import redirect_output
     from pipeline.paths import Paths

@@ -68,6 +68,13 @@ class Step(NamedTuple):
         return first + self.positions // length
 
 
+def make_blank_step(num_micro_batches: int, rows: int, length: int) -> Step:
+    """A step for one replica without any token, of the shapes and dtypes of others."""
+    inputs = np.zeros((num_micro_batches, 1, rows, length), np.int32)
+    positions = np.zeros((num_micro_batches, 1, rows * length), np.int32)
+    return Step(inputs, inputs, positions, positions, np.zeros(positions.shape, np.float32))
+
+
 def shift(token_ids: Any, loss_weight: Any) -> tuple[Any, Any, Any]:
     """Turns one example of n tokens into n - 1 predictions: position t is trained to predict token t + 1.
 
@@ -105,8 +112,10 @@ class TokenDataset:
     Attributes:
         files: gzipped TFRecord files of `token_ids` int64[n] and `loss_weight` float32[n].
         batch_size: examples of one step.
-        accumulation_steps: micro-batches that a step is cut into.
+        accumulation_steps: micro-batches that a step is cut into, at least.
         num_shards: parts that a micro-batch is cut into, one a replica; their product divides `batch_size`.
+        micro_batch_tokens: positions of one shard of a micro-batch, at most; a step of long examples is cut into more
+            micro-batches, down to one row each. None: any number.
         sequence_lengths: lengths that steps are padded to, increasing; so many shapes are compiled at most.
         pad_token_id: token on padding; it never counts.
         shuffle: whether each epoch comes in an order of its own, given by `seed` and its number.
@@ -127,6 +136,7 @@ class TokenDataset:
     normalize: bool
     statistics: TokenStatistics
     seed: int = 0
+    micro_batch_tokens: int | None = None
 
     @functools.cached_property
     def steps_per_epoch(self) -> int:
@@ -138,6 +148,27 @@ class TokenDataset:
         """Share of an epoch's positions that hold no token: padding, and rows that fill up a batch."""
         counts = self.statistics.examples_by_length
         return 1 - self.statistics.num_tokens / count_positions(counts, self.batch_size, self.sequence_lengths)
+
+    def count_micro_batches(self, length: int) -> int:
+        """Micro-batches of a step that is padded to `length`."""
+        rows = self.batch_size // self.num_shards
+        limit = float("inf") if self.micro_batch_tokens is None else self.micro_batch_tokens
+        cuts = [n for n in range(self.accumulation_steps, rows + 1) if rows % n == 0]
+        return next((n for n in cuts if rows // n * length <= limit), rows)
+
+    @property
+    def largest_shape(self) -> tuple[int, int, int]:
+        """Micro-batches, rows and length of a replica's part of the step that has the largest micro-batches."""
+        rows = self.batch_size // self.num_shards
+        cuts = {length: self.count_micro_batches(length) for length in self.sequence_lengths}
+        shapes = [(cuts[length], rows // cuts[length], length) for length in self.sequence_lengths]
+        return max(shapes, key=lambda shape: (shape[1] * shape[2], shape[2]))
+
+    def plan_lengths(self, max_lengths: int, cost_of_length: float) -> "TokenDataset":
+        """The same split padded to other lengths: see `lengths.plan_lengths`."""
+        counts, longest = self.statistics.examples_by_length, self.sequence_lengths[-1]
+        lengths = plan_lengths(counts, self.batch_size, longest, max_lengths, cost_of_length)
+        return dataclasses.replace(self, sequence_lengths=lengths)
 
     def describe(self) -> str:
         """One line for the log."""
@@ -211,9 +242,11 @@ class TokenDataset:
         weight = tf.pad(weight, rows)
         if self.normalize:
             weight = weight / tf.reduce_sum(weight)
-        parts = [self.accumulation_steps, self.num_shards]
-        shape = [*parts, self.batch_size // (self.accumulation_steps * self.num_shards), tf.shape(inputs)[1]]
-        targets, weight = (tf.reshape(array, [*parts, -1]) for array in (targets, weight))
+        length = tf.shape(inputs)[1]
+        cuts = tf.constant([self.count_micro_batches(length) for length in self.sequence_lengths])
+        parts = [cuts[tf.searchsorted(tf.constant(self.sequence_lengths), length[None])[0]], self.num_shards]
+        shape = [*parts, self.batch_size // (parts[0] * self.num_shards), length]
+        targets, weight = (tf.reshape(array, [*parts, shape[2] * length]) for array in (targets, weight))
         return tf.reshape(inputs, shape), tf.reshape(mask, shape), *_put_targets_first(targets, weight)
 
 
@@ -260,6 +293,7 @@ def make_dataset(
     shuffle: bool = False,
     normalize: bool = False,
     seed: int = 0,
+    micro_batch_tokens: int | None = None,
 ) -> TokenDataset:
     """Counts and checks a split, and makes it a `TokenDataset`.
 
@@ -272,11 +306,12 @@ def make_dataset(
         max_lengths: most different lengths, if they are chosen here.
         vocabulary_size: token ids must be below it.
         pad_token_id: token on padding.
-        accumulation_steps: micro-batches of one step.
+        accumulation_steps: micro-batches of one step, at least.
         num_shards: parts of a micro-batch, one a replica.
         shuffle: whether each epoch has its own order.
         normalize: whether a step's loss is the mean per target token (training), or weights stay as they are (evaluation).
         seed: of the shuffling.
+        micro_batch_tokens: see `TokenDataset`.
 
     Raises:
         UserError: no file; no token is a training target; an example does not fit the model; the batch cannot be divided.
@@ -305,6 +340,7 @@ def make_dataset(
         normalize=normalize,
         statistics=statistics,
         seed=seed,
+        micro_batch_tokens=micro_batch_tokens,
     )
 
 

@@ -45,6 +45,12 @@ class Engine(Protocol):
     def evaluate(self, step: "Step") -> float:
         """Sum over the step's positions of weight times negative log-likelihood, in nats."""
 
+    def estimate_memory(self, num_micro_batches: int, rows: int, length: int) -> int:
+        """Bytes that `train` needs besides weights and optimizer, for a step of this shape on one replica."""
+
+    def forget_compiled(self) -> None:
+        """Makes the next step be built anew, because layers compute in another way."""
+
     def is_same_everywhere(self, number: int) -> bool:
         """Whether all workers call this with the same number."""
 

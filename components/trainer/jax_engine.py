@@ -6,7 +6,7 @@ import jax
 import keras
 from jax import numpy as jnp
 
-from components.trainer.data import Step
+from components.trainer.data import Step, make_blank_step
 from components.trainer.engine import StepResult
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.model import list_generators
@@ -40,13 +40,29 @@ class JaxEngine:
         self._frozen = list(tuner.non_trainable_weights)
         self._generators = list_generators(tuner)
         self._optimizer_variables = list(optimizer.variables)
+        self.forget_compiled()
+
+    def forget_compiled(self) -> None:
+        """Makes the next step be built anew."""
+        self._compiled: dict[tuple[int, ...], Any] = {}  # by shape of the token ids
         self._train = jax.jit(self._train_step, donate_argnums=(0, 1, 2))
         self._evaluate = jax.jit(self._evaluate_step)
+
+    def estimate_memory(self, num_micro_batches: int, rows: int, length: int) -> int:
+        """Bytes that `train` needs besides weights and optimizer, as XLA has planned them."""
+        step = make_blank_step(num_micro_batches, rows, length)
+        changing = (self._trainable, self._generators, self._optimizer_variables)
+        values = (*map(_get_values, changing), _get_values(self._frozen))
+        compiled = self._train.lower(*values, self._distribute(step)).compile()
+        self._compiled[step.token_ids.shape] = compiled  # `jit` would compile once more
+        plan = compiled.memory_analysis()
+        return plan.temp_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes
 
     def train(self, step: Step) -> StepResult:
         """Updates the weights once."""
         changing = (self._trainable, self._generators, self._optimizer_variables)
-        results = self._train(*map(_get_values, changing), _get_values(self._frozen), self._distribute(step))
+        train = self._compiled.get(step.token_ids.shape, self._train)
+        results = train(*map(_get_values, changing), _get_values(self._frozen), self._distribute(step))
         loss, norm, *values = results
         for variables, new in zip(changing, values, strict=True):
             for variable, value in zip(variables, new, strict=True):

@@ -10,9 +10,9 @@ _MAX_CANDIDATES = 512
 
 
 def plan_lengths(
-    examples_by_length: Sequence[int], batch_size: int, max_length: int, num_lengths: int
+    examples_by_length: Sequence[int], batch_size: int, max_length: int, num_lengths: int, cost_of_length: float = 0.0
 ) -> tuple[int, ...]:
-    """Chooses the lengths with which an epoch computes the fewest positions.
+    """Chooses the lengths with which an epoch costs least: by the positions that it computes, and by the lengths themselves.
 
     Batches hold examples of one padded length, and the last batch of a length is filled up with empty rows, so `n` examples
     padded to `L` cost `ceil(n / batch_size) * batch_size * L` positions. The minimum over all choices of at most
@@ -23,6 +23,7 @@ def plan_lengths(
         batch_size: examples of a batch.
         max_length: the longest length there may be; no example is longer.
         num_lengths: most lengths; each one is a shape that is compiled once.
+        cost_of_length: positions of an epoch that one more length must save.
 
     Returns:
         Increasing lengths, the last of them no shorter than the longest example.
@@ -49,8 +50,9 @@ def plan_lengths(
         cost = new
         choices.append(choice)
         costs.append(cost[-1])
+    best = int(np.argmin(costs + cost_of_length * np.arange(len(costs)))) + 1  # argmin: the fewest lengths of the best
     lengths, j = [], len(ends)
-    for choice in reversed(choices[: int(np.argmin(costs)) + 1]):  # argmin: the fewest lengths of the best
+    for choice in reversed(choices[:best]):
         lengths.append(int(ends[j - 1]))
         j = choice[j]
     return tuple(reversed(lengths))

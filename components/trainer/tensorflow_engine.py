@@ -8,10 +8,12 @@ import keras
 import tensorflow as tf
 
 from components.errors import UserError
-from components.trainer.data import Step
+from components.trainer.data import Step, make_blank_step
 from components.trainer.engine import StepResult
 from components.trainer.fine_tuner import FineTuner
+from components.trainer.graph_memory import estimate_peak
 from components.trainer.placement import Placement
+from components.trainer.target_loss import LOGITS_PER_CHUNK
 
 
 class TensorFlowEngine:
@@ -42,15 +44,28 @@ class TensorFlowEngine:
             # (known since https://github.com/tensorflow/tensorflow/issues/33929), and so must not sum once more.
             inner = self._scaling.inner_optimizer if self._scaling else optimizer
             inner._all_reduce_sum_gradients = lambda pairs: pairs
+        self.forget_compiled()
+
+    def forget_compiled(self) -> None:
+        """Makes the next step be built anew."""
         # XLA cannot compile the exchange between replicas: there it gets what each replica computes alone.
-        compiles_all = jit_compile and self.num_replicas == 1
+        compiles_all = self._jit_compile and self.num_replicas == 1
         # XLA compiles one program a padded length. Without it, one graph serves all lengths, and is made once.
-        options = {"jit_compile": compiles_all, "reduce_retracing": not jit_compile, "autograph": False}
+        options = {"jit_compile": compiles_all, "reduce_retracing": not self._jit_compile, "autograph": False}
         self._train = tf.function(self._train_everywhere, **options)
         self._evaluate = tf.function(self._evaluate_everywhere, **options)
-        compiles_parts = jit_compile and self.num_replicas > 1
-        self._gradients = tf.function(self._sum_gradients, jit_compile=True) if compiles_parts else self._sum_gradients
-        self._losses = tf.function(self._sum_losses, jit_compile=True) if compiles_parts else self._sum_losses
+        self._gradients, self._losses = self._sum_gradients, self._sum_losses
+        if self._jit_compile and self.num_replicas > 1:
+            self._gradients, self._losses = (
+                tf.function(f, jit_compile=True, autograph=False) for f in (self._gradients, self._losses)
+            )
+
+    def estimate_memory(self, num_micro_batches: int, rows: int, length: int) -> int:
+        """Bytes that `train` needs besides weights and optimizer, by its graph; XLA needs less where it fuses operations."""
+        arrays = self._distribute(make_blank_step(num_micro_batches, rows, length))
+        # Without XLA, a function that knows only this shape: the one that trains leaves open what differs between steps.
+        train = self._train if self._jit_compile else tf.function(self._train_everywhere, autograph=False)
+        return estimate_peak(train.get_concrete_function(arrays).graph, 4 * LOGITS_PER_CHUNK)
 
     def train(self, step: Step) -> StepResult:
         """Updates the weights once."""
@@ -142,9 +157,9 @@ class TensorFlowEngine:
             gradients = tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
-        num_micro_batches = arrays[0].shape[0]
-        if num_micro_batches == 1:
+        if arrays[0].shape[0] == 1:
             return compute(0)
+        num_micro_batches = tf.shape(arrays[0])[0]  # not known where one graph serves all lengths
 
         def add(index: Any, loss: Any, *sums: Any) -> tuple[Any, ...]:
             more, gradients = compute(index)
@@ -160,11 +175,14 @@ class TensorFlowEngine:
         return loss, sums
 
     def _sum_losses(self, *arrays: tf.Tensor) -> tf.Tensor:
-        losses = []
-        for index in range(arrays[0].shape[0]):
+        def add(index: Any, total: Any) -> tuple[Any, Any]:
             inputs, loss_inputs = _take_micro_batch(arrays, index)
-            losses.append(self.tuner.sum_losses(inputs, loss_inputs, training=False, static_shapes=self._jit_compile))
-        return tf.add_n(losses)
+            loss = self.tuner.sum_losses(inputs, loss_inputs, training=False, static_shapes=self._jit_compile)
+            return index + 1, total + loss
+
+        if arrays[0].shape[0] == 1:
+            return add(0, 0.0)[1]
+        return tf.while_loop(lambda index, *_: index < tf.shape(arrays[0])[0], add, (0, 0.0), parallel_iterations=1)[1]
 
 
 def _take_micro_batch(arrays: Any, index: Any) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, ...]]:

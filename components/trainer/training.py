@@ -1,6 +1,7 @@
 """One training, from the preset to the tuned one, in the process that has the backend it needs."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from absl import logging
 from components.methods import make_method
 from components.trainer.adapter import save_adapter
 from components.trainer.checkpoint import Checkpoints, make_fingerprint
+from components.trainer.compilation import Compilation, plan_compilation
 from components.trainer.data import TokenDataset, make_dataset
 from components.trainer.directories import find_preset
 from components.trainer.engine import Engine, make_engine
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.fit import Listener, count_steps, train
+from components.trainer.memory import cut_to_fit
 from components.trainer.model import (
     check_max_length,
     count_parameters,
@@ -108,8 +111,18 @@ def train_model(arguments: TrainingArguments) -> Training | None:
             config["text"]["max_length"],
             placement.num_replicas,
         )
+        compilation, train_data, eval_data = plan_shapes(model, section, train_data, eval_data)
         num_steps = count_steps(train_data, section["epochs"], section["max_steps"])
-        engine = make_training_engine(model, section, num_steps, placement)
+        engine = make_training_engine(model, section, num_steps, placement, compilation.jit_compile)
+        micro_batch_tokens = None
+        if section["fit"] == "auto":
+            remat = None if section["rematerialize"] else functools.partial(rematerialize, model)
+            micro_batch_tokens = cut_to_fit(
+                engine, train_data, model.backbone.token_embedding.output_dim, section["memory_gib"], remat
+            )
+            train_data, eval_data = (
+                dataclasses.replace(data, micro_batch_tokens=micro_batch_tokens) for data in (train_data, eval_data)
+            )
         is_chief = placement.cluster.is_chief
         fingerprint = make_fingerprint(_list_dependencies(config, base_hash, train_data, eval_data, placement))
         checkpoints = Checkpoints(config["checkpoint_root"], fingerprint, writes=is_chief)
@@ -117,7 +130,8 @@ def train_model(arguments: TrainingArguments) -> Training | None:
             "trainable_parameters": count_parameters(engine.tuner.trainable_variables),
             "total_parameters": count_parameters(engine.tuner.weights),
         }
-        logging.info("%s; %s; %d steps; %s", train_data.describe(), eval_data.describe(), num_steps, counts)
+        how = "with XLA" if compilation.jit_compile else "without XLA"
+        logging.info("%s; %s; %d steps %s; %s", train_data.describe(), eval_data.describe(), num_steps, how, counts)
         listeners: list[Listener] = []
         if is_chief:
             listeners = [ConsoleProgress(num_steps), TensorBoardWriter(arguments.model_run_dir)]
@@ -159,6 +173,9 @@ def train_model(arguments: TrainingArguments) -> Training | None:
             strategy=placement.name,
             num_replicas=placement.num_replicas,
             devices=list(placement.devices),
+            jit_compile=compilation.jit_compile,
+            compiled_lengths=len(train_data.sequence_lengths),
+            micro_batch_tokens=micro_batch_tokens,
             **counts,
         )
     return Training(record=record, checkpoints=str(checkpoints.directory))
@@ -209,30 +226,52 @@ def make_datasets(
     return train_data, make_dataset(eval_patterns, batch_size=batch_size // accumulation_steps, **common)
 
 
+def plan_shapes(
+    model: keras_hub.models.CausalLM, section: dict[str, Any], train_data: TokenDataset, eval_data: TokenDataset
+) -> tuple[Compilation, TokenDataset, TokenDataset]:
+    """Whether XLA compiles the steps, and the splits in lengths that pay for being compiled.
+
+    Args:
+        model: to which the method has been applied.
+        section: the run's `train`.
+        train_data: as `make_datasets` made it.
+        eval_data: likewise.
+    """
+    epochs = count_steps(train_data, section["epochs"], section["max_steps"]) / train_data.steps_per_epoch
+    num_trainable = count_parameters(model.trainable_variables)
+    compilation = plan_compilation(
+        section["jit_compile"],
+        num_layers=len(getattr(model.backbone, "transformer_layers", ())) or 1,
+        num_frozen=count_parameters(model.weights) - num_trainable,
+        num_trainable=num_trainable,
+        num_positions=int(epochs * train_data.statistics.num_tokens),
+    )
+    if compilation.jit_compile and section["bucket_boundaries"] is None:
+        num_evaluations = max(1, epochs * train_data.steps_per_epoch / section["eval_every_steps"])
+        train_data, eval_data = (
+            # An evaluation is a third of the work of a training step, in building and in computing.
+            data.plan_lengths(section["max_lengths"], compilation.positions_per_length / passes)
+            for data, passes in ((train_data, epochs), (eval_data, num_evaluations))
+        )
+    return compilation, train_data, eval_data
+
+
 def make_training_engine(
     model: keras_hub.models.CausalLM,
     section: dict[str, Any],
     num_steps: int,
     placement: Placement,
-    jit_compile: bool | None = None,
+    jit_compile: bool = False,
 ) -> Engine:
-    """The engine that trains `model`, to which a method has been applied. `jit_compile` None: see `has_accelerator`."""
+    """The engine that trains `model`, to which a method has been applied."""
     tuner = FineTuner(model)
     return make_engine(
         tuner,
         make_optimizer(section, num_steps, tuner),
         placement,
         clip_norm=section["clip_norm"],
-        jit_compile=has_accelerator() if jit_compile is None else jit_compile,
+        jit_compile=jit_compile,
     )
-
-
-def has_accelerator() -> bool:
-    """Whether there is a GPU or TPU, and so whether compiling with XLA pays.
-
-    On CPUs a compiled step of a small GPT-2 took as long as an uncompiled one, and each length's compilation came on top.
-    """
-    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())
 
 
 def _list_dependencies(

@@ -157,3 +157,19 @@ def test_examples_that_do_not_fit_are_refused(write_examples, example, message):
 def test_a_pattern_without_files_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no file matches"):
         make_dataset([str(tmp_path / "*")], batch_size=2, bucket_boundaries=[], **COMMON)
+
+
+@pytest.mark.parametrize(
+    ("limit", "at_least", "expected"),
+    [(None, 1, [1, 1]), (64, 1, [1, 2]), (63, 1, [2, 4]), (1, 1, [8, 8]), (128, 2, [2, 2]), (None, 4, [4, 4])],
+)
+def test_long_steps_are_cut_into_more_micro_batches(make_split, limit, at_least, expected):
+    settings = COMMON | {"batch_size": 8, "bucket_boundaries": [8], "max_length": 16}
+    data = make_dataset([make_split()], accumulation_steps=at_least, micro_batch_tokens=limit, **settings)
+    assert [data.count_micro_batches(length) for length in (8, 16)] == expected
+    for step in data.iterate():
+        cuts = expected[0] if step.token_ids.shape[-1] == 8 else expected[1]
+        assert step.token_ids.shape[:3] == (cuts, 1, 8 // cuts)
+        assert step.positions.shape == (cuts, 1, 8 // cuts * step.token_ids.shape[-1])
+    largest = data.largest_shape
+    assert largest[0] * largest[1] == 8

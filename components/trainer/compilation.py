@@ -1,0 +1,65 @@
+"""Whether XLA compiles the steps, and what a further compiled length costs.
+
+Compiling takes a while, once for each length that batches are padded to; then steps are faster. Both are estimated here, as
+positions that could be computed in the time. The figures behind it: GPT-2 with 124 M parameters and 12 layers on two cores
+(tests/benchmarks/training_speed.py).
+"""
+
+import dataclasses
+import os
+
+import keras
+
+# Building and compiling one step took 19 s.
+_SECONDS_PER_LAYER = 1.6
+# Of the time of a step without XLA.
+_SAVED_SHARE = 0.25
+# What steps reach, in floating-point operations a second. That of accelerators is an order of magnitude, not a measurement.
+_SPEED_OF_CORE = 5e10
+_SPEED_OF_ACCELERATOR = 1e14
+
+
+@dataclasses.dataclass(frozen=True)
+class Compilation:
+    """How steps are compiled.
+
+    Attributes:
+        jit_compile: whether XLA does it.
+        positions_per_length: what could be computed in the time that one more length takes to compile; 0 without XLA.
+    """
+
+    jit_compile: bool
+    positions_per_length: float
+
+
+def plan_compilation(
+    jit_compile: bool | str, *, num_layers: int, num_frozen: int, num_trainable: int, num_positions: int
+) -> Compilation:
+    """Decides what `train.jit_compile: auto` means.
+
+    Args:
+        jit_compile: True, False or "auto": on GPUs and TPUs, and where it saves more time than it takes.
+        num_layers: transformer blocks.
+        num_frozen: parameters that are not trained.
+        num_trainable: parameters that are trained.
+        num_positions: that are trained on, all epochs together.
+    """
+    if keras.backend.backend() == "jax":
+        jit_compile = True  # it knows nothing else
+    # Forward, and backward for activations: 2 operations a parameter each; for a trained parameter 2 more.
+    operations_per_position = 4 * num_frozen + 6 * num_trainable
+    speed = _SPEED_OF_ACCELERATOR if has_accelerator() else _SPEED_OF_CORE * count_cores()
+    cost = _SECONDS_PER_LAYER * num_layers * speed / operations_per_position
+    if jit_compile == "auto":
+        jit_compile = has_accelerator() or _SAVED_SHARE * num_positions > cost
+    return Compilation(bool(jit_compile), cost if jit_compile else 0.0)
+
+
+def has_accelerator() -> bool:
+    """Whether there is a GPU or TPU."""
+    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())
+
+
+def count_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,138 @@
+"""`train.fit: auto`."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.errors import UserError
+from components.trainer import memory
+from components.trainer.data import make_blank_step
+from components.trainer.fine_tuner import FineTuner
+from components.trainer.graph_memory import estimate_peak
+from components.trainer.memory import cut_to_fit, measure_free_memory
+from components.trainer.rematerialize import rematerialize
+
+KIB = 1024
+
+
+def estimate(function, *shapes, unknown=0):
+    graph = tf.function(function, autograph=False).get_concrete_function(*map(tf.TensorSpec, shapes)).graph
+    return estimate_peak(graph, unknown)
+
+
+def test_tensors_count_while_they_live():
+    def chain(x):  # 256 numbers are 1 KiB
+        a = tf.matmul(x, x)  # 1
+        b = tf.matmul(a, a)  # a and b: 2
+        return tf.matmul(b, b)  # a has gone: b and this one
+
+    assert estimate(chain, (16, 16)) == 2 * KIB
+
+
+def test_tensors_that_are_needed_later_are_kept():
+    def keep(x):
+        a = tf.matmul(x, x)
+        b = tf.matmul(a, a)
+        c = tf.matmul(b, b)
+        return tf.matmul(c, a)
+
+    assert estimate(keep, (16, 16)) == 3 * KIB
+
+
+def test_elementwise_operations_work_in_place_and_unneeded_ones_are_left_out():
+    def work(x):
+        tf.matmul(x, tf.ones((16, 1000)))
+        return tf.exp(tf.reshape(tf.tanh(tf.matmul(x, x)), (4, 64)))
+
+    assert estimate(work, (16, 16)) == KIB
+
+
+def test_a_loop_needs_what_its_round_needs():
+    def loop(x):
+        return tf.while_loop(
+            lambda i, y: i < 3, lambda i, y: (i + 1, tf.matmul(tf.matmul(y, x), x)), (0, x), parallel_iterations=1
+        )[1]
+
+    assert 2 * KIB <= estimate(loop, (16, 16)) <= 3 * KIB + 64
+
+
+def test_unknown_sizes_are_what_they_are_said_to_be():
+    assert estimate(lambda x: tf.matmul(x, x, transpose_a=True), (None, 16), unknown=7) == KIB
+    assert estimate(lambda x: tf.matmul(x, tf.ones((16, 4))), (None, 16), unknown=7 * KIB) >= 7 * KIB
+
+
+@pytest.fixture
+def make_engine_and_data(make_tiny_model, make_engine, make_datasets, train_section):
+    def make():
+        model = make_tiny_model()
+        data, _ = make_datasets(bucket_boundaries=())
+        return model, make_engine(FineTuner(model), train_section, 4), data
+
+    return make
+
+
+def test_the_estimate_grows_with_rows_and_length_and_shrinks_with_rematerialization(make_engine_and_data):
+    model, engine, _ = make_engine_and_data()
+    estimates = [engine.estimate_memory(1, *shape) for shape in ((2, 16), (4, 16), (4, 8))]
+    assert estimates[0] < estimates[1]
+    assert estimates[2] < estimates[1]
+    before = engine.estimate_memory(1, 64, 16)
+    rematerialize(model)
+    engine.forget_compiled()
+    assert engine.estimate_memory(1, 64, 16) < before
+
+
+def test_what_is_estimated_is_what_is_trained(make_engine_and_data):
+    _, engine, data = make_engine_and_data()
+    cuts, rows, length = data.largest_shape
+    step = next(iter(data.iterate()))
+    blank = make_blank_step(cuts, rows, length)
+    assert [(a.shape, a.dtype) for a in blank] == [(a.shape, a.dtype) for a in step]
+
+
+class FakeEngine:
+    """Needs 1 MiB a position and 10 MiB more."""
+
+    num_replicas = 1
+
+    def __init__(self):
+        frozen, trained = keras.Variable(np.zeros(99)), keras.Variable(np.zeros(1))
+        self.tuner = types.SimpleNamespace(weights=[frozen, trained], trainable_variables=[trained])
+        self.per_position = 2**20
+
+    def estimate_memory(self, num_micro_batches, rows, length):
+        return rows * length * self.per_position + 10 * 2**20
+
+    def forget_compiled(self):
+        self.per_position /= 4
+
+
+@pytest.mark.parametrize(("mib", "cuts"), [(1000, 1), (138 / 0.75 + 1, 1), (138 / 0.75 - 1, 2), (27 / 0.75, 8)])
+def test_a_step_is_cut_until_it_fits(make_datasets, mib, cuts):
+    data, _ = make_datasets(bucket_boundaries=())  # batches of 8 x 16
+    tokens = cut_to_fit(FakeEngine(), data, 768, mib / 1024, None)
+    assert memory.dataclasses.replace(data, micro_batch_tokens=tokens).count_micro_batches(16) == cuts
+
+
+def test_where_nothing_fits_the_error_says_what_would(make_datasets):
+    data, _ = make_datasets(bucket_boundaries=())
+    with pytest.raises(UserError) as error:
+        cut_to_fit(FakeEngine(), data, 768, 20 / 0.75 / 1024, lambda: None)
+    assert "one example of 16 tokens" in str(error.value)
+    assert "allowed by train.memory_gib" in str(error.value)
+    assert "text.max_length: 8" in str(error.value)
+    assert "train.rematerialize: true (about 0.01 GiB)" in str(error.value)
+
+
+def test_a_container_has_what_its_limit_leaves(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    unlimited = measure_free_memory()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert measure_free_memory() > 2**20
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("700000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 100000\n")
+    assert measure_free_memory() == 400000 < unlimited
