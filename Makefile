@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 WITH_PATH := PYTHONPATH='$(CURDIR)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench check lock image clean venv venv-dev venv-jax
+.PHONY: help run test test-slow bench bench-training check lock image clean venv venv-dev venv-jax
 
 help: ## Show this list.
 	@echo 'Usage: make TARGET [CONFIG=$(CONFIG)] [RUNNER=$(RUNNER)] [ARGS=...]'
@@ -33,6 +33,9 @@ test-slow: venv-dev ## Run the slow tests: whole runs on real data and on a real
 bench: venv-dev ## Run the benchmarks that need no data but the project's own; takes an hour. Results: tests/benchmarks/results/.
 	$(WITH_PATH) $(BIN)/python tests/benchmarks/token_cleaning.py sample
 	$(WITH_PATH) $(BIN)/python tests/benchmarks/target_projection.py
+
+bench-training: venv-dev ## Compare the Trainer with other libraries; ARGS: see tests/benchmarks/training_speed.py --help.
+	$(WITH_PATH) $(BIN)/python tests/benchmarks/training_speed.py $(ARGS)
 
 check: venv-dev ## Check style, format and types.
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ class LoRA:
         kernel = W + alpha / rank * A B      W: (..., m, n) frozen, A: (..., m, rank), B: (rank, n)
 
     A starts uniform (He), B at zero, so that tuning starts from the preset's outputs; with `alpha: 0` it stays there.
-    Both are float32 whatever the model's dtype. The layers' own `enable_lora` of Keras does the work. Keras factors the
+    Both are float32 whatever the model's dtype. Variables are those of Keras' own `enable_lora`. Keras factors the
     *last* axis of a kernel: exactly the paper's form for Dense layers (`(inputs, outputs)`) and for the attention's
     output (`(heads, head_dim, outputs)`); for query, key and value kernels (`(inputs, heads, head_dim)`) A has a row for
     each input *and head*, and the heads share B. So `rank` there is bounded by `head_dim`, and the trainable count is

@@ -6,6 +6,7 @@ positions that could be computed in the time. The figures behind it: GPT-2 with 
 """
 
 import dataclasses
+import math
 import os
 
 import keras
@@ -14,6 +15,8 @@ import keras
 _SECONDS_PER_LAYER = 1.6
 # Of the time of a step without XLA.
 _SAVED_SHARE = 0.25
+# Each compiled length keeps 40 MB a block as well.
+_MAX_LENGTHS_ON_CPU = 6
 # What steps reach, in floating-point operations a second. That of accelerators is an order of magnitude, not a measurement.
 _SPEED_OF_CORE = 5e10
 _SPEED_OF_ACCELERATOR = 1e14
@@ -26,10 +29,12 @@ class Compilation:
     Attributes:
         jit_compile: whether XLA does it.
         positions_per_length: what could be computed in the time that one more length takes to compile; 0 without XLA.
+        max_lengths: so many lengths at most.
     """
 
     jit_compile: bool
     positions_per_length: float
+    max_lengths: float
 
 
 def plan_compilation(
@@ -52,7 +57,9 @@ def plan_compilation(
     cost = _SECONDS_PER_LAYER * num_layers * speed / operations_per_position
     if jit_compile == "auto":
         jit_compile = has_accelerator() or _SAVED_SHARE * num_positions > cost
-    return Compilation(bool(jit_compile), cost if jit_compile else 0.0)
+    if not jit_compile:
+        return Compilation(False, 0.0, math.inf)
+    return Compilation(True, cost, math.inf if has_accelerator() else _MAX_LENGTHS_ON_CPU)
 
 
 def has_accelerator() -> bool:

@@ -48,6 +48,9 @@ class Engine(Protocol):
     def estimate_memory(self, num_micro_batches: int, rows: int, length: int) -> int:
         """Bytes that `train` needs besides weights and optimizer, for a step of this shape on one replica."""
 
+    def reserve_memory(self, size: int) -> None:
+        """Makes room for steps that need so many bytes, before smaller ones cut it up."""
+
     def forget_compiled(self) -> None:
         """Makes the next step be built anew, because layers compute in another way."""
 

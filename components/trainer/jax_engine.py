@@ -48,6 +48,9 @@ class JaxEngine:
         self._train = jax.jit(self._train_step, donate_argnums=(0, 1, 2))
         self._evaluate = jax.jit(self._evaluate_step)
 
+    def reserve_memory(self, size: int) -> None:
+        """Does nothing: JAX has allocators of its own."""
+
     def estimate_memory(self, num_micro_batches: int, rows: int, length: int) -> int:
         """Bytes that `train` needs besides weights and optimizer, as XLA has planned them."""
         step = make_blank_step(num_micro_batches, rows, length)
@@ -55,7 +58,7 @@ class JaxEngine:
         values = (*map(_get_values, changing), _get_values(self._frozen))
         compiled = self._train.lower(*values, self._distribute(step)).compile()
         self._compiled[step.token_ids.shape] = compiled  # `jit` would compile once more
-        plan = compiled.memory_analysis()
+        plan: Any = compiled.memory_analysis()
         return plan.temp_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes
 
     def train(self, step: Step) -> StepResult:

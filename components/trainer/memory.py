@@ -59,6 +59,7 @@ def cut_to_fit(
             "fit: %d x %d positions at once need about %s, %s are free", rows, length, _show(needed), _show(free)
         )
         if needed <= usable:
+            engine.reserve_memory(int(needed / _USABLE_SHARE))
             return tokens
         if rows == 1:
             break

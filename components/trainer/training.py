@@ -249,8 +249,10 @@ def plan_shapes(
     if compilation.jit_compile and section["bucket_boundaries"] is None:
         num_evaluations = max(1, epochs * train_data.steps_per_epoch / section["eval_every_steps"])
         train_data, eval_data = (
-            # An evaluation is a third of the work of a training step, in building and in computing.
-            data.plan_lengths(section["max_lengths"], compilation.positions_per_length / passes)
+            # An evaluation is about a third of the work of a training step, in compiling as in computing.
+            data.plan_lengths(
+                min(section["max_lengths"], compilation.max_lengths), compilation.positions_per_length / passes
+            )
             for data, passes in ((train_data, epochs), (eval_data, num_evaluations))
         )
     return compilation, train_data, eval_data

@@ -18,7 +18,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 SEED = 0
 TRAIN = {"learning_rate": 1e-4, "weight_decay": 0.01, "clip_norm": 1.0}
-# Steps not timed: the first two of an epoch (TRL), or two of them beforehand.
+# Token 0 of GPT-2 is `!`, which hardly occurs alone; TRL's collator pads with it.
+PADDING = 0
+# Steps not timed.
 WARMUP_STEPS = 2
 # Fifty batches of examples at a time are sorted by length: how transformers' `group_by_length` makes batches.
 GROUP = 50
@@ -40,15 +42,16 @@ def read_examples(path: str) -> list[dict[str, list[int]]]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
-def make_batches(examples: list[Any], batch_size: int) -> list[dict[str, torch.Tensor]]:
-    """Batches of similar length, padded to their longest example and a multiple of 8."""
+def make_batches(examples: list[Any], batch_size: int, number: int) -> list[dict[str, torch.Tensor]]:
+    """`number` batches, evenly spread over their lengths: of similar examples, padded to the longest and a multiple of 8."""
     order = list(range(len(examples)))
     random.Random(SEED).shuffle(order)
     batches = []
     for start in range(0, len(order), batch_size * GROUP):
         group = sorted(order[start : start + batch_size * GROUP], key=lambda i: len(examples[i]["token_ids"]))
         batches += [group[i : i + batch_size] for i in range(0, len(group), batch_size)]
-    random.Random(SEED).shuffle(batches)
+    batches.sort(key=lambda batch: max(len(examples[i]["token_ids"]) for i in batch))
+    batches = [batches[int((i + 0.5) * len(batches) / number)] for i in range(number)]
     return [collate([examples[i] for i in batch]) for batch in batches]
 
 
@@ -73,8 +76,8 @@ def train_with_transformers(settings: dict[str, Any], compile_model: bool) -> di
         parameters, lr=TRAIN["learning_rate"], weight_decay=TRAIN["weight_decay"], foreach=True
     )
     step_model = torch.compile(model, dynamic=True) if compile_model else model
-    batches = make_batches(read_examples(settings["examples"]), settings["batch_size"])
-    result: dict[str, Any] = {"seconds": [], "target_tokens": [], "losses": [], "positions": []}
+    batches = make_batches(read_examples(settings["examples"]), settings["batch_size"], settings["steps"])
+    result: dict[str, Any] = {"seconds": [], "tokens": [], "losses": [], "positions": []}
 
     def train(batch: dict[str, torch.Tensor]) -> float:
         loss = step_model(**batch).loss
@@ -84,13 +87,13 @@ def train_with_transformers(settings: dict[str, Any], compile_model: bool) -> di
         optimizer.zero_grad(set_to_none=True)
         return loss.item()
 
-    for batch in batches[:WARMUP_STEPS]:
+    for batch in batches[-WARMUP_STEPS:]:
         train(batch)
     for batch in batches:
         started = time.perf_counter()
         result["losses"].append(train(batch))
         result["seconds"].append(time.perf_counter() - started)
-        result["target_tokens"].append(int((batch["labels"][:, 1:] != -100).sum()))
+        result["tokens"].append(int(batch["attention_mask"].sum()))
         result["positions"].append(batch["input_ids"].numel())
     return result
 
@@ -111,7 +114,7 @@ def train_with_trl(settings: dict[str, Any]) -> dict[str, Any]:
     # As many tokens a step as a batch of the others has.
     mean = sum(len(example["token_ids"]) for example in examples) / len(examples)
     rows = max(round(settings["batch_size"] * mean / settings["max_length"]), 1)
-    result: dict[str, Any] = {"seconds": [], "target_tokens": [], "losses": [], "positions": []}
+    result: dict[str, Any] = {"seconds": [], "tokens": [], "losses": [], "positions": []}
 
     class Counter(TrainerCallback):
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
@@ -122,7 +125,7 @@ def train_with_trl(settings: dict[str, Any]) -> dict[str, Any]:
 
     class Trainer(SFTTrainer):
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            result["target_tokens"].append(int((inputs["labels"][..., 1:] != -100).sum()))
+            result["tokens"].append(int((inputs["input_ids"] != PADDING).sum()))
             result["positions"].append(inputs["input_ids"].numel())
             loss = super().training_step(model, inputs, *args, **kwargs)
             result["losses"].append(loss.item())
@@ -135,7 +138,7 @@ def train_with_trl(settings: dict[str, Any]) -> dict[str, Any]:
             processing_class=make_tokenizer(folder),
             args=SFTConfig(
                 output_dir=folder, max_length=settings["max_length"], packing=True, per_device_train_batch_size=rows,
-                num_train_epochs=1, learning_rate=TRAIN["learning_rate"], weight_decay=TRAIN["weight_decay"],
+                max_steps=WARMUP_STEPS + settings["steps"], learning_rate=TRAIN["learning_rate"], weight_decay=TRAIN["weight_decay"],
                 lr_scheduler_type="constant", max_grad_norm=TRAIN["clip_norm"], report_to=[], save_strategy="no",
                 logging_strategy="no", use_cpu=True, gradient_checkpointing=False, completion_only_loss=True,
                 bf16=False, seed=SEED, disable_tqdm=True,
