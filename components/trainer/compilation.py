@@ -38,7 +38,13 @@ class Compilation:
 
 
 def plan_compilation(
-    jit_compile: bool | str, *, num_layers: int, num_frozen: int, num_trainable: int, num_positions: int
+    jit_compile: bool | str,
+    *,
+    num_layers: int,
+    num_frozen: int,
+    num_trainable: int,
+    num_positions: int,
+    num_lengths: int = 1,
 ) -> Compilation:
     """Decides what `train.jit_compile: auto` means.
 
@@ -48,6 +54,7 @@ def plan_compilation(
         num_frozen: parameters that are not trained.
         num_trainable: parameters that are trained.
         num_positions: that are trained on, all epochs together.
+        num_lengths: that will be compiled at least.
     """
     if keras.backend.backend() == "jax":
         jit_compile = True  # it knows nothing else
@@ -56,7 +63,7 @@ def plan_compilation(
     speed = _SPEED_OF_ACCELERATOR if has_accelerator() else _SPEED_OF_CORE * count_cores()
     cost = _SECONDS_PER_LAYER * num_layers * speed / operations_per_position
     if jit_compile == "auto":
-        jit_compile = has_accelerator() or _SAVED_SHARE * num_positions > cost
+        jit_compile = has_accelerator() or _SAVED_SHARE * num_positions > cost * num_lengths
     if not jit_compile:
         return Compilation(False, 0.0, math.inf)
     return Compilation(True, cost, math.inf if has_accelerator() else _MAX_LENGTHS_ON_CPU)

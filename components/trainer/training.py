@@ -245,6 +245,7 @@ def plan_shapes(
         num_frozen=count_parameters(model.weights) - num_trainable,
         num_trainable=num_trainable,
         num_positions=int(epochs * train_data.statistics.num_tokens),
+        num_lengths=len(train_data.sequence_lengths) if section["bucket_boundaries"] is not None else 1,
     )
     if compilation.jit_compile and section["bucket_boundaries"] is None:
         num_evaluations = max(1, epochs * train_data.steps_per_epoch / section["eval_every_steps"])

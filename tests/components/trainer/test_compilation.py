@@ -21,6 +21,11 @@ def test_auto_compiles_where_more_is_saved_than_spent(num_positions, expected):
     assert (plan.positions_per_length > 0) is expected
 
 
+def test_lengths_that_are_given_must_all_pay():
+    assert plan_compilation("auto", num_positions=100_000, **GPT2).jit_compile
+    assert not plan_compilation("auto", num_positions=100_000, num_lengths=7, **GPT2).jit_compile
+
+
 def test_a_choice_is_kept():
     assert plan_compilation(True, num_positions=1, **GPT2).jit_compile
     assert not plan_compilation(False, num_positions=10**9, **GPT2).jit_compile

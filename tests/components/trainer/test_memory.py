@@ -116,7 +116,10 @@ class FakeEngine:
 @pytest.mark.parametrize(("mib", "cuts"), [(1000, 1), (138 / 0.75 + 1, 1), (138 / 0.75 - 1, 2), (27 / 0.75, 8)])
 def test_a_step_is_cut_until_it_fits(make_datasets, mib, cuts):
     data, _ = make_datasets(bucket_boundaries=())  # batches of 8 x 16
-    tokens = cut_to_fit(FakeEngine(), data, 768, mib / 1024, None)
+    engine = FakeEngine()
+    tokens = cut_to_fit(engine, data, 768, mib / 1024, None)
+    needed = (128 // cuts + 10) * 2**20
+    assert engine.reserved >= needed
     assert memory.dataclasses.replace(data, micro_batch_tokens=tokens).count_micro_batches(16) == cuts
 
 
