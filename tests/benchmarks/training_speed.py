@@ -47,7 +47,7 @@ OWN_SIDES: dict[str, dict[str, Any]] = {
     "tensorflow": {"backend": "tensorflow", "jit_compile": False},
     "jax": {"backend": "jax", "jit_compile": True},
 }
-PEER_SIDES = ("transformers", "transformers compile", "trl packing")
+PEER_SIDES = ("transformers", "transformers compile", "trl packing", "trl packing compile")
 SEED = 0
 TRAIN = {
     "learning_rate": 1e-4, "schedule": "constant", "warmup_fraction": 0.0, "weight_decay": 0.01, "clip_norm": 1.0,

@@ -98,7 +98,7 @@ def train_with_transformers(settings: dict[str, Any], compile_model: bool) -> di
     return result
 
 
-def train_with_trl(settings: dict[str, Any]) -> dict[str, Any]:
+def train_with_trl(settings: dict[str, Any], compile_model: bool) -> dict[str, Any]:
     """SFTTrainer with packing: rows of `max_length` tokens, as many target tokens a step as it packs."""
     import tempfile
 
@@ -141,7 +141,7 @@ def train_with_trl(settings: dict[str, Any]) -> dict[str, Any]:
                 max_steps=WARMUP_STEPS + settings["steps"], learning_rate=TRAIN["learning_rate"], weight_decay=TRAIN["weight_decay"],
                 lr_scheduler_type="constant", max_grad_norm=TRAIN["clip_norm"], report_to=[], save_strategy="no",
                 logging_strategy="no", use_cpu=True, gradient_checkpointing=False, completion_only_loss=True,
-                bf16=False, seed=SEED, disable_tqdm=True,
+                bf16=False, seed=SEED, disable_tqdm=True, torch_compile=compile_model,
             ),
             callbacks=[Counter()],
         )  # fmt: skip
@@ -163,10 +163,8 @@ def main() -> None:
     settings = json.loads(sys.argv[2])
     side = settings["side"]
     torch.set_num_threads(len(__import__("os").sched_getaffinity(0)))
-    if side == "trl packing":
-        result = train_with_trl(settings)
-    else:
-        result = train_with_transformers(settings, compile_model=side.endswith("compile"))
+    train = train_with_trl if side.startswith("trl") else train_with_transformers
+    result = train(settings, compile_model=side.endswith("compile"))
     result["peak_rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     result["machine"] = describe_machine(["torch", "transformers", "peft", "trl"])
     Path(settings["output"]).write_text(json.dumps(result))
