@@ -203,18 +203,34 @@ class GenerationSection(Section):
     max_new_tokens: int = Field(32, ge=1)
 
 
+class MetricSection(Section):
+    """A metric by name; all other keys are its own options (see `components/metrics/`)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: Name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The metric's options as written in the file."""
+        return dict(self.model_extra or {})
+
+
 class ThresholdSection(Section):
     """One condition for the blessing. All that are given must hold.
 
-    `lower_bound`/`upper_bound` bound the value itself. `min_improvement` bounds the change against the baseline (the
-    latest blessed model, or on a first run the untouched preset), in the direction in which the metric gets better;
-    0 means "no worse", a negative number allows that much loss.
+    `lower_bound`/`upper_bound` bound the value itself. `min_improvement` is about the change against another model, in the
+    direction in which the value gets better, and about evidence for it: with `require: better` the whole interval of the
+    improvement must lie above it; with `require: not_worse` the model is refused if all of it lies below.
     """
 
     metric: Name
+    slice: Name | None = None
     lower_bound: float | None = None
     upper_bound: float | None = None
     min_improvement: float | None = None
+    against: Literal["blessed", "preset"] = "blessed"
+    require: Literal["better", "not_worse"] = "better"
 
     @model_validator(mode="after")
     def _check_rule(self) -> "ThresholdSection":
@@ -230,9 +246,33 @@ class EvaluationSection(Section):
 
     split: Literal["eval", "test"] = "test"
     slice_columns: list[Name] = []
-    metrics: list[Name] = Field(["perplexity", "token_accuracy", "exact_match", "example_count"], min_length=1)
+    metrics: list[MetricSection] = Field(
+        [MetricSection(name=name) for name in ("perplexity", "token_accuracy", "exact_match", "example_count")],
+        min_length=1,
+    )
     thresholds: list[ThresholdSection] = Field(min_length=1)
+    without_evidence: Literal["refuse", "bless"] = "refuse"
+    min_examples: int = Field(30, ge=2)
+    resamples: int = Field(1000, ge=200, le=100_000)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
     batch_size: int = Field(64, ge=1)
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        """A metric without options may be given by its name alone."""
+        return (
+            [{"name": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+        )
+
+    @field_validator("metrics")
+    @classmethod
+    def _check_metrics(cls, value: list[MetricSection]) -> list[MetricSection]:
+        names = [metric.name for metric in value]
+        if len(set(names)) < len(names):
+            raise ValueError(f"must name each metric once. Received: {', '.join(names)}")
+        return value
 
 
 class RunConfig(Section):

@@ -15,7 +15,8 @@ from components.evaluator.baseline import LatestOtherBlessedModel
 from components.evaluator.component import Evaluator
 from components.example_gen.component import InstructionExampleGen
 from components.example_validator.component import ExampleValidator
-from components.metrics import METRICS
+from components.metrics.table import make_metrics
+from components.predictor.component import Predictor
 from components.preset_exporter.component import PresetExporter
 from components.pusher.component import Pusher
 from components.schema_importer.component import SchemaImporter
@@ -97,18 +98,36 @@ def create_pipeline(
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("BaselineResolver")
+    evaluation = config.evaluation.model_dump(mode="json")
+    metrics = make_metrics(evaluation["metrics"]).values()
+    prediction = {
+        "split": config.evaluation.split,
+        "batch_size": config.evaluation.batch_size,
+        "complete": any(metric.reads_completion for metric in metrics),
+    }
+    predictors = {
+        name: Predictor(
+            examples=tokenized,
+            model=of,
+            like=preset_exporter.outputs["model"] if name == "Baseline" else None,
+            prediction=prediction,
+            code_hash=hash_code("components.predictor.executor"),
+        ).with_id(f"{name}Predictor")
+        for name, of in (
+            ("Candidate", trainer.outputs["model"]),
+            ("Preset", preset_exporter.outputs["model"]),
+            ("Baseline", baseline_resolver.outputs["model"]),
+        )
+    }
     evaluator = Evaluator(
-        examples=tokenized,
+        predictions=predictors["Candidate"].outputs["predictions"],
+        preset_predictions=predictors["Preset"].outputs["predictions"],
+        baseline_predictions=predictors["Baseline"].outputs["predictions"],
         model=trainer.outputs["model"],
         preset_model=preset_exporter.outputs["model"],
         baseline_model=baseline_resolver.outputs["model"],
-        evaluation=config.evaluation.model_dump(mode="json"),
-        code_hash=hash_code(
-            "components.evaluator.executor",
-            *sorted(
-                {METRICS[m].module for m in config.evaluation.metrics if METRICS[m].module.startswith("components")}
-            ),
-        ),
+        evaluation=evaluation,
+        code_hash=hash_code("components.evaluator.executor"),
     )
     pusher = Pusher(
         model=trainer.outputs["model"],
@@ -126,6 +145,7 @@ def create_pipeline(
         *training,
         preset_exporter,
         baseline_resolver,
+        *predictors.values(),
         evaluator,
         pusher,
     ]

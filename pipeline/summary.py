@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from components.metrics.table import make_metrics, read_directions
 from components.text import features
 from configs.schema import RunConfig
 from pipeline import serving
@@ -112,7 +113,7 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample]) ->
         "Model", escape(f"{model.uri}  (preset/{', adapter/' if config.method.name != 'full' else ''} inside)")
     )
     facts.add_row("Run", f"{result.run_id}, log {escape(str(result.paths.log(result.run_id)))}")
-    parts: list[RenderableType] = [Text(), facts, Text(), _make_metrics_table(config, result)]
+    parts: list[RenderableType] = [Text(), facts, Text(), *_make_metrics_tables(config, result)]
     if samples:
         parts += [Text(), _make_samples_table(samples, config.evaluation.split)]
     return Group(*parts)
@@ -157,31 +158,52 @@ def _pick_options(arguments: list[str], names: tuple[str, ...]) -> list[str]:
     return picked
 
 
-def _make_metrics_table(config: RunConfig, result: RunResult) -> Table:
-    """One row a slice, one column a metric, each "preset → tuned"."""
+def _make_metrics_tables(config: RunConfig, result: RunResult) -> list[RenderableType]:
+    """Over the whole split: a row a value, with its interval and its change; then the values of the thresholds by slice."""
     evaluation = result.artifact("Evaluator", "evaluation_result")
-    metrics = json.loads(_property(evaluation, "metrics") or "{}")
-    names = [name for name in config.evaluation.metrics if name != "example_count"]
-    table = Table(
-        title=f"Evaluation on the {config.evaluation.split} split: untouched preset → tuned model",
-        title_justify="left",
-        title_style="bold",
+    metrics, changes, intervals = (
+        json.loads(_property(evaluation, name) or "{}") for name in ("metrics", "changes", "intervals")
     )
-    table.add_column("Slice", overflow="fold")
-    table.add_column("Examples", justify="right")
-    for name in names:
-        table.add_column(name, justify="right")
+    directions = read_directions(make_metrics(config.evaluation.model_dump(mode="json")["metrics"]))
+    has_blessed = _property(evaluation, "baseline") == "latest blessed model"
+    other = "baseline" if has_blessed else "preset"
     candidate, preset = metrics.get("candidate", {}), metrics.get("preset", {})
-    for slice_name in sorted(candidate, key=lambda n: (n != "overall", n)):
+    whole = candidate.get("overall", {})
+    count = _format(whole.get("example_count"))
+    table = _make_table(f"Evaluation on the {config.evaluation.split} split ({count} examples)")
+    table.add_column("Value")
+    columns = ["Untouched preset", *(["Latest blessed"] if has_blessed else []), "Tuned model"]
+    for title in [*columns, f"{config.evaluation.confidence:.0%} interval", "Change", "Interval of the change"]:
+        table.add_column(title, justify="right")
+    for name in (name for name in directions if name != "example_count"):
+        change = changes.get(other, {}).get("overall", {}).get(name, [None, None, None])
+        blessed = [_format(metrics.get("baseline", {}).get("overall", {}).get(name))] if has_blessed else []
+        table.add_row(
+            escape(name),
+            _format(preset.get("overall", {}).get(name)),
+            *blessed,
+            _format(whole.get(name)),
+            _format_interval(intervals.get("overall", {}).get(name)),
+            _format(change[0], sign=True),
+            _format_interval(change[1:], sign=True),
+        )
+    slices = [name for name in candidate if name != "overall"]
+    if not slices:
+        return [table]
+    names = list(dict.fromkeys(threshold.metric for threshold in config.evaluation.thresholds))
+    by_slice = _make_table("By slice: untouched preset → tuned model")
+    by_slice.add_column("Slice", overflow="fold")
+    for title in ("Examples", *names):
+        by_slice.add_column(title, justify="right")
+    for slice_name in sorted(slices):
         before, after = preset.get(slice_name, {}), candidate[slice_name]
-        changes = [f"{_format(before.get(name))} → {_format(after.get(name))}" for name in names]
-        table.add_row(escape(slice_name), _format(after.get("example_count")), *changes)
-        if slice_name == "overall":
-            if _property(evaluation, "baseline") == "latest blessed model":
-                baseline = metrics.get("baseline", {}).get("overall", {})
-                table.add_row("  latest blessed model", "", *(_format(baseline.get(name)) for name in names))
-            table.add_section()
-    return table
+        pairs = [f"{_format(before.get(name))} → {_format(after.get(name))}" for name in names]
+        by_slice.add_row(escape(slice_name), _format(after.get("example_count")), *pairs)
+    return [table, Text(), by_slice]
+
+
+def _make_table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold")
 
 
 def _make_samples_table(samples: list[Sample], split: str) -> Table:
@@ -193,12 +215,18 @@ def _make_samples_table(samples: list[Sample], split: str) -> Table:
     return table
 
 
-def _format(value: float | None) -> str:
+def _format(value: float | None, sign: bool = False) -> str:
     if value is None:
         return "-"
+    plus = "+" if sign else ""
     if not math.isfinite(value):
         return str(value)
-    return f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:.4g}"
+    return f"{value:{plus},.0f}" if value == int(value) and abs(value) > 1 else f"{value:{plus}.4g}"
+
+
+def _format_interval(ends: list[float] | None, sign: bool = False) -> str:
+    low, high = ends or (None, None)
+    return "-" if low is None else f"{_format(low, sign)} … {_format(high, sign)}"
 
 
 def _shorten(text: str, limit: int = 300) -> str:

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from components.errors import UserError
 from components.example_gen.files import detect_format, split_path
 from components.methods.table import find_option_problems
-from components.metrics import METRICS
+from components.metrics.table import find_option_problems as find_metric_problems
+from components.metrics.table import make_metric
 from components.text.templates import TEMPLATES
 from components.trainer.strategies import find_strategy_problems
 from configs.load import ConfigError, Problem, apply_overrides, nearest, parse_sections, read_yaml
@@ -21,6 +22,7 @@ from configs.schema import (
     ModelSection,
     RunConfig,
     TextSection,
+    ThresholdSection,
     TrainSection,
 )
 from pipeline.preset_checks import (
@@ -134,27 +136,14 @@ def _check_evaluation(sections: Mapping[str, BaseModel]) -> list[Problem]:
     if not isinstance(evaluation, EvaluationSection):
         return []
     problems = []
-    for i, name in enumerate(evaluation.metrics):
-        if name not in METRICS:
-            problems.append(
-                Problem(
-                    f"evaluation.metrics.{i}",
-                    f"unknown metric.{nearest(name, METRICS)} Metrics: {', '.join(METRICS)}. Received: {name!r}.",
-                )
-            )
+    directions: dict[str, bool | None] = {}
+    for i, metric in enumerate(evaluation.metrics):
+        found = find_metric_problems(metric.name, metric.options)
+        problems += [Problem(f"evaluation.metrics.{i}.{key}", message) for key, message in found.items()]
+        if not found:
+            directions |= make_metric(metric.name, metric.options).directions()
     for i, threshold in enumerate(evaluation.thresholds):
-        key = f"evaluation.thresholds.{i}"
-        if threshold.metric not in evaluation.metrics:
-            near = nearest(threshold.metric, evaluation.metrics)
-            problems.append(
-                Problem(f"{key}.metric", f"must be one of evaluation.metrics.{near} Received: {threshold.metric!r}.")
-            )
-        elif threshold.min_improvement is not None and _has_no_direction(threshold.metric):
-            problems.append(
-                Problem(
-                    f"{key}.min_improvement", f"cannot be asked of `{threshold.metric}`, which has no better or worse."
-                )
-            )
+        problems += _check_threshold(f"evaluation.thresholds.{i}", threshold, evaluation, directions)
     if isinstance(data, DataSection):
         for i, column in enumerate(evaluation.slice_columns):
             if column not in data.slice_columns:
@@ -168,8 +157,26 @@ def _check_evaluation(sections: Mapping[str, BaseModel]) -> list[Problem]:
     return problems
 
 
-def _has_no_direction(metric: str) -> bool:
-    return metric in METRICS and METRICS[metric].higher_is_better is None
+def _check_threshold(
+    key: str, threshold: ThresholdSection, evaluation: EvaluationSection, directions: Mapping[str, bool | None]
+) -> list[Problem]:
+    problems = []
+    # Without any value known, the metrics are what is wrong.
+    if directions and threshold.metric not in directions:
+        near = nearest(threshold.metric, directions)
+        message = (
+            f"must be a value of evaluation.metrics ({', '.join(directions)}).{near} Received: {threshold.metric!r}."
+        )
+        problems.append(Problem(f"{key}.metric", message))
+    elif threshold.min_improvement is not None and directions.get(threshold.metric, True) is None:
+        message = f"cannot be asked of `{threshold.metric}`, which has no better or worse."
+        problems.append(Problem(f"{key}.min_improvement", message))
+    if threshold.slice is not None and (column := threshold.slice.partition("=")[0]) not in evaluation.slice_columns:
+        known = ", ".join(evaluation.slice_columns) or "none"
+        near = nearest(column, evaluation.slice_columns)
+        message = f"must be a column of evaluation.slice_columns ({known}) or column=value.{near} Received: {threshold.slice!r}."
+        problems.append(Problem(f"{key}.slice", message))
+    return problems
 
 
 def _check_lengths(sections: Mapping[str, BaseModel]) -> list[Problem]:

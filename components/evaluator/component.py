@@ -18,7 +18,9 @@ class EvaluatorSpec(component_spec.ComponentSpec):
         "code_hash": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
-        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "predictions": component_spec.ChannelParameter(type=standard_artifacts.InferenceResult),
+        "preset_predictions": component_spec.ChannelParameter(type=standard_artifacts.InferenceResult),
+        "baseline_predictions": component_spec.ChannelParameter(type=standard_artifacts.InferenceResult),
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "preset_model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "baseline_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
@@ -41,7 +43,9 @@ class Evaluator(base_beam_component.BaseBeamComponent):
 
     def __init__(
         self,
-        examples: BaseChannel,
+        predictions: BaseChannel,
+        preset_predictions: BaseChannel,
+        baseline_predictions: BaseChannel,
         model: BaseChannel,
         preset_model: BaseChannel,
         baseline_model: BaseChannel,
@@ -51,7 +55,9 @@ class Evaluator(base_beam_component.BaseBeamComponent):
         """Makes the node.
 
         Args:
-            examples: Tokenized examples with the split that `evaluation` names.
+            predictions: The candidate's, on the split that `evaluation` names.
+            preset_predictions: The untouched preset's, on the same examples.
+            baseline_predictions: The latest blessed model's; empty where there is none.
             model: The candidate.
             preset_model: Export of the untouched preset.
             baseline_model: The latest blessed model; may hold none.
@@ -60,7 +66,9 @@ class Evaluator(base_beam_component.BaseBeamComponent):
         """
         super().__init__(
             spec=EvaluatorSpec(
-                examples=examples,
+                predictions=predictions,
+                preset_predictions=preset_predictions,
+                baseline_predictions=baseline_predictions,
                 model=model,
                 preset_model=preset_model,
                 baseline_model=baseline_model,

@@ -1,104 +1,87 @@
-"""Executor of `Evaluator`: one TFMA pass over up to three models."""
+"""Executor of `Evaluator`: one TFMA pass over the predictions of up to three models, and the verdict."""
 
 import json
 import logging
 import os
 from typing import Any
 
-import tensorflow_text as _  # noqa: F401  Its operations are in the exported models.
-from tensorflow_model_analysis.proto import config_pb2
 from tfx.components.evaluator import constants
-from tfx.components.util import tfxio_utils
 from tfx.dsl.components.base import base_beam_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
-from tfx.utils import io_utils, path_utils
+from tfx.utils import io_utils
 
 from components.evaluator import gate
 from components.evaluator.eval_config import BASELINE, CANDIDATE, PRESET, make_eval_config
-from components.metrics import METRICS
+from components.evaluator.examples import JoinPredictions
+from components.evaluator.results import checks_to_json, read_results, to_json
+from components.metrics.table import make_metrics, read_directions
 
-import tensorflow_model_analysis as tfma  # isort: skip  After tfx, see eval_config.py.
-
-
-# Keys of the model card that must agree.
-_COMPARABLE = ("tokenizer_sha256", "template", "system", "max_length", "max_new_tokens")
+import tensorflow_model_analysis as tfma  # isort: skip  After tfx, see resampling.py.
+from tensorflow_model_analysis.extractors import slice_key_extractor  # isort: skip
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Evaluates candidate, baseline and preset over one split and writes the blessing."""
 
     def Do(self, input_dict: dict[str, list], output_dict: dict[str, list], exec_properties: dict[str, Any]) -> None:  # noqa: N802
-        """Writes TFMA's results, `metrics` and `verdict` on the evaluation, and the blessing with its reason."""
+        """Writes TFMA's results, `metrics`, `checks` and `verdict` on the evaluation, and the blessing with its reason."""
         self._log_startup(input_dict, output_dict, exec_properties)
         evaluation = json.loads(exec_properties["evaluation"])
         result_artifact = artifact_utils.get_single_instance(output_dict["evaluation_result"])
         candidate = artifact_utils.get_single_instance(input_dict["model"])
         preset = artifact_utils.get_single_instance(input_dict["preset_model"])
-        baseline, baseline_kind = preset, "preset"
+        predictions = {
+            CANDIDATE: artifact_utils.get_single_instance(input_dict["predictions"]),
+            PRESET: artifact_utils.get_single_instance(input_dict["preset_predictions"]),
+        }
+        baseline, baseline_name, baseline_kind = preset, PRESET, "preset"
         # On platforms without our resolver the latest blessed model can be the candidate itself.
         if blessed_models := [m for m in input_dict.get("baseline_model") or [] if m.id != candidate.id]:
-            if differences := list_differences(candidate, blessed_models[0]):
-                baseline_kind = f"preset, since the latest blessed model has another {', '.join(differences)}"
+            of_baseline = artifact_utils.get_single_instance(input_dict["baseline_predictions"])
+            if reason := of_baseline.get_string_custom_property("reason"):
+                baseline_kind = f"preset, since of the latest blessed model: {reason}"
             else:
-                baseline, baseline_kind = blessed_models[0], "latest blessed model"
-        models = {CANDIDATE: candidate, BASELINE: baseline}
-        if baseline is not preset:
-            models[PRESET] = preset
-        eval_config = make_eval_config(evaluation, with_preset=PRESET in models)
+                baseline, baseline_name, baseline_kind = blessed_models[0], BASELINE, "latest blessed model"
+                predictions[BASELINE] = of_baseline
 
-        self._run_tfma(input_dict["examples"], evaluation, eval_config, models, result_artifact.uri)
+        self._run_tfma(predictions, evaluation, result_artifact.uri)
 
-        metrics = read_results(result_artifact.uri, list(models), evaluation["metrics"])
-        metrics.setdefault(PRESET, metrics[BASELINE])
-        higher = {name: METRICS[name].higher_is_better for name in evaluation["metrics"]}
-        checks = gate.list_checks(
-            evaluation["thresholds"], metrics[CANDIDATE][gate.OVERALL], metrics[BASELINE][gate.OVERALL], higher
+        results = read_results(result_artifact.uri, list(predictions))
+        metrics = make_metrics(evaluation["metrics"])
+        checks = gate.check_rules(
+            evaluation["thresholds"],
+            results,
+            read_directions(metrics),
+            baseline=baseline_name,
+            preset=PRESET,
+            min_examples=evaluation["min_examples"],
         )
-        blessed = bool(tfma.load_validation_result(result_artifact.uri).validation_ok)
-        if blessed != all(check.passed for check in checks):
-            raise RuntimeError(f"TFMA's verdict ({blessed}) is not that of the thresholds: {checks}")
+        blessed = gate.is_blessed(checks, evaluation["without_evidence"])
         verdict = f"{gate.describe(checks, blessed)} Baseline: {baseline_kind}."
         logging.info(verdict)
-        result_artifact.set_string_custom_property("metrics", json.dumps(metrics, sort_keys=True))
+        content = to_json(results, baseline_name)
+        content["settings"] = {name: text for name, metric in metrics.items() if (text := metric.describe())}
+        content["checks"] = checks_to_json(checks)
+        for name, value in content.items():
+            result_artifact.set_string_custom_property(name, json.dumps(value, sort_keys=True))
         result_artifact.set_string_custom_property("verdict", verdict)
         result_artifact.set_string_custom_property("baseline", baseline_kind)
-        self._write_blessing(
-            artifact_utils.get_single_instance(output_dict["blessing"]), candidate, baseline, blessed, verdict
-        )
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        blessing.set_string_custom_property("checks", json.dumps(content["checks"], sort_keys=True))
+        self._write_blessing(blessing, candidate, baseline, blessed, verdict)
 
-    def _run_tfma(
-        self,
-        examples: list[Artifact],
-        evaluation: dict[str, Any],
-        eval_config: config_pb2.EvalConfig,
-        models: dict[str, Artifact],
-        output_path: str,
-    ) -> None:
-        shared_models = [
-            tfma.default_eval_shared_model(
-                eval_saved_model_path=path_utils.serving_model_path(artifact.uri),
-                model_name=name,
-                eval_config=eval_config,
-            )
-            for name, artifact in models.items()
-        ]
-        make_tfxio = tfxio_utils.get_tfxio_factory_from_artifact(
-            examples=examples,
-            telemetry_descriptors=["Evaluator"],
-            schema=None,
-            raw_record_column_name=tfma.constants.ARROW_INPUT_COLUMN,
-        )
-        pattern = io_utils.all_files_pattern(artifact_utils.get_split_uri(examples, evaluation["split"]))
+    def _run_tfma(self, predictions: dict[str, Artifact], evaluation: dict[str, Any], output_path: str) -> None:
+        eval_config = make_eval_config(evaluation, list(predictions))
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                # The batch bounds the memory that decoding takes.
-                | "Read" >> make_tfxio(pattern).BeamSource(batch_size=evaluation["batch_size"])
+                | "Read" >> JoinPredictions(predictions, evaluation["slice_columns"])
                 | "Evaluate"
                 >> tfma.ExtractEvaluateAndWriteResults(
-                    eval_shared_model=shared_models, eval_config=eval_config, output_path=output_path
+                    eval_config=eval_config,
+                    extractors=[slice_key_extractor.SliceKeyExtractor(eval_config=eval_config, materialize=False)],
+                    output_path=output_path,
                 )
             )
 
@@ -117,23 +100,3 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         blessing.set_string_custom_property("reason", verdict)
         name = constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME
         io_utils.write_string_file(os.path.join(blessing.uri, name), verdict)
-
-
-def list_differences(candidate: Artifact, baseline: Artifact) -> list[str]:
-    """Returns in what two models differ so that one's examples or completions cannot be held against the other's.
-
-    The examples are tokenized for the candidate; a model with another tokenizer would be scored on noise.
-    """
-    candidate_card, baseline_card = (_read_card(model) for model in (candidate, baseline))
-    return [key for key in _COMPARABLE if candidate_card.get(key) != baseline_card.get(key)]
-
-
-def _read_card(model: Artifact) -> dict[str, Any]:
-    path = os.path.join(path_utils.serving_model_path(model.uri), "assets.extra", "model_card.json")
-    return json.loads(io_utils.read_string_file(path)) if fileio.exists(path) else {}
-
-
-def read_results(output_path: str, model_names: list[str], metrics: list[str]) -> gate.Metrics:
-    """Returns the metrics that TFMA has written to `output_path`, for each of the models."""
-    results = {name: tfma.load_eval_result(output_path, model_name=name).slicing_metrics for name in model_names}
-    return gate.read_metrics(results, metrics)

@@ -1,97 +1,178 @@
-"""Reads TFMA's results: the metrics of each model and slice, and the verdict in words."""
+"""The gate: what each rule says of the measured values, and whether the model is blessed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-# Model name -> slice ("overall" or "column=value") -> metric -> value.
-Metrics = dict[str, dict[str, dict[str, float]]]
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 OVERALL = "overall"
 
+Verdict = Literal["better", "worse", "not enough evidence"]
+BETTER: Verdict = "better"
+WORSE: Verdict = "worse"
+UNKNOWN: Verdict = "not enough evidence"
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One condition of a threshold, and what came of it.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A value of one model on one slice.
 
     Attributes:
-        metric: Its name.
+        value: the number.
+        low: lower end of its interval.
+        high: upper end.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Results:
+    """What the metrics have measured.
+
+    Attributes:
+        values: model -> slice -> value name -> number with interval.
+        changes: other model -> slice -> value name -> the candidate's value minus the other's, with interval.
+        num_examples: slice -> examples.
+    """
+
+    values: dict[str, dict[str, dict[str, Measured]]]
+    changes: dict[str, dict[str, dict[str, Measured]]]
+    num_examples: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Check:
+    """One rule on one slice, and what came of it.
+
+    Attributes:
+        metric: Name of the value.
+        slice_name: `overall` or `column=value`.
         rule: The condition in words.
-        value: What it was applied to: the candidate's value, or its improvement on the baseline.
-        passed: Whether it holds. A value that is not a number never passes.
+        measured: What it was applied to: the candidate's value, or its improvement (positive is better).
+        verdict: For a rule about a change; None for a bound.
+        passed: Whether it holds; None if that is not known for lack of evidence.
     """
 
     metric: str
+    slice_name: str
     rule: str
-    value: float
-    passed: bool
+    measured: Measured
+    verdict: Verdict | None
+    passed: bool | None
+
+    def describe(self) -> str:
+        """The check in words."""
+        where = "" if self.slice_name == OVERALL else f" on {self.slice_name}"
+        number = f"is {self.measured.value:.4g}"
+        if math.isfinite(self.measured.low):
+            number += f", [{self.measured.low:.4g}, {self.measured.high:.4g}]"
+        how = {True: "has", False: "misses", None: "gives not enough evidence of"}[self.passed]
+        return f"{self.metric}{where} {how} {self.rule} ({number})"
 
 
-def read_metrics(slicing_metrics: Mapping[str, Any], names: list[str]) -> Metrics:
-    """Returns plain numbers from TFMA's results.
-
-    Args:
-        slicing_metrics: Model name -> list of (slice key, TFMA's nested metrics) as `tfma.load_eval_result` gives them.
-        names: The metrics to keep; TFMA adds the differences to the baseline under names of its own.
-    """
-    result: Metrics = {}
-    for model, slices in slicing_metrics.items():
-        for slice_key, outputs in slices:
-            name = ", ".join(f"{column}={value}" for column, value in slice_key) or OVERALL
-            values = outputs[""][""]
-            result.setdefault(model, {})[name] = {
-                metric: float(values[metric]["doubleValue"])
-                for metric in names
-                if "doubleValue" in values.get(metric, {})
-            }
-    return result
-
-
-def list_checks(
-    thresholds: list[Mapping[str, Any]],
-    candidate: Mapping[str, float],
-    baseline: Mapping[str, float],
-    higher_is_better: Mapping[str, bool | None],
+def check_rules(
+    rules: Sequence[Mapping[str, Any]],
+    results: Results,
+    directions: Mapping[str, bool | None],
+    *,
+    baseline: str,
+    preset: str,
+    min_examples: int,
 ) -> list[Check]:
-    """Returns every condition of the thresholds with what came of it, for the report.
-
-    TFMA decides; these are the same comparisons spelt out, and the executor checks that both agree.
+    """Returns every rule with what came of it, on each slice that it is about.
 
     Args:
-        thresholds: The run's `evaluation.thresholds`.
-        candidate: Overall metrics of the candidate.
-        baseline: Overall metrics of the baseline.
-        higher_is_better: Direction of each metric.
+        rules: The run's `evaluation.thresholds`.
+        results: What was measured.
+        directions: Whether higher is better, by value name.
+        baseline: Name of the model that `against: blessed` means.
+        preset: Name of the untouched preset.
+        min_examples: On fewer, a change is never evidence: resamples of a few examples know too little of others.
     """
-    nan = float("nan")
     checks = []
-    for rule in thresholds:
-        name = rule["metric"]
-        value = candidate.get(name, nan)
-        if rule["lower_bound"] is not None:
-            checks.append(
-                Check(metric=name, rule=f">= {rule['lower_bound']:g}", value=value, passed=value >= rule["lower_bound"])
-            )
-        if rule["upper_bound"] is not None:
-            checks.append(
-                Check(metric=name, rule=f"<= {rule['upper_bound']:g}", value=value, passed=value <= rule["upper_bound"])
-            )
-        if rule["min_improvement"] is not None:
-            gain = value - baseline.get(name, nan)
-            gain = gain if higher_is_better[name] else -gain
-            checks.append(
-                Check(
-                    metric=name,
-                    rule=f"improvement on the baseline >= {rule['min_improvement']:g}",
-                    value=gain,
-                    passed=gain >= rule["min_improvement"],
-                )
-            )
+    for rule in rules:
+        for slice_name in _list_slices(rule["slice"], results.num_examples):
+            name = rule["metric"]
+            value = results.values["candidate"].get(slice_name, {}).get(name, Measured(value=math.nan))
+            for bound, sign, holds in (
+                ("lower_bound", ">=", lambda v, b: v >= b),
+                ("upper_bound", "<=", lambda v, b: v <= b),
+            ):
+                if rule[bound] is not None:
+                    checks.append(
+                        Check(
+                            metric=name,
+                            slice_name=slice_name,
+                            rule=f"{sign} {rule[bound]:g}",
+                            measured=value,
+                            verdict=None,
+                            passed=holds(value.value, rule[bound]),
+                        )
+                    )
+            if rule["min_improvement"] is not None:
+                other = {"blessed": baseline, "preset": preset}[rule["against"]]
+                change = results.changes[other].get(slice_name, {}).get(name, Measured(value=math.nan))
+                enough = results.num_examples.get(slice_name, 0) >= min_examples
+                checks.append(_check_change(rule, slice_name, change, bool(directions[name]), enough))
     return checks
 
 
-def describe(checks: list[Check], blessed: bool) -> str:
+def _check_change(
+    rule: Mapping[str, Any], slice_name: str, change: Measured, higher_is_better: bool, enough: bool
+) -> Check:
+    improvement = change if higher_is_better else Measured(value=-change.value, low=-change.high, high=-change.low)
+    verdict = judge(improvement, rule["min_improvement"]) if enough else UNKNOWN
+    margin = rule["min_improvement"]
+    than = "the untouched preset" if rule["against"] == "preset" else "the baseline"
+    if rule["require"] == "better":
+        words = f"an improvement on {than} of more than {margin:g}"
+        passed = {BETTER: True, WORSE: False, UNKNOWN: None}[verdict]
+    else:
+        words = f"no proof of an improvement on {than} of less than {margin:g}"
+        passed = verdict != WORSE
+    if not math.isfinite(improvement.value):
+        passed = False
+    return Check(
+        metric=rule["metric"],
+        slice_name=slice_name,
+        rule=words,
+        measured=improvement,
+        verdict=verdict,
+        passed=passed,
+    )
+
+
+def judge(improvement: Measured, margin: float = 0.0) -> Verdict:
+    """Says what an improvement with its interval proves: it is above the margin, below it, or neither."""
+    if improvement.low > margin:
+        return BETTER
+    if improvement.high < margin:
+        return WORSE
+    return UNKNOWN
+
+
+def is_blessed(checks: Sequence[Check], without_evidence: str) -> bool:
+    """Whether every rule holds; where evidence lacks, the run's `evaluation.without_evidence` decides: refuse or bless."""
+    return all(without_evidence == "bless" if check.passed is None else check.passed for check in checks)
+
+
+def describe(checks: Sequence[Check], blessed: bool) -> str:
     """Returns the verdict in one sentence, with the conditions that decided."""
-    decisive = [c for c in checks if c.passed == blessed] or checks
-    reasons = "; ".join(f"{c.metric} {'has' if c.passed else 'misses'} {c.rule} (is {c.value:.4g})" for c in decisive)
-    return f"{'Blessed' if blessed else 'Not blessed'}: {reasons}."
+    if blessed:
+        return f"Blessed: {'; '.join(check.describe() for check in checks)}."
+    failed = [check for check in checks if check.passed is False]
+    lacking = [check for check in checks if check.passed is None]
+    word = "Not blessed" if failed else "Not blessed, for lack of evidence"
+    return f"{word}: {'; '.join(check.describe() for check in failed + lacking)}."
+
+
+def _list_slices(wanted: str | None, known: Mapping[str, int]) -> list[str]:
+    """`overall` for None; one slice for `column=value`; all slices of a column for `column`."""
+    if wanted is None:
+        return [OVERALL]
+    if "=" in wanted:
+        return [wanted]
+    return sorted(name for name in known if name.startswith(f"{wanted}="))

@@ -1,35 +1,27 @@
-"""CompletionExactMatch (TFMA has an `ExactMatch` of its own, of labels): share of the examples whose greedy completion is the reference."""
+"""Exact match: share of the examples whose completion is the reference."""
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
 
-from tensorflow_model_analysis.metrics import metric_types, metric_util
-
-from components.metrics import ratio
+from components.metrics.metric import MeanMetric, Prediction
 
 
-def _terms(outputs: Mapping[str, Any]) -> tuple[float, float]:
-    same = ratio.text(outputs, "completion").strip() == ratio.text(outputs, "reference").strip()
-    return float(same), 1.0
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExactMatch(MeanMetric):
+    """Share of the examples whose completion equals the reference, but for blank space around it.
 
-
-def _finish(value: float) -> float:
-    return value
-
-
-def _computations(name: str, model_name: str = "", output_name: str = "", **_: Any) -> list:
-    return ratio.ratio_computations(name, _terms, _finish, model_name, output_name)
-
-
-class CompletionExactMatch(metric_types.Metric):
-    """Share of the examples whose greedy completion equals the reference, but for blank space around it.
-
-    Reads `completion` and `reference` of the `evaluate` signature, one text of an example each.
+    Attributes:
+        ignore_case: whether `Yes` is `yes`.
     """
 
-    def __init__(self, name: str = "exact_match"):
-        """Names the metric."""
-        super().__init__(metric_util.merge_per_key_computations(_computations), name=name)
+    ignore_case: bool = False
 
+    def directions(self) -> dict[str, bool | None]:
+        """See `Metric`."""
+        return {"exact_match": True}
 
-metric_types.register_metric(CompletionExactMatch)
+    def score(self, prediction: Prediction) -> dict[str, float]:
+        """See `MeanMetric`."""
+        pair = prediction.completion.strip(), prediction.reference.strip()
+        if self.ignore_case:
+            pair = pair[0].casefold(), pair[1].casefold()
+        return {"exact_match": float(pair[0] == pair[1])}

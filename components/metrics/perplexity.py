@@ -1,39 +1,29 @@
 """Perplexity: exp(sum of losses / number of target tokens) over a slice."""
 
-import math
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
 
-from tensorflow_model_analysis.metrics import metric_types, metric_util
+import numpy as np
 
-from components.metrics import ratio
+from components.metrics.metric import Metric, Prediction, Sums, divide
 
 # exp() of more overflows a float; a mean loss that high is no model.
 _MAX_MEAN_LOSS = 700.0
 
 
-def _terms(outputs: Mapping[str, Any]) -> tuple[float, float]:
-    return ratio.number(outputs, "nll_sum"), ratio.number(outputs, "token_count")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Perplexity(Metric):
+    """exp(sum of losses / number of target tokens) over a slice: every target token counts the same."""
 
+    reads_completion = False
 
-def _finish(value: float) -> float:
-    return math.exp(min(value, _MAX_MEAN_LOSS))
+    def directions(self) -> dict[str, bool | None]:
+        """See `Metric`."""
+        return {"perplexity": False}
 
+    def count(self, prediction: Prediction) -> dict[str, float]:
+        """See `Metric`."""
+        return {"loss": prediction.nll_sum, "tokens": prediction.token_count}
 
-def _computations(name: str, model_name: str = "", output_name: str = "", **_: Any) -> list:
-    return ratio.ratio_computations(name, _terms, _finish, model_name, output_name)
-
-
-class Perplexity(metric_types.Metric):
-    """exp(sum of losses / number of target tokens) over a slice.
-
-    Reads `nll_sum` (natural logarithm) and `token_count` of the `evaluate` signature, scalars of one example each. The
-    ratio is of the sums over the slice, so every target token counts the same.
-    """
-
-    def __init__(self, name: str = "perplexity"):
-        """Names the metric."""
-        super().__init__(metric_util.merge_per_key_computations(_computations), name=name)
-
-
-metric_types.register_metric(Perplexity)
+    def finish(self, sums: Sums) -> dict[str, np.ndarray]:
+        """See `Metric`."""
+        return {"perplexity": np.exp(np.minimum(divide(sums["loss"], sums["tokens"]), _MAX_MEAN_LOSS))}

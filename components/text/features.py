@@ -22,3 +22,10 @@ TOKEN_INFLUENCE = (
 
 # Transformed, written by Transform.
 LOSS_WEIGHT = "loss_weight"  # float32[n]: weight of the token as a training target, 0 on the prompt
+
+# Predicted, written by Predictor; text and slice columns are carried along. Each but the first is of the response's tokens.
+COMPLETION = "completion"  # what the model writes after PROMPT; absent where no metric reads it
+NLL_SUM = "nll_sum"  # float32[1]: sum of their losses, end token included, nats
+TOKEN_COUNT = "token_count"  # float32[1]: how many they are
+CORRECT_COUNT = "correct_count"  # float32[1]: how many of them the model ranks first
+BYTE_COUNT = "byte_count"  # float32[1]: bytes of UTF-8 that they stand for

@@ -136,7 +136,8 @@ class ServingModule(tf.Module):
             examples: string (batch,), serialized `tf.train.Example` with TOKEN_IDS and TARGET_MASK.
 
         Returns:
-            `nll_sum`, `token_count`, `correct_count`: float32 (batch,), see `score_tokens`.
+            `nll_sum`, `token_count`, `correct_count`: float32 (batch,), see `score_tokens`; `byte_count`: float32 (batch,),
+            bytes of UTF-8 of the text that these tokens are, without end token.
         """
         return self._score_parsed(_parse(examples))
 
@@ -203,7 +204,16 @@ class ServingModule(tf.Module):
         names = ("nll_sum", "token_count", "correct_count")
         zeros = tuple(tf.zeros(tf.shape(lengths)) for _ in names)
         num_rows = lambda longest: _LOGITS_PER_CHUNK // (longest * self._vocabulary_size)  # noqa: E731
-        return dict(zip(names, _map_chunks(score, lengths, num_rows, zeros), strict=True))
+        sums = dict(zip(names, _map_chunks(score, lengths, num_rows, zeros), strict=True))
+        return {**sums, "byte_count": self._count_bytes(token_ids, mask)}
+
+    def _count_bytes(self, token_ids: tf.RaggedTensor, mask: tf.RaggedTensor) -> tf.Tensor:
+        columns = tf.ragged.range(token_ids.row_lengths())
+        is_text = (mask > 0) & (columns > 0)  # nothing predicts the first token
+        for stop_id in self._stop_ids:
+            is_text &= token_ids != stop_id
+        text = self._tokenizer.decode(tf.ragged.boolean_mask(token_ids, is_text))
+        return tf.cast(tf.strings.length(text), tf.float32)
 
 
 def _parse(examples: tf.Tensor) -> dict[str, Any]:

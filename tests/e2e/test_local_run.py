@@ -22,6 +22,9 @@ NODES = {
     "Trainer",
     "PresetExporter",
     "BaselineResolver",
+    "CandidatePredictor",
+    "PresetPredictor",
+    "BaselinePredictor",
     "Evaluator",
     "Pusher",
 }
@@ -65,7 +68,7 @@ def test_first_run(first):
     assert first.exit_code == 0, first.output
     assert (first.executed, first.cached, first.failed) == (NODES, set(), set())
     assert len(first.versions) == 1
-    for line in (f"{NUM_RECORDS} read, {NUM_RECORDS} kept, 0 quarantined", "Blessed: perplexity has improvement"):
+    for line in (f"{NUM_RECORDS} read, {NUM_RECORDS} kept, 0 quarantined", "Blessed: perplexity has an improvement"):
         assert line in " ".join(first.output.split())
     assert "Traceback (most recent" not in first.output
 
@@ -92,7 +95,8 @@ def test_a_repeated_run_is_cached_and_pushes_nothing(first, second):
 
 
 def test_a_new_learning_rate_runs_the_trainer_and_what_follows(other_rate):
-    assert other_rate.executed == {"Trainer", "Evaluator", "Pusher"} | NEVER_CACHED
+    following = {"Trainer", "CandidatePredictor", "BaselinePredictor", "Evaluator", "Pusher"}
+    assert other_rate.executed == following | NEVER_CACHED
     assert other_rate.cached == NODES - other_rate.executed
     # Whether it beats the first model is the gate's business; the baseline must be that model.
     assert other_rate.properties["Evaluator", "ModelEvaluation"]["baseline"] == "latest blessed model"

@@ -11,7 +11,8 @@ from pipeline.validate import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMON_BEFORE = ["ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer"]
-COMMON_AFTER = ["PresetExporter", "BaselineResolver", "Evaluator", "Pusher"]
+PREDICTORS = ["CandidatePredictor", "PresetPredictor", "BaselinePredictor"]
+COMMON_AFTER = ["PresetExporter", "BaselineResolver", *PREDICTORS, "Evaluator", "Pusher"]
 CUT = ["TokenScorer", "Transform", "CleaningReport", "Trainer"]
 
 

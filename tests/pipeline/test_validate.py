@@ -53,9 +53,13 @@ def test_all_kinds_of_problems_come_together(write):
         method={"name": "lora", "rnk": 4, "rank": 0},
         train={"epochs": 0},
         evaluation={
-            "metrics": ["perplexity", "rouge", "example_count"],
+            "metrics": ["perplexity", "rogue", {"name": "bleu", "tokenize": "14a"}, "example_count"],
             "slice_columns": ["knd"],
-            "thresholds": [{"metric": "bleu", "lower_bound": 1}, {"metric": "example_count", "min_improvement": 1}],
+            "thresholds": [
+                {"metric": "perplexit", "lower_bound": 1},
+                {"metric": "example_count", "min_improvement": 1},
+                {"metric": "perplexity", "upper_bound": 1, "slice": "kid=a"},
+            ],
         },
     )
     found = problems_of(path)
@@ -63,6 +67,8 @@ def test_all_kinds_of_problems_come_together(write):
     assert "Did you mean `alpaca`?" in found["text.template"]
     assert "Did you mean `rank`?" in found["method.rnk"]
     assert "Did you mean `kind`?" in found["evaluation.slice_columns.0"]
+    assert "Did you mean `rouge`?" in found["evaluation.metrics.1.name"]
+    assert "Did you mean `perplexity`?" in found["evaluation.thresholds.0.metric"]
     assert set(found) == {
         "data.path",
         "data.schema_path",
@@ -71,10 +77,12 @@ def test_all_kinds_of_problems_come_together(write):
         "method.rnk",
         "method.rank",
         "train.epochs",
-        "evaluation.metrics.1",
+        "evaluation.metrics.1.name",
+        "evaluation.metrics.2.tokenize",
         "evaluation.slice_columns.0",
         "evaluation.thresholds.0.metric",
         "evaluation.thresholds.1.min_improvement",
+        "evaluation.thresholds.2.slice",
     }
 
 

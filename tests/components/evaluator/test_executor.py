@@ -1,143 +1,189 @@
-"""The Evaluator on exported models whose answers are known: candidate, baseline and preset in one TFMA pass."""
+"""The Evaluator on predictions that are known: candidate, baseline and preset in one TFMA pass."""
 
 import json
 import math
 
 import pytest
 import tensorflow as tf
-from tfx.types import artifact_utils, standard_artifacts
+from tfx.types import standard_artifacts
 
 from components.evaluator.executor import Executor
 
-# (slice, reference) of the examples in the split.
-EXAMPLES = [("a", "yes"), ("a", "no"), ("b", "yes"), ("b", "yes")]
+# (slice, reference) of the examples, ten times over.
+EXAMPLES = [("a", "yes"), ("a", "no"), ("b", "yes"), ("b", "yes")] * 10
+RULE = {
+    "slice": None, "lower_bound": None, "upper_bound": None, "min_improvement": None, "against": "blessed", "require": "better"
+}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def examples(tmp_path_factory):
-    artifact = standard_artifacts.Examples()
-    artifact.uri = str(tmp_path_factory.mktemp("examples"))
-    artifact.split_names = artifact_utils.encode_split_names(["test"])
-    folder = tmp_path_factory.mktemp("x")
-    folder = artifact_utils.get_split_uri([artifact], "test")
-    tf.io.gfile.makedirs(folder)
-    with tf.io.TFRecordWriter(f"{folder}/data.gz", "GZIP") as writer:
-        for slice_value, reference in EXAMPLES:
-            example = tf.train.Example()
-            example.features.feature["category"].bytes_list.value.append(slice_value.encode())
-            example.features.feature["response"].bytes_list.value.append(reference.encode())
-            writer.write(example.SerializeToString())
+def make_predictions(folder, answer, nll, examples=EXAMPLES, parts=2):
+    """Of a model that answers `answer` to all, with `nll` on each of 2 target tokens of which 1 is right."""
+    artifact = standard_artifacts.InferenceResult()
+    artifact.uri = str(folder)
+    folder.mkdir(parents=True)
+    for part in range(parts):
+        with tf.io.TFRecordWriter(f"{folder}/predictions-{part}.gz", "GZIP") as writer:
+            for i, (category, reference) in list(enumerate(examples))[part::parts]:
+                example = tf.train.Example()
+                values = example.features.feature
+                texts = {"example_id": str(i), "category": category, "response": reference, "completion": answer}
+                for name, text in texts.items():
+                    values[name].bytes_list.value.append(text.encode())
+                numbers = {"nll_sum": 2 * nll, "token_count": 2, "correct_count": 1, "byte_count": 3}
+                for name, number in numbers.items():
+                    values[name].float_list.value.append(number)
+                writer.write(example.SerializeToString())
     return artifact
 
 
-def make_model(folder, artifact_id, answer, nll):
-    """A model that answers `answer` to all, with `nll` on each of 2 target tokens of which 1 is right."""
-
-    class Model(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
-        def evaluate(self, examples):
-            spec = {"response": tf.io.FixedLenFeature([], tf.string)}
-            reference = tf.io.parse_example(examples, spec)["response"]
-            ones = tf.ones_like(reference, tf.float32)
-            return {
-                "nll_sum": 2 * nll * ones,
-                "token_count": 2 * ones,
-                "correct_count": ones,
-                "completion": tf.fill(tf.shape(reference), answer),
-                "reference": reference,
-            }
-
-    model = Model()
-    tf.saved_model.save(model, str(folder / "Format-Serving"), signatures={"evaluate": model.evaluate})
+def make_model(artifact_id):
     artifact = standard_artifacts.Model()
-    artifact.uri, artifact.id = str(folder), artifact_id
+    artifact.uri, artifact.id = f"/models/{artifact_id}", artifact_id
     return artifact
 
 
-def evaluate(tmp_path, examples, thresholds, baseline=None, candidate=("yes", 1.0), baseline_card=None):
+def evaluate(tmp_path, thresholds, baseline=None, candidate=("yes", 1.0), reason="", **settings):
     result, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     result.uri, blessing.uri = str(tmp_path / "result"), str(tmp_path / "blessing")
-    filled = [{"lower_bound": None, "upper_bound": None, "min_improvement": None, **t} for t in thresholds]
     evaluation = {
-        "split": "test",
         "slice_columns": ["category"],
-        "metrics": ["perplexity", "token_accuracy", "exact_match", "example_count"],
-        "thresholds": filled,
-        "batch_size": 3,
+        "metrics": [{"name": "perplexity"}, {"name": "token_accuracy"}, {"name": "exact_match"}],
+        "thresholds": [{**RULE, **threshold} for threshold in thresholds],
+        "without_evidence": "refuse",
+        "min_examples": 30,
+        "resamples": 200,
+        "confidence": 0.95,
+        "seed": 0,
+        **settings,
     }
+    empty = standard_artifacts.InferenceResult()
+    empty.set_string_custom_property("reason", reason or "there is no such model")
     inputs = {
-        "examples": [examples],
-        "model": [make_model(tmp_path / "candidate", 3, *candidate)],
-        "preset_model": [make_model(tmp_path / "preset", 1, "no", 2.0)],
-        "baseline_model": [] if baseline is None else [make_model(tmp_path / "baseline", *baseline)],
+        "predictions": [make_predictions(tmp_path / "candidate", *candidate)],
+        "preset_predictions": [make_predictions(tmp_path / "preset", "no", 2.0, parts=1)],
+        "baseline_predictions": [empty],
+        "model": [make_model(3)],
+        "preset_model": [make_model(1)],
+        "baseline_model": [],
     }
-    if baseline_card is not None:
-        path = tmp_path / "baseline" / "Format-Serving" / "assets.extra" / "model_card.json"
-        path.parent.mkdir()
-        path.write_text(json.dumps(baseline_card))
+    if baseline is not None:
+        artifact_id, *answers = baseline
+        inputs["baseline_model"] = [make_model(artifact_id)]
+        if not reason:
+            inputs["baseline_predictions"] = [make_predictions(tmp_path / "baseline", *answers, parts=3)]
     Executor().Do(
         inputs, {"evaluation_result": [result], "blessing": [blessing]}, {"evaluation": json.dumps(evaluation)}
     )
-    metrics = json.loads(result.get_string_custom_property("metrics"))
-    return metrics, bool(blessing.get_int_custom_property("blessed")), blessing
+    properties = {
+        name: json.loads(result.get_string_custom_property(name))
+        for name in ("metrics", "changes", "intervals", "checks")
+    }
+    return properties, bool(blessing.get_int_custom_property("blessed")), blessing
 
 
-def test_first_run_compares_with_the_preset(tmp_path, examples):
+def test_first_run_compares_with_the_preset(tmp_path):
     thresholds = [
         {"metric": "perplexity", "min_improvement": 0.0},
-        {"metric": "exact_match", "lower_bound": 0.7, "min_improvement": 0.4},
+        {"metric": "exact_match", "lower_bound": 0.7, "min_improvement": 0.1},
     ]
-    metrics, blessed, blessing = evaluate(tmp_path, examples, thresholds)
-    assert blessed
+    found, blessed, blessing = evaluate(tmp_path, thresholds)
+    metrics = found["metrics"]
+    assert blessed, blessing.get_string_custom_property("reason")
     assert metrics["candidate"]["overall"] == pytest.approx(
-        {"perplexity": math.e, "token_accuracy": 0.5, "exact_match": 0.75, "example_count": 4}
+        {"perplexity": math.e, "token_accuracy": 0.5, "exact_match": 0.75, "example_count": 40}
     )
     assert metrics["candidate"]["category=a"]["exact_match"] == 0.5
     assert metrics["candidate"]["category=b"]["exact_match"] == 1.0
     assert metrics["baseline"] == metrics["preset"]
     assert metrics["preset"]["overall"]["exact_match"] == 0.25
     assert metrics["preset"]["overall"]["perplexity"] == pytest.approx(math.exp(2))
+    change, low, high = found["changes"]["preset"]["overall"]["exact_match"]
+    assert change == pytest.approx(0.5)
+    assert 0.1 < low < change < high
+    low, high = found["intervals"]["overall"]["exact_match"]
+    assert low < 0.75 < high
+    assert [check["verdict"] for check in found["checks"]] == ["better", None, "better"]
     assert blessing.get_int_custom_property("current_model_id") == 3
+    assert json.loads(blessing.get_string_custom_property("checks")) == found["checks"]
     assert (tmp_path / "blessing" / "BLESSED").is_file()
 
 
-def test_a_blessed_model_is_the_baseline_and_the_preset_is_still_measured(tmp_path, examples):
+def test_a_blessed_model_is_the_baseline_and_the_preset_is_still_measured(tmp_path):
     # Better than the preset in both; worse than the blessed model in perplexity.
-    metrics, blessed, blessing = evaluate(
-        tmp_path, examples, [{"metric": "perplexity", "min_improvement": 0.0}], baseline=(2, "yes", 0.5)
+    found, blessed, blessing = evaluate(
+        tmp_path, [{"metric": "perplexity", "min_improvement": 0.0}], baseline=(2, "yes", 0.5)
     )
     assert not blessed
-    assert metrics["baseline"]["overall"]["perplexity"] == pytest.approx(math.exp(0.5))
-    assert metrics["preset"]["overall"]["perplexity"] == pytest.approx(math.exp(2))
+    assert found["metrics"]["baseline"]["overall"]["perplexity"] == pytest.approx(math.exp(0.5))
+    assert found["metrics"]["preset"]["overall"]["perplexity"] == pytest.approx(math.exp(2))
     reason = blessing.get_string_custom_property("reason")
-    assert "Not blessed: perplexity misses improvement on the baseline >= 0 (is -1.07" in reason
+    assert "Not blessed: perplexity misses an improvement on the baseline of more than 0 (is -1.07" in reason
+    assert reason.endswith("Baseline: latest blessed model.")
     assert (tmp_path / "blessing" / "NOT_BLESSED").is_file()
 
 
-def test_a_bound_on_the_whole_does_not_apply_to_a_slice(tmp_path, examples):
-    # Slice a reaches 0.5 only.
-    _, blessed, _ = evaluate(tmp_path, examples, [{"metric": "exact_match", "lower_bound": 0.7}])
+def test_no_difference_is_not_enough_evidence(tmp_path):
+    rules = [{"metric": "perplexity", "min_improvement": 0.0}]
+    found, blessed, blessing = evaluate(tmp_path, rules, baseline=(2, "yes", 1.0))
+    assert not blessed
+    assert found["checks"][0]["verdict"] == "not enough evidence"
+    assert "for lack of evidence" in blessing.get_string_custom_property("reason")
+    _, blessed, _ = evaluate(tmp_path / "again", rules, baseline=(2, "yes", 1.0), without_evidence="bless")
     assert blessed
 
 
-def test_the_candidate_is_no_baseline_of_itself(tmp_path, examples):
-    thresholds = [{"metric": "perplexity", "min_improvement": 1.0}]
-    _, blessed, blessing = evaluate(tmp_path, examples, thresholds, baseline=(3, "yes", 1.0))
+def test_a_slice_can_veto(tmp_path):
+    # On category a, "no" is as often right as "yes"; on category b it is always wrong.
+    rules = [
+        {"metric": "perplexity", "min_improvement": 0.0},
+        {"metric": "exact_match", "min_improvement": 0.0, "slice": "category", "require": "not_worse"},
+    ]
+    found, blessed, blessing = evaluate(
+        tmp_path, rules, baseline=(2, "yes", 1.0), candidate=("no", 0.5), min_examples=20
+    )
+    assert not blessed
+    assert [check["verdict"] for check in found["checks"]] == ["better", "not enough evidence", "worse"]
+    assert "exact_match on category=b" in blessing.get_string_custom_property("reason")
+
+
+def test_a_bound_on_the_whole_does_not_apply_to_a_slice(tmp_path):
+    # Slice a reaches 0.5 only.
+    _, blessed, _ = evaluate(tmp_path, [{"metric": "exact_match", "lower_bound": 0.7}])
+    assert blessed
+
+
+def test_the_candidate_is_no_baseline_of_itself(tmp_path):
+    rules = [{"metric": "perplexity", "min_improvement": 1.0}]
+    _, blessed, blessing = evaluate(tmp_path, rules, baseline=(3, "yes", 1.0))
     assert blessed
     assert blessing.get_int_custom_property("baseline_model_id") == 1
 
 
-def test_a_blessed_model_of_another_tokenizer_is_no_baseline(tmp_path, examples):
-    thresholds = [{"metric": "perplexity", "min_improvement": 0.0}]
-    card = {"tokenizer_sha256": "another"}
-    metrics, blessed, blessing = evaluate(tmp_path, examples, thresholds, baseline=(2, "yes", 0.5), baseline_card=card)
+def test_a_blessed_model_that_could_not_be_asked_is_no_baseline(tmp_path):
+    rules = [{"metric": "perplexity", "min_improvement": 0.0}]
+    found, blessed, blessing = evaluate(tmp_path, rules, baseline=(2,), reason="it has another tokenizer_sha256")
     # As on a first run: better than the preset.
     assert blessed
     assert blessing.get_int_custom_property("baseline_model_id") == 1
-    assert metrics["baseline"] == metrics["preset"]
+    assert found["metrics"]["baseline"] == found["metrics"]["preset"]
+    assert "it has another tokenizer_sha256" in blessing.get_string_custom_property("reason")
 
 
-def test_not_a_number_is_never_blessed(tmp_path, examples):
-    thresholds = [{"metric": "perplexity", "upper_bound": 1e9}]
-    _, blessed, _ = evaluate(tmp_path, examples, thresholds, candidate=("yes", float("nan")))
-    assert not blessed
+def test_not_a_number_is_never_blessed(tmp_path):
+    for i, rule in enumerate(({"upper_bound": 1e9}, {"min_improvement": -1e9, "require": "not_worse"})):
+        _, blessed, _ = evaluate(
+            tmp_path / str(i),
+            [{"metric": "perplexity", **rule}],
+            candidate=("yes", float("nan")),
+            without_evidence="bless",
+        )
+        assert not blessed
+
+
+def test_labels_that_only_the_data_know(tmp_path):
+    metrics = [{"name": "classification"}]
+    found, blessed, _ = evaluate(tmp_path, [{"metric": "macro_f1", "lower_bound": 0.2}], metrics=metrics)
+    assert blessed
+    assert found["metrics"]["candidate"]["overall"]["recall[yes]"] == 1
+    assert found["metrics"]["preset"]["overall"]["recall[no]"] == 1
+    assert found["changes"]["preset"]["overall"]["recall[no]"][0] == -1

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ from keras import ops
 from components.errors import UserError
 from components.trainer import fit
 from components.trainer.checkpoint import Checkpoints
-from components.trainer.fit import count_steps, train
+from components.trainer.fit import count_steps, evaluate_tokens, train
 
 
 class CrashError(Exception):
@@ -147,3 +148,19 @@ def test_steps_are_epochs_but_at_most_max_steps(make_datasets):
     data, _ = make_datasets()
     assert count_steps(data, 3, None) == 3 * data.steps_per_epoch
     assert count_steps(data, 3, 4) == 4
+
+
+def test_more_micro_batches_for_long_examples_change_no_number(make_toy_engine, make_datasets, train_section):
+    losses, parts = {}, {}
+    for tokens in (None, 48):
+        train_data, eval_data = (dataclasses.replace(data, micro_batch_tokens=tokens) for data in make_datasets())
+        engine = make_toy_engine(train_section, 5, dropout=0.0)
+        losses[tokens] = [evaluate_tokens(engine, eval_data)]
+        steps = list(train_data.iterate(0, 5))
+        losses[tokens] += [engine.train(step).loss for step in steps]
+        losses[tokens] += [evaluate_tokens(engine, eval_data)]
+        parts[tokens] = {step.token_ids.shape[-1]: len(step.token_ids) for step in [*steps, *eval_data.iterate()]}
+    assert set(parts[None].values()) == {1}
+    assert len(set(parts[48].values())) > 1
+    assert losses[48] == pytest.approx(losses[None], rel=1e-5)
+    assert losses[48][-1] < losses[48][0]

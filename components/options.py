@@ -1,0 +1,68 @@
+"""Tables of frozen dataclasses whose fields are the options that a YAML may give: their checks, and how one is made."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def list_options(table: Mapping[str, type], name: str) -> list[str]:
+    """Names of the options of `table[name]`, sorted."""
+    return sorted(field.name for field in dataclasses.fields(table[name]))
+
+
+def find_option_problems(table: Mapping[str, type], kind: str, name: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Checks the options of an entry without loading anything.
+
+    Args:
+        table: classes by the name that the YAML uses.
+        kind: what the table holds, in the singular.
+        name: the entry's name in the YAML.
+        options: its options as written there.
+
+    Returns:
+        What is wrong, by option name (by `"name"` where the entry itself is unknown); empty if all is well.
+    """
+    if name not in table:
+        known = ", ".join(table)
+        return {"name": f"unknown {kind}.{_suggest(name, table)} {kind.capitalize()}s: {known}. Received: {name!r}."}
+    known_options = list_options(table, name)
+    choices = f"Options: {', '.join(known_options)}." if known_options else "It has no options."
+    problems = {
+        key: f"unknown option of `{name}`.{_suggest(key, known_options)} {choices}"
+        for key in options
+        if key not in known_options
+    }
+    # One option at a time, so that one bad value does not hide the next; the others keep their defaults.
+    required = [f.name for f in dataclasses.fields(table[name]) if not _has_default(f)]
+    missing = [key for key in required if key not in options]
+    problems |= dict.fromkeys(missing, f"`{name}` needs it. {choices}")
+    if not missing:
+        given_required = {key: options[key] for key in required}
+        for key in known_options:
+            if key in options:
+                try:
+                    table[name](**given_required | {key: options[key]})
+                except ValueError as error:
+                    problems[key] = str(error)
+    return problems
+
+
+def make_entry(table: Mapping[str, type], kind: str, name: str, options: Mapping[str, Any]) -> Any:
+    """Makes `table[name]` with `options`.
+
+    Raises:
+        ValueError: the entry or an option is unknown, or a value is out of range; all problems in one message.
+    """
+    if problems := find_option_problems(table, kind, name, options):
+        raise ValueError("\n".join(f"{kind}.{key}: {problem}" for key, problem in problems.items()))
+    return table[name](**options)
+
+
+def _has_default(field: dataclasses.Field) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f" Did you mean `{close[0]}`?" if close else ""

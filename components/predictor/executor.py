@@ -1,0 +1,147 @@
+"""Executor of `Predictor`: one Beam pass of one exported model over one split."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+import tensorflow_text as _  # noqa: F401  Its operations are in the exported models.
+from apache_beam.utils import shared
+from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
+from tfx.utils import io_utils, path_utils
+
+from components.errors import UserError
+from components.splits import ReadSplit, SumTuples, read_json, write_json
+from components.text import features
+
+_NUMBERS = (features.NLL_SUM, features.TOKEN_COUNT, features.CORRECT_COUNT, features.BYTE_COUNT)
+_COUNTS = ("examples", "target_tokens", "milliseconds")
+# What only training needs.
+_DROPPED = (features.TOKEN_IDS, features.TARGET_MASK)
+# Keys of the model card that must agree.
+_COMPARABLE = ("tokenizer_sha256", "template", "system", "max_length", "max_new_tokens")
+
+
+class _Model:
+    """A loaded SavedModel; Beam shares it among the threads of a worker."""
+
+    def __init__(self, path: str):
+        self.signatures = tf.saved_model.load(path).signatures
+
+
+class _PredictDoFn(beam.DoFn):
+    """A batch of serialized examples -> serialized predictions (main output), counts as a tuple (output `counts`)."""
+
+    def __init__(self, path: str, signature: str, handle: shared.Shared):
+        self._path = path
+        self._signature = signature
+        self._handle = handle
+
+    def setup(self) -> None:
+        self._model = self._handle.acquire(lambda: _Model(self._path))
+
+    def process(self, batch: list[bytes]) -> Iterator[Any]:
+        started = time.monotonic()
+        outputs = self._model.signatures[self._signature](examples=tf.constant(batch))
+        outputs = {name: value.numpy() for name, value in outputs.items()}
+        for row, serialized in enumerate(batch):
+            yield make_prediction(serialized, {name: values[row] for name, values in outputs.items()})
+        tokens = int(outputs[features.TOKEN_COUNT].sum())
+        yield beam.pvalue.TaggedOutput("counts", (len(batch), tokens, int(1000 * (time.monotonic() - started))))
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Writes what a model makes of each example of a split."""
+
+    def Do(self, input_dict: dict[str, list], output_dict: dict[str, list], exec_properties: dict[str, Any]) -> None:  # noqa: N802
+        """Writes the predictions and `counts.json`, and sets its counts on the artifact.
+
+        Writes nothing without a model, and for a model on which these examples cannot be tried; then `reason` says why.
+
+        Raises:
+            UserError: The split is empty.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        target = artifact_utils.get_single_instance(output_dict["predictions"])
+        prediction = json.loads(exec_properties["prediction"])
+        if not input_dict.get("model"):
+            target.set_string_custom_property("reason", "there is no such model")
+            return
+        source = artifact_utils.get_single_instance(input_dict["examples"])
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        if input_dict.get("like") and (differences := list_differences(model, input_dict["like"][0])):
+            target.set_string_custom_property("reason", f"it has another {', '.join(differences)}")
+            return
+        predict = _PredictDoFn(
+            path_utils.serving_model_path(model.uri),
+            "evaluate" if prediction["complete"] else "score",
+            shared.Shared(),
+        )
+        size = prediction["batch_size"]
+        counts_path = os.path.join(target.uri, "counts")
+        with self._make_beam_pipeline() as pipeline:
+            predicted = (
+                pipeline
+                | "Read" >> ReadSplit(source, prediction["split"])
+                # The batch bounds the memory that decoding takes.
+                | "Batch" >> beam.BatchElements(min_batch_size=size, max_batch_size=size)
+                | "Predict" >> beam.ParDo(predict).with_outputs("counts", main="predictions")
+            )
+            _ = predicted.predictions | "Write" >> beam.io.WriteToTFRecord(
+                os.path.join(target.uri, "predictions"), file_name_suffix=".gz"
+            )
+            _ = (
+                predicted.counts
+                | "Sum" >> beam.CombineGlobally(SumTuples(len(_COUNTS)))
+                | "Format" >> beam.Map(lambda counts: json.dumps(dict(zip(_COUNTS, counts, strict=True))))
+                | "WriteCounts" >> beam.io.WriteToText(counts_path, shard_name_template="", file_name_suffix=".json")
+            )
+        counts = read_json(f"{counts_path}.json")
+        if not counts["examples"]:
+            raise UserError(
+                f"the split `{prediction['split']}`, which evaluation.split names, must hold examples. Received: none. "
+                "Give it a larger share in data.splits, or more data."
+            )
+        write_json(f"{counts_path}.json", counts)
+        for name in _COUNTS:
+            target.set_int_custom_property(name, counts[name])
+        logging.info("Predicted: %s", counts)
+
+
+def list_differences(model: Artifact, other: Artifact) -> list[str]:
+    """Returns in what two models differ so that one's examples or completions cannot be held against the other's.
+
+    The examples are tokenized for one of them; a model with another tokenizer would be scored on noise.
+    """
+    cards = [_read_card(artifact) for artifact in (model, other)]
+    return [key for key in _COMPARABLE if cards[0].get(key) != cards[1].get(key)]
+
+
+def _read_card(model: Artifact) -> dict[str, Any]:
+    path = os.path.join(path_utils.serving_model_path(model.uri), "assets.extra", "model_card.json")
+    return json.loads(io_utils.read_string_file(path)) if fileio.exists(path) else {}
+
+
+def make_prediction(serialized: bytes, outputs: dict[str, Any]) -> bytes:
+    """Returns the serialized prediction of one example.
+
+    Args:
+        serialized: The tokenized example, whose text and slice columns are carried along.
+        outputs: What the signature gives for it, scalars.
+    """
+    result = tf.train.Example.FromString(serialized)
+    values = result.features.feature
+    for name in _DROPPED:
+        values.pop(name, None)
+    for name in _NUMBERS:
+        values[name].float_list.value[:] = [float(outputs[name])]
+    if features.COMPLETION in outputs:
+        values[features.COMPLETION].bytes_list.value[:] = [outputs[features.COMPLETION]]
+    return result.SerializeToString(deterministic=True)

@@ -1,0 +1,60 @@
+"""Metrics on lists of predictions, and real pairs of texts."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from components.metrics.metric import Prediction, Sums
+from components.metrics.table import make_metric
+
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
+
+
+def add_up(metric, predictions):
+    sums = Sums(1)
+    for prediction in predictions:
+        for name, number in metric.count(prediction).items():
+            sums[name] = sums[name] + number
+    return sums
+
+
+@pytest.fixture
+def compute():
+    """Returns the values of a metric over predictions, plain numbers by name."""
+
+    def compute(name, predictions, **options):
+        metric = make_metric(name, options)
+        return {value: float(numbers[0]) for value, numbers in metric.finish(add_up(metric, predictions)).items()}
+
+    return compute
+
+
+@pytest.fixture
+def pair():
+    """Returns a prediction that has these two texts."""
+    return lambda completion, reference: Prediction(completion=completion, reference=reference)
+
+
+def read_lines(path):
+    path = DATA / path
+    if not path.is_file():
+        pytest.skip(f"real data are not here: {path.name}")
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="session")
+def summaries():
+    """300 pairs of a paper's first sentence and its summary by a person (SciTLDR)."""
+    rows = read_lines("scitldr/train.jsonl.gz")
+    return [(row["source"][0], row["target"][0]) for row in rows[:300]]
+
+
+@pytest.fixture(scope="session")
+def labels():
+    """300 pairs of intents (clinc150), the given one being that of a near request."""
+    rows = read_lines("clinc150/clinc150.jsonl.gz")[::37][:300]
+    return [(rows[i - i % 3]["label"], row["label"]) for i, row in enumerate(rows)]

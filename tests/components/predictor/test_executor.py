@@ -1,0 +1,109 @@
+"""The Predictor on an exported model whose answers are known."""
+
+import json
+
+import pytest
+import tensorflow as tf
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.errors import UserError
+from components.predictor.executor import Executor
+from components.splits import read_records
+
+CARD = {"tokenizer_sha256": "a", "template": "alpaca", "system": "", "max_length": 9, "max_new_tokens": 2}
+
+
+class Model(tf.Module):
+    """Completes everything with `yes`; the losses are the numbers of tokens."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def score(self, examples):
+        parsed = tf.io.parse_example(examples, {"token_ids": tf.io.RaggedFeature(tf.int64)})
+        count = tf.cast(parsed["token_ids"].row_lengths(), tf.float32)
+        return {"nll_sum": count, "token_count": count, "correct_count": 0 * count, "byte_count": 2 * count}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def evaluate(self, examples):
+        return {**self.score(examples), "completion": tf.fill(tf.shape(examples), "yes")}
+
+
+@pytest.fixture
+def model(tmp_path):
+    def make(name, **card):
+        artifact = standard_artifacts.Model()
+        artifact.uri = str(tmp_path / name)
+        module, folder = Model(), tmp_path / name / "Format-Serving"
+        tf.saved_model.save(module, str(folder), signatures={"evaluate": module.evaluate, "score": module.score})
+        (folder / "assets.extra").mkdir()
+        (folder / "assets.extra" / "model_card.json").write_text(json.dumps({**CARD, **card}))
+        return artifact
+
+    return make
+
+
+@pytest.fixture
+def examples(tmp_path):
+    artifact = standard_artifacts.Examples()
+    artifact.uri = str(tmp_path / "examples")
+    artifact.split_names = artifact_utils.encode_split_names(["eval", "test"])
+    for split, number in (("eval", 0), ("test", 7)):
+        folder = artifact_utils.get_split_uri([artifact], split)
+        tf.io.gfile.makedirs(folder)
+        with tf.io.TFRecordWriter(f"{folder}/data.gz", "GZIP") as writer:
+            for i in range(number):
+                example = tf.train.Example()
+                for name, text in (("example_id", str(i)), ("category", "a"), ("response", "no"), ("prompt", "p")):
+                    example.features.feature[name].bytes_list.value.append(text.encode())
+                example.features.feature["token_ids"].int64_list.value.extend(range(i + 1))
+                example.features.feature["target_mask"].int64_list.value.extend([1] * (i + 1))
+                writer.write(example.SerializeToString())
+    return artifact
+
+
+def predict(tmp_path, inputs, split="test", complete=True):
+    target = standard_artifacts.InferenceResult()
+    target.uri = str(tmp_path / "predictions")
+    (tmp_path / "predictions").mkdir()
+    prediction = {"split": split, "batch_size": 3, "complete": complete}
+    Executor().Do(inputs, {"predictions": [target]}, {"prediction": json.dumps(prediction)})
+    files = sorted((tmp_path / "predictions").glob("predictions*"))
+    found = [
+        tf.train.Example.FromString(record).features.feature for file in files for record in read_records(str(file))
+    ]
+    return target, sorted(found, key=lambda values: values["example_id"].bytes_list.value[0])
+
+
+def test_what_is_written(tmp_path, model, examples):
+    target, found = predict(tmp_path, {"examples": [examples], "model": [model("model")]})
+    assert [values["nll_sum"].float_list.value[0] for values in found] == [1, 2, 3, 4, 5, 6, 7]
+    assert [values["byte_count"].float_list.value[0] for values in found] == [2, 4, 6, 8, 10, 12, 14]
+    for values in found:
+        texts = {name: values[name].bytes_list.value[0] for name in ("completion", "response", "prompt", "category")}
+        assert texts == {"completion": b"yes", "response": b"no", "prompt": b"p", "category": b"a"}
+        assert "token_ids" not in values
+    assert target.get_int_custom_property("examples") == 7
+    assert target.get_int_custom_property("target_tokens") == 28
+
+
+def test_without_completions_none_are_generated(tmp_path, model, examples):
+    _, found = predict(tmp_path, {"examples": [examples], "model": [model("model")]}, complete=False)
+    assert len(found) == 7
+    assert all("completion" not in values for values in found)
+
+
+def test_no_model_gives_no_predictions(tmp_path, examples):
+    target, found = predict(tmp_path, {"examples": [examples], "model": []})
+    assert found == []
+    assert target.get_string_custom_property("reason") == "there is no such model"
+
+
+def test_a_model_of_another_tokenizer_is_not_asked(tmp_path, model, examples):
+    inputs = {"examples": [examples], "model": [model("old", tokenizer_sha256="b")], "like": [model("new")]}
+    target, found = predict(tmp_path, inputs)
+    assert found == []
+    assert target.get_string_custom_property("reason") == "it has another tokenizer_sha256"
+
+
+def test_an_empty_split_is_an_error(tmp_path, model, examples):
+    with pytest.raises(UserError, match="the split `eval`.* must hold examples"):
+        predict(tmp_path, {"examples": [examples], "model": [model("model")]}, split="eval")
