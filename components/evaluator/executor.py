@@ -14,7 +14,9 @@ from tfx.utils import io_utils
 from components.evaluator import gate
 from components.evaluator.eval_config import BASELINE, CANDIDATE, PRESET, make_eval_config
 from components.evaluator.examples import JoinPredictions
+from components.evaluator.extremes import WriteExtremes
 from components.evaluator.results import checks_to_json, read_results, to_json
+from components.evaluator.summary import make_summary
 from components.metrics.table import make_metrics, read_directions
 
 import tensorflow_model_analysis as tfma  # isort: skip  After tfx, see resampling.py.
@@ -25,7 +27,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     """Evaluates candidate, baseline and preset over one split and writes the blessing."""
 
     def Do(self, input_dict: dict[str, list], output_dict: dict[str, list], exec_properties: dict[str, Any]) -> None:  # noqa: N802
-        """Writes TFMA's results, `metrics`, `checks` and `verdict` on the evaluation, and the blessing with its reason."""
+        """Writes the blessing with its reason, and on the evaluation `verdict`, `metrics` and all that it rests on.
+
+        Files of the evaluation: TFMA's own, `metrics.json`, `summary.md`, and `examples.json` with the largest gains and losses.
+        """
         self._log_startup(input_dict, output_dict, exec_properties)
         evaluation = json.loads(exec_properties["evaluation"])
         result_artifact = artifact_utils.get_single_instance(output_dict["evaluation_result"])
@@ -45,7 +50,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 baseline, baseline_name, baseline_kind = blessed_models[0], BASELINE, "latest blessed model"
                 predictions[BASELINE] = of_baseline
 
-        self._run_tfma(predictions, evaluation, result_artifact.uri)
+        self._run_tfma(predictions, baseline_name, evaluation, result_artifact.uri)
 
         results = read_results(result_artifact.uri, list(predictions))
         metrics = make_metrics(evaluation["metrics"])
@@ -63,6 +68,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         content = to_json(results, baseline_name)
         content["settings"] = {name: text for name, metric in metrics.items() if (text := metric.describe())}
         content["checks"] = checks_to_json(checks)
+        directions = read_directions(metrics)
+        summary = make_summary(verdict, checks, results, directions, baseline_name)
+        io_utils.write_string_file(os.path.join(result_artifact.uri, "summary.md"), summary)
+        machine_readable = {"verdict": verdict, "blessed": blessed, "baseline": baseline_kind, **content}
+        text = json.dumps(machine_readable, indent=1, sort_keys=True, allow_nan=False)
+        io_utils.write_string_file(os.path.join(result_artifact.uri, "metrics.json"), text + "\n")
         for name, value in content.items():
             result_artifact.set_string_custom_property(name, json.dumps(value, sort_keys=True))
         result_artifact.set_string_custom_property("verdict", verdict)
@@ -71,18 +82,18 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         blessing.set_string_custom_property("checks", json.dumps(content["checks"], sort_keys=True))
         self._write_blessing(blessing, candidate, baseline, blessed, verdict)
 
-    def _run_tfma(self, predictions: dict[str, Artifact], evaluation: dict[str, Any], output_path: str) -> None:
+    def _run_tfma(
+        self, predictions: dict[str, Artifact], baseline: str, evaluation: dict[str, Any], output_path: str
+    ) -> None:
         eval_config = make_eval_config(evaluation, list(predictions))
+        columns = evaluation["slice_columns"]
         with self._make_beam_pipeline() as pipeline:
-            _ = (
-                pipeline
-                | "Read" >> JoinPredictions(predictions, evaluation["slice_columns"])
-                | "Evaluate"
-                >> tfma.ExtractEvaluateAndWriteResults(
-                    eval_config=eval_config,
-                    extractors=[slice_key_extractor.SliceKeyExtractor(eval_config=eval_config, materialize=False)],
-                    output_path=output_path,
-                )
+            extracts = pipeline | "Read" >> JoinPredictions(predictions, columns)
+            _ = extracts | "Extremes" >> WriteExtremes(CANDIDATE, baseline, columns, output_path)
+            _ = extracts | "Evaluate" >> tfma.ExtractEvaluateAndWriteResults(
+                eval_config=eval_config,
+                extractors=[slice_key_extractor.SliceKeyExtractor(eval_config=eval_config, materialize=False)],
+                output_path=output_path,
             )
 
     def _write_blessing(

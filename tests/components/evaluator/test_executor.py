@@ -78,6 +78,8 @@ def evaluate(tmp_path, thresholds, baseline=None, candidate=("yes", 1.0), reason
         name: json.loads(result.get_string_custom_property(name))
         for name in ("metrics", "changes", "intervals", "checks")
     }
+    written = json.loads((tmp_path / "result" / "metrics.json").read_text())
+    assert {name: written[name] for name in properties} == properties
     return properties, bool(blessing.get_int_custom_property("blessed")), blessing
 
 
@@ -187,3 +189,31 @@ def test_labels_that_only_the_data_know(tmp_path):
     assert found["metrics"]["candidate"]["overall"]["recall[yes]"] == 1
     assert found["metrics"]["preset"]["overall"]["recall[no]"] == 1
     assert found["changes"]["preset"]["overall"]["recall[no]"][0] == -1
+
+
+def test_the_examples_that_changed_most(tmp_path):
+    evaluate(tmp_path, [{"metric": "perplexity", "min_improvement": 0.0}], baseline=(2, "yes", 1.5))
+    found = json.loads((tmp_path / "result" / "examples.json").read_text())
+    assert found["lost"] == []
+    assert [example["example_id"] for example in found["gained"]] == sorted(str(i) for i in range(40))[:10]
+    assert found["gained"][0] == {
+        "example_id": "0",
+        "slices": {"category": "a"},
+        "prompt": "",
+        "reference": "yes",
+        "completion": "yes",
+        "completion_before": "yes",
+        "loss": 1.0,
+        "loss_before": 1.5,
+    }
+
+
+def test_the_summary(tmp_path):
+    evaluate(tmp_path, [{"metric": "perplexity", "min_improvement": 0.0}], baseline=(2, "yes", 0.5))
+    lines = (tmp_path / "result" / "summary.md").read_text().splitlines()
+    assert lines[0].startswith(
+        "**Not blessed: perplexity misses an improvement on the baseline of more than 0 (is -1.07"
+    )
+    assert lines[4].startswith("| `perplexity`: an improvement on the baseline of more than 0 | overall | worse: -1.07")
+    assert "| value | preset | baseline | candidate | change from baseline |" in lines
+    assert "| `exact_match` | 0.25 | 0.75 | 0.75 [0.6" in "\n".join(lines)
