@@ -45,6 +45,7 @@ METHODS = ("lora", "full")
 OWN_SIDES: dict[str, dict[str, Any]] = {
     "auto": {"backend": "tensorflow", "jit_compile": "auto"},
     "tensorflow": {"backend": "tensorflow", "jit_compile": False},
+    "tensorflow xla": {"backend": "tensorflow", "jit_compile": True},
     "jax": {"backend": "jax", "jit_compile": True},
 }
 PEER_SIDES = ("transformers", "transformers compile", "trl packing", "trl packing compile")

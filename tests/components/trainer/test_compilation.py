@@ -10,8 +10,10 @@ GPT2 = {"num_layers": 12, "num_frozen": 124_000_000, "num_trainable": 1_000_000}
 
 
 @pytest.fixture(autouse=True)
-def _two_cores(monkeypatch):
+def _two_cores(monkeypatch, tmp_path):
     monkeypatch.setattr(compilation, "count_cores", lambda: 2)
+    monkeypatch.setattr(compilation, "_CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("processor : 0\nflags\t\t: fpu avx avx2 fma\n")
 
 
 @pytest.mark.parametrize(("num_positions", "expected"), [(1_000, False), (1_000_000, True)])
@@ -19,6 +21,14 @@ def test_auto_compiles_where_more_is_saved_than_spent(num_positions, expected):
     plan = plan_compilation("auto", num_positions=num_positions, **GPT2)
     assert plan.jit_compile is expected
     assert (plan.positions_per_length > 0) is expected
+
+
+def test_cpus_with_avx512_compile_only_when_told(tmp_path):
+    (tmp_path / "cpuinfo").write_text("processor : 0\nflags\t\t: fpu avx avx2 fma avx512f avx512bw\n")
+    assert not plan_compilation("auto", num_positions=10**9, **GPT2).jit_compile
+    assert plan_compilation(True, num_positions=10**9, **GPT2).jit_compile
+    (tmp_path / "cpuinfo").unlink()
+    assert plan_compilation("auto", num_positions=10**9, **GPT2).jit_compile
 
 
 def test_lengths_that_are_given_must_all_pay():

@@ -142,3 +142,13 @@ def test_a_container_has_what_its_limit_leaves(tmp_path, monkeypatch):
     (tmp_path / "memory.current").write_text("700000\n")
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 100000\n")
     assert measure_free_memory() == 400000 < unlimited
+
+
+def test_the_more_is_trained_the_smaller_are_micro_batches(make_datasets):
+    data, _ = make_datasets(bucket_boundaries=())
+    engine = FakeEngine()
+    assert cut_to_fit(engine, data, 768, 1000, None) == int(1024 / 1.01)
+    engine.tuner.trainable_variables = engine.tuner.weights
+    assert cut_to_fit(engine, data, 768, 1000, None) == 512
+    # A wide model has room for few positions, and one at least.
+    assert cut_to_fit(engine, data, 768 * 2048, 1000, None) == 1
