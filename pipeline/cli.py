@@ -171,6 +171,17 @@ def tokens(
 
 
 @main.command()
+@click.option("--run", "run_id", metavar="ID", help="The run. Without it: the newest one that was evaluated.")
+@click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only runs of this pipeline.")
+@click.option("--html", "page", metavar="FILE", help="Where the page goes, instead of into the root's `reports/`.")
+@_RUNNER
+@_ROOT
+def report(run_id: str | None, pipeline_name: str | None, page: str | None, runner_name: str, root: str | None) -> None:
+    """Write the page of a run again: metrics with intervals, the verdict, examples, lineage. `run` writes it at its end."""
+    click.echo(f"Page: {_write_report_page(_load_runner(runner_name, root), run_id, pipeline_name, page)}")
+
+
+@main.command()
 @click.argument("prompts", nargs=-1)
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="The pipeline whose latest pushed model answers.")
 @click.option("--model", "model_path", metavar="FOLDER", help="An exported model; instead of --pipeline.")
@@ -247,6 +258,21 @@ def _load(
     return config, runner
 
 
+def _write_report_page(
+    runner: "RunnerConfig", run_id: str | None, pipeline_name: str | None = None, page: str | None = None
+) -> Path:
+    from pipeline import lineage_store, report_page, report_store
+    from pipeline.metadata_connection import make_connection_config
+    from pipeline.paths import Paths
+
+    store = lineage_store.open_store(make_connection_config(runner))
+    found = report_store.load_report(store, run_id, pipeline_name)
+    paths = Paths(root=Path(runner.root).resolve(), name=found.pipeline_name)
+    path = paths.report_page(found.run_id) if page is None else Path(page)
+    report_page.write_page(found, path)
+    return path
+
+
 def _only_pipeline(serving_root: Path) -> str:
     names = sorted(p.name for p in serving_root.glob("*") if any(v.name.isdigit() for v in p.glob("*")))
     if len(names) == 1:
@@ -273,12 +299,12 @@ def _run(config: "RunConfig", config_path: str, runner: "RunnerConfig") -> int:
         try:
             with local_runner.signals_as_exceptions() as signals:
                 result = local_runner.run(config, config_path, runner, run_id, console)
-                return _report(config, result, console)
+                return _report(config, runner, result, console)
         except (local_runner.NodeFailedError, local_runner.Interrupted) as error:
             return _explain_failure(error, bool(signals), log_path, console)
 
 
-def _report(config: "RunConfig", result: "RunResult", console: "Console") -> int:
+def _report(config: "RunConfig", runner: "RunnerConfig", result: "RunResult", console: "Console") -> int:
     from rich.console import Console
 
     from pipeline import summary
@@ -290,6 +316,7 @@ def _report(config: "RunConfig", result: "RunResult", console: "Console") -> int
     console.print(text)
     with result.paths.report(result.run_id).open("w", encoding="utf-8") as file:
         Console(file=file, width=120, highlight=False).print(text)
+    console.print(f"\nReport: {_write_report_page(runner, result.run_id)}", soft_wrap=True, markup=False)
     console.print("\nNext:")
     for command in summary.list_next_commands(sys.argv[2:], result, config):
         console.print(f"  {command}", soft_wrap=True, markup=False)

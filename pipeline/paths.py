@@ -47,3 +47,7 @@ class Paths:
     def tokens_page(self, run_id: str) -> Path:
         """The page that `tokens` writes: what token cleaning kept and dropped in a run."""
         return self.root / "reports" / self.name / f"{run_id}.tokens.html"
+
+    def report_page(self, run_id: str) -> Path:
+        """The page of a run: what went in, what was decided, and why."""
+        return self.root / "reports" / self.name / f"{run_id}.html"

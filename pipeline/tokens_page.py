@@ -3,15 +3,14 @@
 import base64
 import hashlib
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
-from components.errors import UserError
 from pipeline import tokens_view
+from pipeline.html import write_whole
 from pipeline.tokens_report import Report, SliceCounts
 from pipeline.tokens_store import Cleaning
 
@@ -74,20 +73,7 @@ def write_page(cleaning: Cleaning, path: Path) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    page = render_page(cleaning)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(page, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"The page must be a file in a folder that you can write to. Received: {path} ({error.strerror}). "
-            "Give another one with --html."
-        ) from error
+    write_whole(path, render_page(cleaning))
 
 
 def render_page(cleaning: Cleaning) -> str:

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "pipeline.code_hash",
         "pipeline.console",
+        "pipeline.html",
         "pipeline.environment",
         "pipeline.lineage_graph",
         "pipeline.lineage_store",
@@ -36,8 +37,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("pipeline.training_nodes", "pipeline.validate_cleaning", "pipeline.tokens_store"),
     ("pipeline.*",),  # wiring, checks and records
-    ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.tokens_page"),
-    ("pipeline.summary",),
+    ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.report_store", "pipeline.tokens_page"),
+    ("pipeline.report_page", "pipeline.summary"),
     ("pipeline.cli",),
     ("pipeline.__main__",),
 )

@@ -19,8 +19,7 @@ class FuzzyMatch(MeanMetric):
 
     def score(self, prediction: Prediction) -> dict[str, float]:
         """See `MeanMetric`."""
-        from nltk.metrics.distance import edit_distance
+        from rapidfuzz.distance import Levenshtein
 
-        completion, reference = prediction.completion.strip(), prediction.reference.strip()
-        longest = max(len(completion), len(reference))
-        return {"fuzzy_match": 1 - edit_distance(completion, reference) / longest if longest else 1.0}
+        texts = prediction.completion.strip(), prediction.reference.strip()
+        return {"fuzzy_match": Levenshtein.normalized_similarity(*texts)}

@@ -5,6 +5,7 @@ test reads its part of it.
 """
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -85,6 +86,21 @@ def test_what_is_recorded(first):
     assert sum(v["example_count"] for name, v in metrics["candidate"].items() if name != "overall") == pytest.approx(
         metrics["candidate"]["overall"]["example_count"]
     )
+
+
+def test_the_page_of_the_run(project, first):
+    (run_id,) = re.findall(r"run (\d{8}-\d{6}-\d{6})", first.output)[:1]
+    page = project.folder / "runs" / "reports" / "e2e" / f"{run_id}.html"
+    text = page.read_text(encoding="utf-8")
+    assert ">Blessed<" in text
+    assert "category=" in text
+    assert str(page) in first.output.replace("\n", "")
+    again = project.command("report", "--run", run_id, "--html", "again.html")
+    assert again.returncode == 0, again.stderr
+    assert (project.folder / "again.html").read_text(encoding="utf-8") == text
+    unknown = project.command("report", "--run", "nowhere")
+    assert unknown.returncode == 1
+    assert "Evaluated runs, newest first: 2" in unknown.stderr
 
 
 def test_a_repeated_run_is_cached_and_pushes_nothing(first, second):

@@ -50,3 +50,13 @@ def test_classification(compute, pair, labels):
         assert values[f"macro_{kind}"] == pytest.approx(total)
         for name, score in zip(names, by_label, strict=True):
             assert values[f"{kind}[{name.casefold()}]"] == pytest.approx(score)
+
+
+def test_fuzzy_match(compute, pair, summaries):
+    from nltk.metrics.distance import edit_distance
+
+    pairs = [(completion[:60], reference[:60]) for completion, reference in summaries[:200]]
+    expected = np.mean(
+        [1 - edit_distance(a.strip(), b.strip()) / max(len(a.strip()), len(b.strip())) for a, b in pairs]
+    )
+    assert compute("fuzzy_match", [pair(*p) for p in pairs])["fuzzy_match"] == pytest.approx(expected, abs=1e-12)

@@ -1,0 +1,190 @@
+"""The HTML page of a run: one file without network, for any browser, also without scripts."""
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from rich.console import Console
+
+from components.metrics.table import make_metrics, read_directions
+from pipeline import lineage_view
+from pipeline.html import write_whole
+from pipeline.report_store import RunReport
+from pipeline.tokens_view import make_harmless
+
+_TEMPLATE = Path(__file__).with_name("report_page.html.j2")
+OVERALL = "overall"
+_LINEAGE_WIDTH = 110
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whisker:
+    """A change with its interval on one slice; positions are shares of the plot's width."""
+
+    name: str
+    num_examples: int
+    before: float
+    after: float
+    change: float
+    low: float
+    high: float
+    verdict: str
+    x: float
+    x_low: float
+    x_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forest:
+    """The changes of one value on all slices, the whole split first. `zero` is where no change is."""
+
+    name: str
+    higher_is_better: bool | None
+    zero: float
+    rows: list[Whisker]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A line of the training: points in shares of the plot, from the left and from below."""
+
+    name: str
+    points: list[tuple[float, float]]
+    last: float
+
+
+def write_page(report: RunReport, path: Path) -> None:
+    """Writes the page, whole or not at all.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    write_whole(path, render_page(report))
+
+
+def render_page(report: RunReport) -> str:
+    """Returns the page as HTML text."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {
+        "number": format_number,
+        "signed": lambda n: format_number(n, "+"),
+        "harmless": make_harmless,
+    }
+    evaluation = report.evaluation
+    other = "baseline" if evaluation["baseline"] == "latest blessed model" else "preset"
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        report=report,
+        evaluation=evaluation,
+        other=other,
+        overall={model: slices.get(OVERALL, {}) for model, slices in evaluation["metrics"].items()},
+        change=evaluation["changes"].get(other, {}).get(OVERALL, {}),
+        forests=make_forests(evaluation, other),
+        curves=make_curves(report.training.get("history", [])),
+        verdict=classify(evaluation),
+        config=report.lineage.run.config,
+        lineage=render_lineage(report),
+    )
+
+
+def classify(evaluation: dict[str, Any]) -> str:
+    """`blessed`, `refused`, or `unproven`, where only evidence lacks."""
+    if evaluation["blessed"]:
+        return "blessed"
+    return "refused" if any(check["passed"] is False for check in evaluation["checks"]) else "unproven"
+
+
+def make_forests(evaluation: dict[str, Any], other: str) -> list[Forest]:
+    """Returns a plot for each value that a condition is about, in the order of the conditions."""
+    directions = read_known_directions()
+    changes, metrics = evaluation["changes"].get(other, {}), evaluation["metrics"]
+    forests = []
+    for name in dict.fromkeys(check["metric"] for check in evaluation["checks"]):
+        found = {s: changes[s][name] for s in sorted(changes, key=lambda s: (s != OVERALL, s)) if name in changes[s]}
+        ends = [end for numbers in found.values() for end in numbers if math.isfinite(end)]
+        if not ends:
+            continue
+        low, high = min(0.0, *ends), max(0.0, *ends)
+        span = (high - low) or 1.0
+        higher = directions.get(name.partition("[")[0])
+
+        def locate(value: float, low: float = low, span: float = span) -> float:
+            return min(max((value - low) / span, 0.0), 1.0)
+
+        rows = [
+            Whisker(
+                name=slice_name,
+                num_examples=int(metrics["candidate"][slice_name]["example_count"]),
+                before=metrics[other].get(slice_name, {}).get(name, math.nan),
+                after=metrics["candidate"][slice_name].get(name, math.nan),
+                change=change,
+                low=least,
+                high=most,
+                verdict=_judge(least, most, higher),
+                x=locate(change),
+                x_low=locate(least),
+                x_high=locate(most),
+            )
+            for slice_name, (change, least, most) in found.items()
+        ]
+        forests.append(Forest(name=name, higher_is_better=higher, zero=locate(0.0), rows=rows))
+    return forests
+
+
+def read_known_directions() -> dict[str, bool | None]:
+    """Whether higher is better, by value name, of all metrics that there are."""
+    from components.metrics.table import METRICS
+
+    plain = [{"name": name} for name in METRICS if name != "regex_match"]
+    return {**read_directions(make_metrics(plain)), "regex_match": True, "precision": True, "recall": True, "f1": True}
+
+
+def make_curves(history: list[dict[str, Any]]) -> list[Curve]:
+    """Returns the losses of the training and of its evaluations; empty if there are fewer than two points."""
+    if len(history) < 2:
+        return []
+    last_step = max(point["step"] for point in history)
+    first_step = min(point["step"] for point in history)
+    losses = [point[key] for point in history for key in ("loss", "eval_loss")]
+    low, high = min(losses), max(losses)
+    return [
+        Curve(
+            name=name,
+            points=[
+                (
+                    (point["step"] - first_step) / max(last_step - first_step, 1),
+                    (point[key] - low) / ((high - low) or 1.0),
+                )
+                for point in history
+            ],
+            last=history[-1][key],
+        )
+        for key, name in (("loss", "training loss"), ("eval_loss", "loss on the eval split"))
+    ]
+
+
+def render_lineage(report: RunReport) -> str:
+    """Returns the chain of the model as text."""
+    console = Console(file=io.StringIO(), width=_LINEAGE_WIDTH, highlight=False, color_system=None)
+    with console.capture() as captured:
+        console.print(lineage_view.render(report.lineage))
+    return captured.get()
+
+
+def format_number(number: float | None, sign: str = "") -> str:
+    """Returns four digits; a dash for what is not there."""
+    if number is None or not math.isfinite(number):
+        return "-"
+    if number == int(number) and abs(number) < 1e15:
+        return f"{int(number):{sign},}"
+    return f"{number:{sign}.4g}"
+
+
+def _judge(low: float, high: float, higher_is_better: bool | None) -> str:
+    if higher_is_better is None or low <= 0 <= high or not math.isfinite(low):
+        return "open"
+    return "better" if (low > 0) == higher_is_better else "worse"

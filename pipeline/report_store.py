@@ -1,0 +1,102 @@
+"""What a run's report tells: found in the metadata store and in the files that it names. Needs no TensorFlow."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.errors import UserError
+from pipeline.lineage import trace
+from pipeline.lineage_graph import Properties, Trace, get_properties
+
+_EVALUATIONS = ListOptions(filter_query="type = 'ModelEvaluation' AND state = LIVE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """One run, from its data to its verdict.
+
+    Attributes:
+        run_id: Of the run.
+        pipeline_name: Its pipeline.
+        evaluation: What `metrics.json` of the evaluation holds.
+        examples: What `examples.json` holds: `gained` and `lost`.
+        training: What the model's `training_record.json` holds; empty if that file is gone.
+        counts: Properties of the run's raw and tokenized examples, merged.
+        lineage: The model's chain.
+    """
+
+    run_id: str
+    pipeline_name: str
+    evaluation: dict[str, Any]
+    examples: dict[str, list[dict[str, Any]]]
+    training: dict[str, Any]
+    counts: Properties
+    lineage: Trace
+
+
+def load_report(store: MetadataStore, run_id: str | None = None, pipeline_name: str | None = None) -> RunReport:
+    """Returns the report of a run; without `run_id`, of the newest evaluated run (of the pipeline).
+
+    Raises:
+        UserError: There is no such run, it has not been evaluated, or its files are gone.
+    """
+    found = []
+    for artifact in store.get_artifacts(_EVALUATIONS):
+        contexts = store.get_contexts_by_artifact(artifact.id)
+        name = next((context.name for context in contexts if context.type == "pipeline"), "(unnamed)")
+        found += [(context, name, artifact) for context in contexts if context.type == "pipeline_run"]
+    found.sort(key=lambda item: (item[0].create_time_since_epoch, item[0].id), reverse=True)
+    chosen = [
+        item
+        for item in found
+        if (run_id is None or item[0].name == run_id) and (pipeline_name is None or item[1] == pipeline_name)
+    ]
+    if not chosen:
+        known = ", ".join(item[0].name for item in found[:5]) or "none"
+        raise UserError(
+            f"--run and --pipeline must fit a run that has been evaluated. Received: {run_id or 'any run'} of "
+            f"{pipeline_name or 'any pipeline'}. Evaluated runs, newest first: {known}."
+        )
+    run, name, evaluation = chosen[0]
+    model_uri = _find_model_uri(store, evaluation)
+    counts: Properties = {}
+    for artifact in store.get_artifacts_by_context(run.id):
+        if artifact.type == "Examples":
+            counts |= get_properties(artifact)
+    return RunReport(
+        run_id=run.name,
+        pipeline_name=name,
+        evaluation=_read(evaluation.uri, "metrics.json"),
+        examples=_read(evaluation.uri, "examples.json"),
+        training=_read_if_there(model_uri, "training_record.json"),
+        counts=counts,
+        lineage=trace(store, model_uri),
+    )
+
+
+def _find_model_uri(store: MetadataStore, evaluation: mlmd.Artifact) -> str:
+    """The candidate: the blessing that the same execution wrote names it."""
+    events = store.get_events_by_artifact_ids([evaluation.id])
+    executions = [event.execution_id for event in events if event.type == mlmd.Event.OUTPUT]
+    written = [e.artifact_id for e in store.get_events_by_execution_ids(executions) if e.type == mlmd.Event.OUTPUT]
+    for artifact in store.get_artifacts_by_id(written):
+        if artifact.type == "ModelBlessing":
+            return str(get_properties(artifact)["current_model"])
+    raise UserError(f"the metadata store must hold a blessing beside the evaluation {evaluation.uri}. There is none.")
+
+
+def _read(folder: str, name: str) -> dict[str, Any]:
+    try:
+        return json.loads(Path(folder, name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the report needs {Path(folder, name)}, which cannot be read ({error}). Run the pipeline again."
+        ) from error
+
+
+def _read_if_there(folder: str, name: str) -> dict[str, Any]:
+    return _read(folder, name) if Path(folder, name).is_file() else {}

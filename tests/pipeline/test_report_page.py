@@ -1,0 +1,169 @@
+"""The page of a run: positions, words, and that nothing in the data becomes markup."""
+
+import math
+from html.parser import HTMLParser
+
+import pytest
+
+from components.errors import UserError
+from pipeline import report_page
+from pipeline.lineage_graph import Artifact, Run, Trace
+from pipeline.report_store import RunReport
+
+HOSTILE = "</pre><script>alert(1)</script>"
+VOID = {"meta", "line", "polyline"}
+
+
+def make_check(**given):
+    empty = {"metric": "exact_match", "slice_name": "overall", "rule": "r", "measured": [0.5, 0.4, 0.6]}
+    return {**empty, "verdict": "better", "passed": True, **given}
+
+
+def make_evaluation(**given):
+    values = {"exact_match": 0.5, "perplexity": 2.0, "example_count": 40}
+    change = {"exact_match": [0.25, 0.125, 0.5], "perplexity": [-1.0, -2.0, 0.5]}
+    worse = {"exact_match": [-0.5, -0.75, -0.25]}
+    return {
+        "verdict": f"Blessed: {HOSTILE}",
+        "blessed": True,
+        "baseline": "preset",
+        "metrics": {
+            "candidate": {"overall": values, f"kind={HOSTILE}": {**values, "example_count": 20}},
+            "preset": {"overall": {**values, "exact_match": 0.25}, f"kind={HOSTILE}": values},
+            "baseline": {"overall": values},
+        },
+        "changes": {"preset": {"overall": change, f"kind={HOSTILE}": worse}},
+        "intervals": {"overall": {"exact_match": [0.4, 0.6]}},
+        "settings": {"bleu": "nrefs:1|case:mixed"},
+        "checks": [make_check(), make_check(metric="perplexity", verdict=None, measured=[2.0, None, None])],
+        **given,
+    }
+
+
+def make_report(**given):
+    example = {
+        "example_id": "abc", "slices": {"kind": HOSTILE}, "prompt": "x " * 500, "reference": HOSTILE, "completion": "",
+        "completion_before": "no", "loss": 1.5, "loss_before": None,
+    }  # fmt: skip
+    model = Artifact(id=1, type="Model", uri="/m", created_at="2026-01-02T03:04:05Z", properties={})
+    run = Run(id="r1", pipeline_name="p", config=f"a: {HOSTILE}\nb: 2\n")
+    history = [{"step": step, "loss": 4.0 / step, "eval_loss": 3.0 / step} for step in (1, 2, 4)]
+    return RunReport(
+        **{
+            "run_id": "r1",
+            "pipeline_name": "p",
+            "evaluation": make_evaluation(),
+            "examples": {"lost": [], "gained": [example]},
+            "training": {"history": history, "eval_loss_before": 5.0, "steps": 4},
+            "counts": {"rows_kept": 97},
+            "lineage": Trace(pushed=None, model=model, evaluation=None, steps=(), data=(), runs=(run,)),
+            **given,
+        }
+    )
+
+
+class Reader(HTMLParser):
+    """Collects tags and text, and fails on a tag that is closed out of order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def read(page):
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_what_the_data_hold_stays_text():
+    page = read(report_page.render_page(make_report()))
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert page.text.count(HOSTILE) >= 4
+    policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv"))
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert not any("src" in attrs or "href" in attrs for _, attrs in page.tags)
+
+
+def test_what_is_told():
+    text = " ".join(read(report_page.render_page(make_report())).text.split())
+    for part in (
+        "rows kept97",
+        "exact_match",
+        "0.4 … 0.6",
+        "+0.25",
+        "nrefs:1|case:mixed",
+        "(empty)",
+        "loss a token - → 1.5",
+    ):
+        assert part.replace(" ", "") in text.replace(" ", ""), part
+    assert "Latest blessed model" not in text
+    compared = make_evaluation(baseline="latest blessed model", changes={"baseline": {}})
+    assert "Latest blessed model" in read(report_page.render_page(make_report(evaluation=compared))).text
+
+
+def test_a_page_of_little():
+    evaluation = make_evaluation(changes={}, checks=[])
+    page = read(report_page.render_page(make_report(evaluation=evaluation, training={}, counts={})))
+    assert "polyline" not in {tag for tag, _ in page.tags}
+
+
+@pytest.mark.parametrize(
+    ("blessed", "passed", "verdict"),
+    [(True, [True, None], "blessed"), (False, [True, False], "refused"), (False, [True, None], "unproven")],
+)
+def test_verdicts(blessed, passed, verdict):
+    checks = [make_check(passed=value) for value in passed]
+    assert report_page.classify({"blessed": blessed, "checks": checks}) == verdict
+
+
+def test_positions_of_changes():
+    exact, perplexity = report_page.make_forests(make_evaluation(), "preset")
+    overall, of_kind = exact.rows
+    # From -0.75 to 0.5.
+    assert exact.zero == pytest.approx(0.6)
+    assert (overall.x, overall.x_low, overall.x_high) == pytest.approx((0.8, 0.7, 1.0))
+    assert (of_kind.x, of_kind.x_low, of_kind.x_high) == pytest.approx((0.2, 0.0, 0.4))
+    assert (overall.verdict, of_kind.verdict) == ("better", "worse")
+    assert (overall.before, overall.after, of_kind.num_examples) == (0.25, 0.5, 20)
+    # Lower is better, and the interval holds zero.
+    assert [row.verdict for row in perplexity.rows] == ["open"]
+
+
+def test_curves():
+    training, evaluation = report_page.make_curves(
+        [{"step": 10, "loss": 4.0, "eval_loss": 2.0}, {"step": 30, "loss": 1.0, "eval_loss": 3.0}]
+    )
+    assert training.points == [(0.0, 1.0), (1.0, 0.0)]
+    assert evaluation.points == [(0.0, pytest.approx(1 / 3)), (1.0, pytest.approx(2 / 3))]
+    assert evaluation.last == 3.0
+    assert report_page.make_curves([{"step": 1, "loss": 1.0, "eval_loss": 1.0}]) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(None, "-"), (math.nan, "-"), (math.inf, "-"), (12345.0, "12,345"), (0.123456, "0.1235")]
+)
+def test_numbers(number, shown):
+    assert report_page.format_number(number) == shown
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="must be a file in a folder that you can write to"):
+        report_page.write_page(make_report(), tmp_path / "file" / "page.html")
