@@ -54,6 +54,8 @@ class Curve:
     name: str
     points: list[tuple[float, float]]
     last: float
+    lowest: float
+    highest: float
 
 
 def write_page(report: RunReport, path: Path) -> None:
@@ -162,6 +164,8 @@ def make_curves(history: list[dict[str, Any]]) -> list[Curve]:
                 for point in history
             ],
             last=history[-1][key],
+            lowest=low,
+            highest=high,
         )
         for key, name in (("loss", "training loss"), ("eval_loss", "loss on the eval split"))
     ]

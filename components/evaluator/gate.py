@@ -123,7 +123,10 @@ def check_rules(
 def _check_change(
     rule: Mapping[str, Any], slice_name: str, change: Measured, higher_is_better: bool, enough: bool
 ) -> Check:
-    improvement = change if higher_is_better else Measured(value=-change.value, low=-change.high, high=-change.low)
+    # 0 minus it, lest no change be shown as -0.
+    improvement = (
+        change if higher_is_better else Measured(value=0.0 - change.value, low=0.0 - change.high, high=0.0 - change.low)
+    )
     verdict = judge(improvement, rule["min_improvement"]) if enough else UNKNOWN
     margin = rule["min_improvement"]
     than = "the untouched preset" if rule["against"] == "preset" else "the baseline"
