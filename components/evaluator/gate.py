@@ -54,6 +54,7 @@ class Check:
         measured: What it was applied to: the candidate's value, or its improvement (positive is better).
         verdict: For a rule about a change; None for a bound.
         passed: Whether it holds; None if that is not known for lack of evidence.
+        too_few: Examples of the slice, if they are too few to be evidence.
     """
 
     metric: str
@@ -62,6 +63,7 @@ class Check:
     measured: Measured
     verdict: Verdict | None
     passed: bool | None
+    too_few: int | None = None
 
     def describe(self) -> str:
         """The check in words."""
@@ -69,6 +71,8 @@ class Check:
         number = f"is {self.measured.value:.4g}"
         if math.isfinite(self.measured.low):
             number += f", [{self.measured.low:.4g}, {self.measured.high:.4g}]"
+        if self.too_few is not None:
+            number += f"; {self.too_few} examples are fewer than evaluation.min_examples"
         how = {True: "has", False: "misses", None: "gives not enough evidence of"}[self.passed]
         return f"{self.metric}{where} {how} {self.rule} ({number})"
 
@@ -115,19 +119,20 @@ def check_rules(
             if rule["min_improvement"] is not None:
                 other = {"blessed": baseline, "preset": preset}[rule["against"]]
                 change = results.changes[other].get(slice_name, {}).get(name, Measured(value=math.nan))
-                enough = results.num_examples.get(slice_name, 0) >= min_examples
-                checks.append(_check_change(rule, slice_name, change, bool(directions[name]), enough))
+                count = results.num_examples.get(slice_name, 0)
+                too_few = count if count < min_examples else None
+                checks.append(_check_change(rule, slice_name, change, bool(directions[name]), too_few))
     return checks
 
 
 def _check_change(
-    rule: Mapping[str, Any], slice_name: str, change: Measured, higher_is_better: bool, enough: bool
+    rule: Mapping[str, Any], slice_name: str, change: Measured, higher_is_better: bool, too_few: int | None
 ) -> Check:
     # 0 minus it, lest no change be shown as -0.
     improvement = (
         change if higher_is_better else Measured(value=0.0 - change.value, low=0.0 - change.high, high=0.0 - change.low)
     )
-    verdict = judge(improvement, rule["min_improvement"]) if enough else UNKNOWN
+    verdict = judge(improvement, rule["min_improvement"]) if too_few is None else UNKNOWN
     margin = rule["min_improvement"]
     than = "the untouched preset" if rule["against"] == "preset" else "the baseline"
     if rule["require"] == "better":
@@ -145,6 +150,7 @@ def _check_change(
         measured=improvement,
         verdict=verdict,
         passed=passed,
+        too_few=too_few,
     )
 
 

@@ -51,6 +51,7 @@ class Project:
             "evaluation": {
                 "slice_columns": ["category"],
                 "thresholds": [{"metric": "perplexity", "min_improvement": 0.0}],
+                "min_examples": 20,
             },
         }
         (folder / "run.yaml").write_text(json.dumps(self.config))

@@ -12,7 +12,7 @@ import pytest
 PARTS = 2
 SAME_LENGTHS = '{"train": {"bucket_boundaries": [64], "learning_rate": 0.005, "batch_size": 16}, "warmup_share": 0.3}'
 BEFORE = {"ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer"}
-FOLLOWING = {"Trainer", "BaselineResolver", "Evaluator", "Pusher"}
+FOLLOWING = {"Trainer", "BaselineResolver", "CandidatePredictor", "BaselinePredictor", "Evaluator", "Pusher"}
 
 
 def get_options(strategy, **more):

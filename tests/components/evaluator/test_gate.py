@@ -81,7 +81,9 @@ def test_a_change_is_against_the_model_that_the_rule_names():
 def test_few_examples_are_no_evidence():
     changes = {"baseline": {"overall": {"exact_match": (1.0, 1.0, 1.0)}}}
     rules = [rule("exact_match", min_improvement=0.0)]
-    assert check(rules, changes=changes, num_examples={"overall": 29})[0].passed is None
+    (few,) = check(rules, changes=changes, num_examples={"overall": 29})
+    assert few.passed is None
+    assert few.describe().endswith("(is 1, [1, 1]; 29 examples are fewer than evaluation.min_examples)")
     assert check(rules, changes=changes, num_examples={"overall": 30})[0].passed is True
 
 
