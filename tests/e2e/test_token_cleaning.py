@@ -100,7 +100,8 @@ def test_a_reference_that_the_run_trains(project, fixed):
     assert "/ReferenceTrainer/" in report["reference"]
     assert fixed.properties["Trainer", "Model"]["started_from"] == "preset"
     again = project.run(*get_options("fixed"), "--set", "train.learning_rate=0.004")
-    assert again.executed == FOLLOWING
+    # The baseline may be the same as before; then what it says is cached.
+    assert again.executed | {"BaselinePredictor"} == FOLLOWING
 
 
 @pytest.mark.slow
