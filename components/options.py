@@ -25,11 +25,11 @@ def find_option_problems(table: Mapping[str, type], kind: str, name: str, option
     """
     if name not in table:
         known = ", ".join(table)
-        return {"name": f"unknown {kind}.{_suggest(name, table)} {kind.capitalize()}s: {known}. Received: {name!r}."}
+        return {"name": f"unknown {kind}.{nearest(name, table)} {kind.capitalize()}s: {known}. Received: {name!r}."}
     known_options = list_options(table, name)
     choices = f"Options: {', '.join(known_options)}." if known_options else "It has no options."
     problems = {
-        key: f"unknown option of `{name}`.{_suggest(key, known_options)} {choices}"
+        key: f"unknown option of `{name}`.{nearest(key, known_options)} {choices}"
         for key in options
         if key not in known_options
     }
@@ -63,6 +63,7 @@ def _has_default(field: dataclasses.Field) -> bool:
     return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
-def _suggest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(word), list(known), n=1)
-    return f" Did you mean `{close[0]}`?" if close else ""
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns " Did you mean `x`?" for the most similar of `names`, or "" where none is similar."""
+    match = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f" Did you mean `{match[0]}`?" if match else ""

@@ -64,6 +64,31 @@ class SumTuples(beam.CombineFn):
         return accumulator
 
 
+class WriteCounts(beam.PTransform):
+    """Tuples of counts -> `<path>.json` with their sums by name."""
+
+    def __init__(self, names: Iterable[str], path: str):
+        """Sets it up.
+
+        Args:
+            names: Of the places in the tuples.
+            path: The file's, without `.json`.
+        """
+        super().__init__()
+        self._names = tuple(names)
+        self._path = path
+
+    def expand(self, counts: Any) -> Any:
+        """Writes the file, zeros if there are no tuples."""
+        names = self._names
+        return (
+            counts
+            | "Sum" >> beam.CombineGlobally(SumTuples(len(names)))
+            | "Format" >> beam.Map(lambda sums: json.dumps(dict(zip(names, sums, strict=True))))
+            | "Write" >> beam.io.WriteToText(self._path, shard_name_template="", file_name_suffix=".json")
+        )
+
+
 def read_records(path: str) -> Iterator[bytes]:
     """Yields the serialized examples of one file."""
     compression = "GZIP" if path.endswith(".gz") else ""

@@ -1,6 +1,5 @@
 """Reads a run's or a runner's YAML into the classes of `configs.schema`, and reports every problem of a file at once."""
 
-import difflib
 import re
 import types
 import typing
@@ -13,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from components.errors import UserError
+from components.options import nearest
 from configs.schema import MethodSection, RunConfig, RunnerConfig
 
 MAX_CONFIG_BYTES = 1_000_000
@@ -66,12 +66,6 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns " Did you mean `x`?" for the most similar of `names`, or "" where none is similar."""
-    match = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f" Did you mean `{match[0]}`?" if match else ""
 
 
 def read_yaml(path: str) -> dict[str, Any]:

@@ -10,17 +10,11 @@ import click
 
 from components import runtime
 from components.errors import UserError
+from pipeline import exit_codes
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from configs.schema import RunConfig, RunnerConfig
-    from pipeline.local_runner import RunResult
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_NOT_BLESSED = 3
-EXIT_INTERRUPTED = 130
 
 _SET = click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one value of the file; repeatable."
@@ -46,10 +40,10 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except ConfigError as error:
             click.echo(f"ConfigError: {error}", err=True)
-            ctx.exit(EXIT_USAGE)
+            ctx.exit(exit_codes.USAGE)
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
-            ctx.exit(EXIT_FAILED)
+            ctx.exit(exit_codes.FAILED)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,7 +66,10 @@ def run(config_path: str, runner_name: str, overrides: tuple[str, ...], root: st
     blessed, so nothing was pushed; 130 interrupted.
     """
     config, runner = _load(config_path, runner_name, overrides, root)
-    sys.exit(_run(config, config_path, runner))
+    runtime.set_defaults()
+    from pipeline.run_command import run_pipeline
+
+    sys.exit(run_pipeline(config, config_path, runner))
 
 
 @main.command()
@@ -178,7 +175,9 @@ def tokens(
 @_ROOT
 def report(run_id: str | None, pipeline_name: str | None, page: str | None, runner_name: str, root: str | None) -> None:
     """Write the page of a run again: metrics with intervals, the verdict, examples, lineage. `run` writes it at its end."""
-    click.echo(f"Page: {_write_report_page(_load_runner(runner_name, root), run_id, pipeline_name, page)}")
+    from pipeline.run_command import write_report_page
+
+    click.echo(f"Page: {write_report_page(_load_runner(runner_name, root), run_id, pipeline_name, page)}")
 
 
 @main.command()
@@ -258,21 +257,6 @@ def _load(
     return config, runner
 
 
-def _write_report_page(
-    runner: "RunnerConfig", run_id: str | None, pipeline_name: str | None = None, page: str | None = None
-) -> Path:
-    from pipeline import lineage_store, report_page, report_store
-    from pipeline.metadata_connection import make_connection_config
-    from pipeline.paths import Paths
-
-    store = lineage_store.open_store(make_connection_config(runner))
-    found = report_store.load_report(store, run_id, pipeline_name)
-    paths = Paths(root=Path(runner.root).resolve(), name=found.pipeline_name)
-    path = paths.report_page(found.run_id) if page is None else Path(page)
-    report_page.write_page(found, path)
-    return path
-
-
 def _only_pipeline(serving_root: Path) -> str:
     names = sorted(p.name for p in serving_root.glob("*") if any(v.name.isdigit() for v in p.glob("*")))
     if len(names) == 1:
@@ -281,74 +265,3 @@ def _only_pipeline(serving_root: Path) -> str:
         f"Pipelines with pushed models: {', '.join(names)}." if names else "None has pushed one yet: run one first."
     )
     raise UserError(f"--pipeline must say whose model answers. {listing}")
-
-
-def _run(config: "RunConfig", config_path: str, runner: "RunnerConfig") -> int:
-    runtime.set_defaults()
-    from pipeline import local_runner
-    from pipeline.console import redirect_output
-    from pipeline.paths import Paths
-
-    run_id = local_runner.make_run_id()
-    paths = Paths(root=Path(runner.root).resolve(), name=config.pipeline.name)
-    log_path = paths.log(run_id)
-    with redirect_output(log_path) as console:
-        console.print(f"Pipeline [bold]{config.pipeline.name}[/], run {run_id}")
-        console.print(f"[dim]Log: {log_path}[/]", soft_wrap=True)
-        signals: list[str] = []
-        try:
-            with local_runner.signals_as_exceptions() as signals:
-                result = local_runner.run(config, config_path, runner, run_id, console)
-                return _report(config, runner, result, console)
-        except (local_runner.NodeFailedError, local_runner.Interrupted) as error:
-            return _explain_failure(error, bool(signals), log_path, console)
-
-
-def _report(config: "RunConfig", runner: "RunnerConfig", result: "RunResult", console: "Console") -> int:
-    from rich.console import Console
-
-    from pipeline import summary
-
-    with console.status("Summary"):
-        blessed = summary.is_blessed(result)
-        samples = summary.make_samples(result, config.evaluation.split)
-        text = summary.make_summary(config, result, samples)
-    console.print(text)
-    with result.paths.report(result.run_id).open("w", encoding="utf-8") as file:
-        Console(file=file, width=120, highlight=False).print(text)
-    console.print(f"\nReport: {_write_report_page(runner, result.run_id)}", soft_wrap=True, markup=False)
-    console.print("\nNext:")
-    for command in summary.list_next_commands(sys.argv[2:], result, config):
-        console.print(f"  {command}", soft_wrap=True, markup=False)
-    return 0 if blessed else EXIT_NOT_BLESSED
-
-
-def _explain_failure(error: Exception, interrupted: bool, log_path: Path, console: "Console") -> int:
-    """Prints the cause that a user can mend, or the last words of a defect; the log has the traceback."""
-    import logging
-
-    from pipeline.local_runner import NodeFailedError
-
-    logging.error("%s", error, exc_info=error)
-    node_id = error.node_id if isinstance(error, NodeFailedError) else "the run"
-    cause: BaseException | None = error.__cause__ if isinstance(error, NodeFailedError) else error
-    causes = []
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    if interrupted:
-        console.print(
-            f"\n[yellow]Interrupted in {node_id}.[/] Run the same command again to go on: finished nodes are cached,"
-        )
-        console.print("and training continues at its last checkpoint.")
-        return EXIT_INTERRUPTED
-    mendable = [c for c in causes if isinstance(c, UserError)]
-    if mendable:
-        console.print(f"\n[red]{node_id} stopped the run:[/]")
-        console.print(str(mendable[0]), markup=False)
-    else:
-        console.print(f"\n[red]{node_id} failed:[/] ", end="")
-        console.print(f"{type(causes[0]).__name__}: {causes[0]}"[:2000], markup=False)
-        console.print("This is not a problem of the configuration or the data that we know of.")
-    console.print(f"[dim]Traceback and all messages: {log_path}[/]", soft_wrap=True)
-    return EXIT_FAILED

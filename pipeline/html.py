@@ -1,9 +1,22 @@
-"""Writes HTML pages, whole or not at all."""
+"""What the HTML pages share: how a template is rendered, and files written whole."""
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import jinja2
 
 from components.errors import UserError
+
+
+def render(template: Path, filters: Mapping[str, Callable[..., Any]], **values: Any) -> str:
+    """Returns the page as HTML text; what the data hold is escaped, and a name that is not given is an error."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= filters
+    return environment.from_string(template.read_text(encoding="utf-8")).render(**values)
 
 
 def write_whole(path: Path, page: str) -> None:

@@ -4,7 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from configs.load import Problem, nearest
+from components.options import nearest
+from configs.load import Problem
 from configs.schema import MethodSection
 
 _HANDLES = ("kaggle://", "hf://", "modelscope://", "gs://")

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from rich.console import Console
 
-from components.metrics.table import make_metrics, read_directions
 from pipeline import lineage_view
-from pipeline.html import write_whole
+from pipeline.html import render, write_whole
 from pipeline.report_store import RunReport
 from pipeline.tokens_view import make_harmless
 
@@ -69,17 +67,11 @@ def write_page(report: RunReport, path: Path) -> None:
 
 def render_page(report: RunReport) -> str:
     """Returns the page as HTML text."""
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {
-        "number": format_number,
-        "signed": lambda n: format_number(n, "+"),
-        "harmless": make_harmless,
-    }
     evaluation = report.evaluation
     other = "baseline" if evaluation["baseline"] == "latest blessed model" else "preset"
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    return render(
+        _TEMPLATE,
+        {"number": format_number, "signed": lambda number: format_number(number, "+"), "harmless": make_harmless},
         report=report,
         evaluation=evaluation,
         other=other,
@@ -102,17 +94,19 @@ def classify(evaluation: dict[str, Any]) -> str:
 
 def make_forests(evaluation: dict[str, Any], other: str) -> list[Forest]:
     """Returns a plot for each value that a condition is about, in the order of the conditions."""
-    directions = read_known_directions()
     changes, metrics = evaluation["changes"].get(other, {}), evaluation["metrics"]
     forests = []
     for name in dict.fromkeys(check["metric"] for check in evaluation["checks"]):
-        found = {s: changes[s][name] for s in sorted(changes, key=lambda s: (s != OVERALL, s)) if name in changes[s]}
-        ends = [end for numbers in found.values() for end in numbers if math.isfinite(end)]
+        slices = [
+            s for s in sorted(changes, key=lambda s: (s != OVERALL, s)) if None not in changes[s].get(name, [None])
+        ]
+        found = {s: changes[s][name] for s in slices}
+        ends = [end for numbers in found.values() for end in numbers]
         if not ends:
             continue
         low, high = min(0.0, *ends), max(0.0, *ends)
         span = (high - low) or 1.0
-        higher = directions.get(name.partition("[")[0])
+        higher = evaluation["directions"][name]
 
         def locate(value: float, low: float = low, span: float = span) -> float:
             return min(max((value - low) / span, 0.0), 1.0)
@@ -135,14 +129,6 @@ def make_forests(evaluation: dict[str, Any], other: str) -> list[Forest]:
         ]
         forests.append(Forest(name=name, higher_is_better=higher, zero=locate(0.0), rows=rows))
     return forests
-
-
-def read_known_directions() -> dict[str, bool | None]:
-    """Whether higher is better, by value name, of all metrics that there are."""
-    from components.metrics.table import METRICS
-
-    plain = [{"name": name} for name in METRICS if name != "regex_match"]
-    return {**read_directions(make_metrics(plain)), "regex_match": True, "precision": True, "recall": True, "f1": True}
 
 
 def make_curves(history: list[dict[str, Any]]) -> list[Curve]:

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from pipeline import tokens_view
-from pipeline.html import write_whole
+from pipeline.html import render, write_whole
 from pipeline.tokens_report import Report, SliceCounts
 from pipeline.tokens_store import Cleaning
 
@@ -78,19 +76,17 @@ def write_page(cleaning: Cleaning, path: Path) -> None:
 
 def render_page(cleaning: Cleaning) -> str:
     """Returns the page as HTML text."""
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {
-        "count": lambda number: f"{number:,}",
-        "flow": tokens_view.make_visible_in_text,
-        "harmless": tokens_view.make_harmless,
-        "influence": tokens_view.format_influence,
-        "percent": lambda share, digits=1: f"{share:.{digits}%}",
-        "sha256": lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
-        "visible": tokens_view.make_visible,
-    }
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    return render(
+        _TEMPLATE,
+        {
+            "count": lambda number: f"{number:,}",
+            "flow": tokens_view.make_visible_in_text,
+            "harmless": tokens_view.make_harmless,
+            "influence": tokens_view.format_influence,
+            "percent": lambda share, digits=1: f"{share:.{digits}%}",
+            "sha256": lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
+            "visible": tokens_view.make_visible,
+        },
         cleaning=cleaning,
         infinity=math.inf,
         levels=range(-tokens_view.NUM_LEVELS, tokens_view.NUM_LEVELS + 1),

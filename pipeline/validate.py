@@ -11,9 +11,10 @@ from components.example_gen.files import detect_format, split_path
 from components.methods.table import find_option_problems
 from components.metrics.table import find_option_problems as find_metric_problems
 from components.metrics.table import make_metric
+from components.options import nearest
 from components.text.templates import TEMPLATES
 from components.trainer.strategies import find_strategy_problems
-from configs.load import ConfigError, Problem, apply_overrides, nearest, parse_sections, read_yaml
+from configs.load import ConfigError, Problem, apply_overrides, parse_sections, read_yaml
 from configs.schema import (
     DataSection,
     EvaluationSection,

@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.*",),  # wiring, checks and records
     ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.report_store", "pipeline.tokens_page"),
     ("pipeline.report_page", "pipeline.summary"),
+    ("pipeline.run_command",),
     ("pipeline.cli",),
     ("pipeline.__main__",),
 )

@@ -7,11 +7,8 @@ from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.evaluator.gate import CANDIDATE
 from components.evaluator.resampling import ResampledMetric, Resampling
-
-CANDIDATE = "candidate"
-BASELINE = "baseline"
-PRESET = "preset"
 
 
 def make_eval_config(evaluation: Mapping[str, Any], models: Sequence[str]) -> config_pb2.EvalConfig:

@@ -16,7 +16,6 @@ from components.splits import read_records
 from components.text import features
 
 _TEXTS = {features.COMPLETION: "completion", features.RESPONSE: "reference", features.PROMPT: "prompt"}
-_NUMBERS = (features.NLL_SUM, features.TOKEN_COUNT, features.CORRECT_COUNT, features.BYTE_COUNT)
 
 
 class JoinPredictions(beam.PTransform):
@@ -57,7 +56,7 @@ def parse_prediction(example: tf.train.Example) -> Prediction:
         for name, field in _TEXTS.items()
         if name in values and values[name].bytes_list.value
     }
-    numbers = {name: values[name].float_list.value[0] for name in _NUMBERS if values[name].float_list.value}
+    numbers = {name: values[name].float_list.value[0] for name in features.SCORES if values[name].float_list.value}
     return Prediction(**texts, **numbers)
 
 

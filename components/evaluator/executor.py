@@ -12,9 +12,10 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
 from components.evaluator import gate
-from components.evaluator.eval_config import BASELINE, CANDIDATE, PRESET, make_eval_config
+from components.evaluator.eval_config import make_eval_config
 from components.evaluator.examples import JoinPredictions
 from components.evaluator.extremes import WriteExtremes
+from components.evaluator.gate import BASELINE, CANDIDATE, PRESET
 from components.evaluator.results import checks_to_json, read_results, to_json
 from components.evaluator.summary import make_summary
 from components.metrics.table import make_metrics, read_directions
@@ -54,12 +55,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         results = read_results(result_artifact.uri, list(predictions))
         metrics = make_metrics(evaluation["metrics"])
+        directions = read_directions(metrics)
         checks = gate.check_rules(
             evaluation["thresholds"],
             results,
-            read_directions(metrics),
+            directions,
             baseline=baseline_name,
-            preset=PRESET,
             min_examples=evaluation["min_examples"],
         )
         blessed = gate.is_blessed(checks, evaluation["without_evidence"])
@@ -68,7 +69,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         content = to_json(results, baseline_name)
         content["settings"] = {name: text for name, metric in metrics.items() if (text := metric.describe())}
         content["checks"] = checks_to_json(checks)
-        directions = read_directions(metrics)
+        content["directions"] = directions
         summary = make_summary(verdict, checks, results, directions, baseline_name)
         io_utils.write_string_file(os.path.join(result_artifact.uri, "summary.md"), summary)
         machine_readable = {"verdict": verdict, "blessed": blessed, "baseline": baseline_kind, **content}

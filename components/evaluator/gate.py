@@ -5,6 +5,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+# Names of the models.
+CANDIDATE = "candidate"
+BASELINE = "baseline"
+PRESET = "preset"
+# The slice of all examples.
 OVERALL = "overall"
 
 Verdict = Literal["better", "worse", "not enough evidence"]
@@ -83,7 +88,6 @@ def check_rules(
     directions: Mapping[str, bool | None],
     *,
     baseline: str,
-    preset: str,
     min_examples: int,
 ) -> list[Check]:
     """Returns every rule with what came of it, on each slice that it is about.
@@ -93,14 +97,13 @@ def check_rules(
         results: What was measured.
         directions: Whether higher is better, by value name.
         baseline: Name of the model that `against: blessed` means.
-        preset: Name of the untouched preset.
         min_examples: On fewer, a change is never evidence: resamples of a few examples know too little of others.
     """
     checks = []
     for rule in rules:
         for slice_name in _list_slices(rule["slice"], results.num_examples):
             name = rule["metric"]
-            value = results.values["candidate"].get(slice_name, {}).get(name, Measured(value=math.nan))
+            value = results.values[CANDIDATE].get(slice_name, {}).get(name, Measured(value=math.nan))
             for bound, sign, holds in (
                 ("lower_bound", ">=", lambda v, b: v >= b),
                 ("upper_bound", "<=", lambda v, b: v <= b),
@@ -117,7 +120,7 @@ def check_rules(
                         )
                     )
             if rule["min_improvement"] is not None:
-                other = {"blessed": baseline, "preset": preset}[rule["against"]]
+                other = {"blessed": baseline, "preset": PRESET}[rule["against"]]
                 change = results.changes[other].get(slice_name, {}).get(name, Measured(value=math.nan))
                 count = results.num_examples.get(slice_name, 0)
                 too_few = count if count < min_examples else None
@@ -184,4 +187,5 @@ def _list_slices(wanted: str | None, known: Mapping[str, int]) -> list[str]:
         return [OVERALL]
     if "=" in wanted:
         return [wanted]
-    return sorted(name for name in known if name.startswith(f"{wanted}="))
+    # Where the data have no value of that column, the rule is about a slice that is not there, and fails.
+    return sorted(name for name in known if name.startswith(f"{wanted}=")) or [wanted]

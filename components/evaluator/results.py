@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import tfx.types  # noqa: F401  Before TFMA, see resampling.py.
 
-from components.evaluator.eval_config import BASELINE, CANDIDATE
-from components.evaluator.gate import OVERALL, Check, Measured, Results
+from components.evaluator.gate import BASELINE, CANDIDATE, OVERALL, Check, Measured, Results
 from components.evaluator.resampling import CHANGE, INTERVAL
 
 import tensorflow_model_analysis as tfma  # isort: skip
@@ -29,8 +28,8 @@ def read_results(output_path: str, models: Sequence[str]) -> Results:
             found = {name: _read_value(value) for name, value in outputs[""][""].items()}
             results.num_examples[slice_name] = int(found["example_count"][0])
             for name, numbers in found.items():
-                value_name, change, other = name.partition(CHANGE)
-                if change:
+                value_name, _, other = name.rpartition(CHANGE)
+                if other in models:
                     by_slice = results.changes.setdefault(other, {}).setdefault(slice_name, {})
                     by_slice[value_name] = Measured(value=numbers[0], low=numbers[1], high=numbers[2])
                 elif not name.endswith(INTERVAL):
@@ -71,7 +70,11 @@ def to_json(results: Results, baseline: str) -> dict[str, Any]:
     metrics.setdefault(BASELINE, metrics[baseline])
     changes = {
         other: {
-            slice_name: {name: [m.value, m.low, m.high] for name, m in values.items() if math.isfinite(m.value)}
+            slice_name: {
+                name: [_finite_or_none(n) for n in (m.value, m.low, m.high)]
+                for name, m in values.items()
+                if math.isfinite(m.value)
+            }
             for slice_name, values in slices.items()
         }
         for other, slices in results.changes.items()

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from components.evaluator.eval_config import BASELINE, CANDIDATE, PRESET
-from components.evaluator.gate import OVERALL, Check, Measured, Results
+from components.evaluator.gate import BASELINE, CANDIDATE, OVERALL, PRESET, Check, Measured, Results
 
 
 def make_summary(

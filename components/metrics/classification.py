@@ -20,7 +20,8 @@ class Classification(Metric):
 
     Attributes:
         labels: what may be said; a completion that is none of them is wrong for the label that was wanted, and counts against
-            no other. None: the labels that occur, in references or completions.
+            no other. None: the labels that occur, in references or completions; every different completion is one then, and
+            memory grows with their number: give `labels` where a model writes freely.
     """
 
     labels: list[str] | None = None

@@ -18,10 +18,9 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils
 
 from components.errors import UserError
-from components.splits import ReadSplit, SumTuples, read_json, write_json
+from components.splits import ReadSplit, WriteCounts, read_json
 from components.text import features
 
-_NUMBERS = (features.NLL_SUM, features.TOKEN_COUNT, features.CORRECT_COUNT, features.BYTE_COUNT)
 _COUNTS = ("examples", "target_tokens", "milliseconds")
 # What only training needs.
 _DROPPED = (features.TOKEN_IDS, features.TARGET_MASK)
@@ -97,19 +96,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             _ = predicted.predictions | "Write" >> beam.io.WriteToTFRecord(
                 os.path.join(target.uri, "predictions"), file_name_suffix=".gz"
             )
-            _ = (
-                predicted.counts
-                | "Sum" >> beam.CombineGlobally(SumTuples(len(_COUNTS)))
-                | "Format" >> beam.Map(lambda counts: json.dumps(dict(zip(_COUNTS, counts, strict=True))))
-                | "WriteCounts" >> beam.io.WriteToText(counts_path, shard_name_template="", file_name_suffix=".json")
-            )
+            _ = predicted.counts | "WriteCounts" >> WriteCounts(_COUNTS, counts_path)
         counts = read_json(f"{counts_path}.json")
         if not counts["examples"]:
             raise UserError(
                 f"the split `{prediction['split']}`, which evaluation.split names, must hold examples. Received: none. "
                 "Give it a larger share in data.splits, or more data."
             )
-        write_json(f"{counts_path}.json", counts)
         for name in _COUNTS:
             target.set_int_custom_property(name, counts[name])
         logging.info("Predicted: %s", counts)
@@ -140,7 +133,7 @@ def make_prediction(serialized: bytes, outputs: dict[str, Any]) -> bytes:
     values = result.features.feature
     for name in _DROPPED:
         values.pop(name, None)
-    for name in _NUMBERS:
+    for name in features.SCORES:
         values[name].float_list.value[:] = [float(outputs[name])]
     if features.COMPLETION in outputs:
         values[features.COMPLETION].bytes_list.value[:] = [outputs[features.COMPLETION]]

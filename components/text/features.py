@@ -29,3 +29,4 @@ NLL_SUM = "nll_sum"  # float32[1]: sum of their losses, end token included, nats
 TOKEN_COUNT = "token_count"  # float32[1]: how many they are
 CORRECT_COUNT = "correct_count"  # float32[1]: how many of them the model ranks first
 BYTE_COUNT = "byte_count"  # float32[1]: bytes of UTF-8 that they stand for
+SCORES = (NLL_SUM, TOKEN_COUNT, CORRECT_COUNT, BYTE_COUNT)

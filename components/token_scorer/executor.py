@@ -17,7 +17,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.errors import UserError
-from components.splits import COUNTS, EVAL, TRAIN, ReadSplit, SumTuples, copy_split, read_json
+from components.splits import COUNTS, EVAL, TRAIN, ReadSplit, WriteCounts, copy_split, read_json
 from components.text import features
 from components.token_scorer.handler import BatchByLength, InfluenceHandler, ScoringExample, parse_example
 from components.token_scorer.progress import ScoringProgress
@@ -92,12 +92,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             _ = scored.examples | "Write" >> beam.io.WriteToTFRecord(
                 os.path.join(artifact_utils.get_split_uri([target], TRAIN), "examples"), file_name_suffix=".gz"
             )
-            _ = (
-                scored.counts
-                | "Sum" >> beam.CombineGlobally(SumTuples(len(COUNTS)))
-                | "Format" >> beam.Map(lambda counts: json.dumps(dict(zip(COUNTS, counts, strict=True))))
-                | "WriteCounts" >> beam.io.WriteToText(counts_path, shard_name_template="", file_name_suffix=".json")
-            )
+            _ = scored.counts | "WriteCounts" >> WriteCounts(COUNTS, counts_path)
         counts = read_json(f"{counts_path}.json")
         if not counts["target_tokens"]:
             raise UserError(

@@ -16,7 +16,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.errors import UserError
-from components.splits import SumTuples, read_json, write_json
+from components.splits import WriteCounts, read_json, write_json
 from components.text import features
 from components.text.tokenization import RecordTokenizer, TokenizedRecord
 
@@ -89,14 +89,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 _ = tokenized.examples | f"Write[{split}]" >> beam.io.WriteToTFRecord(
                     os.path.join(artifact_utils.get_split_uri([target], split), "examples"), file_name_suffix=".gz"
                 )
-                _ = (
-                    tokenized.counts
-                    | f"Sum[{split}]" >> beam.CombineGlobally(SumTuples(len(_COUNTS)))
-                    | f"Format[{split}]" >> beam.Map(lambda c: json.dumps(dict(zip(_COUNTS, c, strict=True))))
-                    | f"WriteCounts[{split}]"
-                    >> beam.io.WriteToText(
-                        os.path.join(target.uri, "counts", split), shard_name_template="", file_name_suffix=".json"
-                    )
+                _ = tokenized.counts | f"WriteCounts[{split}]" >> WriteCounts(
+                    _COUNTS, os.path.join(target.uri, "counts", split)
                 )
         report = {split: read_json(os.path.join(target.uri, "counts", f"{split}.json")) for split in splits}
         write_json(os.path.join(target.uri, REPORT_NAME), report)

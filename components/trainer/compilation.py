@@ -14,10 +14,8 @@ import keras
 
 # Building and compiling one step took 19 s.
 _SECONDS_PER_LAYER = 1.6
-# Of the time of a step without XLA. Where the CPU has AVX-512, TensorFlow's own kernels use it and XLA's gain little: per position
-# 6 % (LoRA) and 3 % (full), less than what the fewer lengths cost in padding.
+# Of the time of a step without XLA, on a CPU without AVX-512.
 _SAVED_SHARE = 0.25
-_SAVED_SHARE_WITH_AVX512 = 0.0
 # Each compiled length keeps 40 MB a block as well.
 _MAX_LENGTHS_ON_CPU = 6
 # What steps reach, in floating-point operations a second. That of accelerators is an order of magnitude, not a measurement.
@@ -67,8 +65,9 @@ def plan_compilation(
     speed = _SPEED_OF_ACCELERATOR if has_accelerator() else _SPEED_OF_CORE * count_cores()
     cost = _SECONDS_PER_LAYER * num_layers * speed / operations_per_position
     if jit_compile == "auto":
-        saved = _SAVED_SHARE_WITH_AVX512 if has_avx512() else _SAVED_SHARE
-        jit_compile = has_accelerator() or saved * num_positions > cost * num_lengths
+        # With AVX-512 TensorFlow's own kernels are so fast that XLA gains no more than its few lengths cost in padding.
+        pays = not has_avx512() and _SAVED_SHARE * num_positions > cost * num_lengths
+        jit_compile = has_accelerator() or pays
     if not jit_compile:
         return Compilation(False, 0.0, math.inf)
     return Compilation(True, cost, math.inf if has_accelerator() else _MAX_LENGTHS_ON_CPU)

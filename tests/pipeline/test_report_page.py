@@ -34,6 +34,7 @@ def make_evaluation(**given):
         },
         "changes": {"preset": {"overall": change, f"kind={HOSTILE}": worse}},
         "intervals": {"overall": {"exact_match": [0.4, 0.6]}},
+        "directions": {"exact_match": True, "perplexity": False, "example_count": None},
         "settings": {"bleu": "nrefs:1|case:mixed"},
         "checks": [make_check(), make_check(metric="perplexity", verdict=None, measured=[2.0, None, None])],
         **given,

@@ -23,7 +23,7 @@ def check(rules, values=None, changes=None, num_examples=None, min_examples=30):
         },
         num_examples=num_examples or {"overall": 100},
     )
-    return check_rules(rules, results, DIRECTIONS, baseline="baseline", preset="preset", min_examples=min_examples)
+    return check_rules(rules, results, DIRECTIONS, baseline="baseline", min_examples=min_examples)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,12 @@ def test_slices():
     # A slice that is not there has not been shown to be better.
     (missing,) = check([rule("exact_match", lower_bound=0.0, slice="kind=c")], changes=changes, num_examples=counts)
     assert missing.passed is False
+
+
+def test_a_column_without_values_fails():
+    changes = {"baseline": {"overall": {"exact_match": (0.2, 0.1, 0.3)}}}
+    rules = [rule("exact_match", min_improvement=0.0, slice="kind", require="not_worse")]
+    assert [c.passed for c in check(rules, changes=changes)] == [False]
 
 
 def test_a_slice_without_examples_proves_nothing():
