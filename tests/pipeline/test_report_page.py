@@ -168,3 +168,21 @@ def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="must be a file in a folder that you can write to"):
         report_page.write_page(make_report(), tmp_path / "file" / "page.html")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "higher", "verdict"),
+    [
+        (0.1, 0.2, True, "better"),
+        (-0.2, -0.1, True, "worse"),
+        (0.1, 0.2, False, "worse"),
+        (-0.2, -0.1, False, "better"),
+        (-0.1, 0.1, False, "open"),
+        (0.1, 0.2, None, "open"),
+    ],
+)
+def test_a_change_is_better_in_its_own_direction(low, high, higher, verdict):
+    changes = {"preset": {"overall": {"exact_match": [(low + high) / 2, low, high]}}}
+    evaluation = make_evaluation(changes=changes, directions={"exact_match": higher, "perplexity": False})
+    ((row,),) = (forest.rows for forest in report_page.make_forests(evaluation, "preset"))
+    assert row.verdict == verdict
