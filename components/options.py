@@ -37,15 +37,24 @@ def find_option_problems(table: Mapping[str, type], kind: str, name: str, option
     required = [f.name for f in dataclasses.fields(table[name]) if not _has_default(f)]
     missing = [key for key in required if key not in options]
     problems |= dict.fromkeys(missing, f"`{name}` needs it. {choices}")
-    if not missing:
+    given = {key: value for key, value in options.items() if key in known_options}
+    if not missing and (error := _find_error(table[name], given)):
         given_required = {key: options[key] for key in required}
-        for key in known_options:
-            if key in options:
-                try:
-                    table[name](**given_required | {key: options[key]})
-                except ValueError as error:
-                    problems[key] = str(error)
+        # What is wrong without any other option is about several of them.
+        of_all = _find_error(table[name], given_required)
+        of_each = {key: _find_error(table[name], given_required | {key: value}) for key, value in given.items()}
+        found = {key: of_one for key, of_one in sorted(of_each.items()) if of_one and of_one != of_all}
+        named = error.split("`")[1] if error.startswith("`") else ""
+        problems |= found or {named if named in known_options else "name": error}
     return problems
+
+
+def _find_error(entry: type, options: Mapping[str, Any]) -> str | None:
+    try:
+        entry(**options)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def make_entry(table: Mapping[str, type], kind: str, name: str, options: Mapping[str, Any]) -> Any:

@@ -76,13 +76,14 @@ class DataSection(Section):
     format: Literal["auto", "jsonl", "json", "csv", "parquet"] = "auto"
     columns: ColumnsSection = ColumnsSection(instruction="instruction", input="input", output="output")
     slice_columns: list[Name] = []
+    carry_columns: list[Name] = []
     splits: SplitsSection = SplitsSection(train=0.8, eval=0.1, test=0.1)
     max_bad_fraction: float = Field(0.01, ge=0, le=1)
     schema_path: Name | None = None
 
-    @field_validator("slice_columns")
+    @field_validator("slice_columns", "carry_columns")
     @classmethod
-    def _check_slice_columns(cls, value: list[str]) -> list[str]:
+    def _check_carried(cls, value: list[str]) -> list[str]:
         reserved = {"instruction", "input", "output", "messages", "example_id", "source", "prompt", "response"}
         reserved |= {"token_ids", "target_mask", "loss_weight", "length", "token_influence"}
         if taken := sorted(reserved & set(value)):
@@ -90,6 +91,12 @@ class DataSection(Section):
         if len(set(value)) < len(value):
             raise ValueError("names a column twice")
         return value
+
+    @model_validator(mode="after")
+    def _check_both(self) -> "DataSection":
+        if both := sorted(set(self.slice_columns) & set(self.carry_columns)):
+            raise ValueError(f"a slice column is carried along as it is: take {', '.join(both)} out of `carry_columns`")
+        return self
 
 
 class TextSection(Section):
@@ -197,10 +204,32 @@ class TokenCleaningSection(Section):
     reference: ReferenceSection = ReferenceSection()
 
 
+class SamplerSection(Section):
+    """How a token is chosen, by name; all other keys are its own options (see `components/trainer/samplers.py`)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: Name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The sampler's options as written in the file."""
+        return dict(self.model_extra or {})
+
+
 class GenerationSection(Section):
-    """How completions are decoded: greedily, until the end token or `max_new_tokens`."""
+    """How completions are decoded: until the end token, one of the texts of `stop`, or `max_new_tokens`."""
 
     max_new_tokens: int = Field(32, ge=1)
+    sampler: SamplerSection = SamplerSection(name="greedy")
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    stop: list[Name] = []
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        """A sampler without options may be given by its name alone."""
+        return {"name": value} if isinstance(value, str) else value
 
 
 class MetricSection(Section):

@@ -4,9 +4,10 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+import yaml
 
 from components import runtime
 from components.errors import UserError
@@ -178,6 +179,66 @@ def report(run_id: str | None, pipeline_name: str | None, page: str | None, runn
     from pipeline.run_command import write_report_page
 
     click.echo(f"Page: {write_report_page(_load_runner(runner_name, root), run_id, pipeline_name, page)}")
+
+
+@main.command()
+@click.option("--model", required=True, metavar="FOLDER|PRESET", help="A pushed model's folder, or a preset.")
+@click.option("--suite", required=True, metavar="NAME", help="The benchmark; see below.")
+@click.option("--data", required=True, metavar="PATH", help="Its file, or a folder with its files.")
+@click.option("--shots", type=click.IntRange(0), default=0, show_default=True, help="Solved examples before each task.")
+@click.option("--shots-from", metavar="PATH", help="Where these are, in the same layout.")
+@click.option("--limit", type=click.IntRange(1), help="Take a sample of so many tasks.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of sample and draws.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Tasks at a time.")
+@click.option("--max-new-tokens", type=click.IntRange(1), help="Of a written answer, instead of the benchmark's own.")
+@click.option("--samples", type=click.IntRange(1), default=1, show_default=True, help="Written answers to each task.")
+@click.option("--sampler", default="greedy", show_default=True, metavar="NAME[,OPTION=VALUE]", help="For a preset.")
+@click.option("--allow-code-execution", is_flag=True, help="Let programs run that the model writes (humaneval).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_RUNNER
+@_ROOT
+def benchmark(
+    model: str,
+    suite: str,
+    sampler: str,
+    allow_code_execution: bool,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+    **options: Any,
+) -> None:
+    """Measure a model on a published benchmark and record the result in the metadata store.
+
+    \b
+    mmlu            choices, CSV          --data test --shots 5 --shots-from dev
+    bbq             choices, JSON Lines
+    truthfulqa_mc1  choices, JSON; one is true
+    truthfulqa_mc2  choices, JSON; several are true
+    gsm8k           written numbers, JSON Lines
+    squad           written answers, JSON; also XQuAD
+    humaneval       written programs, JSON Lines
+    ifeval          written texts with constraints, JSON Lines
+
+    Files may end in .gz. Nothing is downloaded but a preset that is named.
+    """
+    from components.benchmark.suites.table import SUITES
+    from components.options import nearest
+    from components.trainer.samplers import find_option_problems
+
+    if suite not in SUITES:
+        raise click.UsageError(
+            f"--suite must be one of {', '.join(SUITES)}.{nearest(suite, SUITES)} Received: {suite!r}."
+        )
+    name, *pairs = sampler.split(",")
+    values = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+    if problems := find_option_problems(name, values):
+        raise click.UsageError("\n".join(f"--sampler {key}: {problem}" for key, problem in problems.items()))
+    runner = _load_runner(runner_name, root)
+    runtime.set_defaults()
+    from pipeline.benchmark_command import Benchmark, run_benchmark
+
+    asked = Benchmark(suite=suite, **options)
+    sys.exit(run_benchmark(model, asked, {"name": name, **values}, runner, allow_code_execution, as_json))
 
 
 @main.command()

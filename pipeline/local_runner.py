@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 
 from components.errors import UserError
+from configs.load import dump_config
 from configs.schema import RunConfig, RunnerConfig
 from pipeline.metadata_connection import make_connection_config
 from pipeline.paths import Paths
@@ -85,16 +86,11 @@ def run(config: RunConfig, config_path: str, runner: RunnerConfig, run_id: str, 
         UserError: If the metadata store cannot be reached.
     """
     paths = Paths(root=Path(runner.root).resolve(), name=config.pipeline.name)
-    connection = make_connection_config(runner)
-    _prepare_folders(paths, connection)
-    started = time.monotonic()
-    with console.status("Loading TensorFlow and TFX"):
-        from tfx.dsl.compiler import compiler, constants
-        from tfx.orchestration.portable import runtime_parameter_utils
 
+    def create() -> Any:
         from pipeline.pipeline import create_pipeline
 
-        pipeline = create_pipeline(
+        return create_pipeline(
             config,
             pipeline_root=str(paths.artifacts),
             serving_root=str(paths.serving),
@@ -102,12 +98,39 @@ def run(config: RunConfig, config_path: str, runner: RunnerConfig, run_id: str, 
             quarantine_root=str(paths.quarantine),
             beam_pipeline_args=list(runner.beam_pipeline_args),
         )
-        compiled = compiler.Compiler().compile(pipeline)
+
+    return run_nodes(create, paths, runner, make_run_record(dump_config(config), config_path), run_id, console)
+
+
+def run_nodes(
+    create: Callable[[], Any], paths: Paths, runner: RunnerConfig, record: dict[str, str], run_id: str, console: Console
+) -> RunResult:
+    """Runs every node of a pipeline that is not cached, and prints a line for each.
+
+    Args:
+        create: Makes the TFX pipeline; is called once TensorFlow may be imported.
+        paths: Where it keeps what it writes.
+        runner: Where it runs.
+        record: See `make_run_record`.
+        run_id: See `make_run_id`.
+        console: Where the lines go.
+
+    Raises:
+        NodeFailedError: If a node fails.
+        UserError: If the metadata store cannot be reached.
+    """
+    connection = make_connection_config(runner)
+    _prepare_folders(paths, connection)
+    started = time.monotonic()
+    with console.status("Loading TensorFlow and TFX"):
+        from tfx.dsl.compiler import compiler, constants
+        from tfx.orchestration.portable import runtime_parameter_utils
+
+        compiled = compiler.Compiler().compile(create())
         runtime_parameter_utils.substitute_runtime_parameter(
             compiled, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
         )
     _print_line(console, "·", "loaded", time.monotonic() - started)
-    record = make_run_record(config, config_path)
     nodes: dict[str, NodeResult] = {}
     for node in compiled.nodes:
         node_id = node.pipeline_node.node_info.id

@@ -104,6 +104,7 @@ def create_pipeline(
         "split": config.evaluation.split,
         "batch_size": config.evaluation.batch_size,
         "complete": any(metric.reads_completion for metric in metrics),
+        "choices": next((choices for metric in metrics if (choices := metric.needed_choices())), None),
     }
     predictors = {
         name: Predictor(

@@ -28,7 +28,7 @@ def run_pipeline(config: RunConfig, config_path: str, runner: RunnerConfig) -> i
                 result = local_runner.run(config, config_path, runner, run_id, console)
                 return _report(config, runner, result, console)
         except (local_runner.NodeFailedError, local_runner.Interrupted) as error:
-            return _explain_failure(error, bool(signals), log_path, console)
+            return explain_failure(error, bool(signals), log_path, console)
 
 
 def _report(config: RunConfig, runner: RunnerConfig, result: local_runner.RunResult, console: Console) -> int:
@@ -50,7 +50,7 @@ def _report(config: RunConfig, runner: RunnerConfig, result: local_runner.RunRes
     return 0 if blessed else exit_codes.NOT_BLESSED
 
 
-def _explain_failure(error: Exception, interrupted: bool, log_path: Path, console: Console) -> int:
+def explain_failure(error: Exception, interrupted: bool, log_path: Path, console: Console) -> int:
     """Prints the cause that a user can mend, or the last words of a defect; the log has the traceback."""
     logging.error("%s", error, exc_info=error)
     node_id = error.node_id if isinstance(error, local_runner.NodeFailedError) else "the run"

@@ -8,19 +8,22 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 
-from configs.load import dump_config
-from configs.schema import RunConfig
 from pipeline.code_hash import REPOSITORY_ROOT
 
 
-def make_run_record(config: RunConfig, config_path: str) -> dict[str, str]:
-    """Returns the properties of the run's context; all text."""
+def make_run_record(config: str, config_path: str) -> dict[str, str]:
+    """Returns the properties of the run's context; all text.
+
+    Args:
+        config: The configuration as YAML, defaults included.
+        config_path: Where it was read from.
+    """
     # An image holds no repository; the command that builds it passes the commit on.
     commit = _git("rev-parse", "HEAD") or os.environ.get("CODE_VERSION")
     status = _git("status", "--porcelain")
     lock = REPOSITORY_ROOT / "requirements.txt"
     return {
-        "config": dump_config(config),
+        "config": config,
         "config_path": config_path,
         "code_version": commit or "unknown",
         "code_dirty": "unknown" if status is None else str(bool(status)).lower(),

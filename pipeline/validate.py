@@ -13,6 +13,7 @@ from components.metrics.table import find_option_problems as find_metric_problem
 from components.metrics.table import make_metric
 from components.options import nearest
 from components.text.templates import TEMPLATES
+from components.trainer.samplers import find_option_problems as find_sampler_problems
 from components.trainer.strategies import find_strategy_problems
 from configs.load import ConfigError, Problem, apply_overrides, parse_sections, read_yaml
 from configs.schema import (
@@ -59,6 +60,7 @@ def check_sections(sections: Mapping[str, BaseModel]) -> list[Problem]:
         _check_method,
         _check_precision,
         _check_strategy,
+        _check_generation,
         _check_evaluation,
         _check_lengths,
         check_token_cleaning,
@@ -132,6 +134,14 @@ def _check_strategy(sections: Mapping[str, BaseModel]) -> list[Problem]:
     return [Problem(f"train.{key}", message) for key, message in found.items()]
 
 
+def _check_generation(sections: Mapping[str, BaseModel]) -> list[Problem]:
+    generation = sections.get("generation")
+    if not isinstance(generation, GenerationSection):
+        return []
+    found = find_sampler_problems(generation.sampler.name, generation.sampler.options)
+    return [Problem(f"generation.sampler.{key}", message) for key, message in found.items()]
+
+
 def _check_evaluation(sections: Mapping[str, BaseModel]) -> list[Problem]:
     evaluation, data = sections.get("evaluation"), sections.get("data")
     if not isinstance(evaluation, EvaluationSection):
@@ -142,7 +152,10 @@ def _check_evaluation(sections: Mapping[str, BaseModel]) -> list[Problem]:
         found = find_metric_problems(metric.name, metric.options)
         problems += [Problem(f"evaluation.metrics.{i}.{key}", message) for key, message in found.items()]
         if not found:
-            directions |= make_metric(metric.name, metric.options).directions()
+            made = make_metric(metric.name, metric.options)
+            directions |= made.directions()
+            if isinstance(data, DataSection):
+                problems += _check_columns(f"evaluation.metrics.{i}", metric.name, made.needed_columns(), data)
     for i, threshold in enumerate(evaluation.thresholds):
         problems += _check_threshold(f"evaluation.thresholds.{i}", threshold, evaluation, directions)
     if isinstance(data, DataSection):
@@ -156,6 +169,19 @@ def _check_evaluation(sections: Mapping[str, BaseModel]) -> list[Problem]:
                     )
                 )
     return problems
+
+
+def _check_columns(key: str, metric: str, columns: Iterable[str], data: DataSection) -> list[Problem]:
+    carried = [*data.slice_columns, *data.carry_columns]
+    return [
+        Problem(
+            key,
+            f"`{metric}` reads the column `{column}`, which must be one of data.carry_columns or data.slice_columns "
+            f"({', '.join(carried) or 'none'}).{nearest(column, carried)}",
+        )
+        for column in columns
+        if column not in carried
+    ]
 
 
 def _check_threshold(

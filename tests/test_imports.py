@@ -40,6 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.report_store", "pipeline.tokens_page"),
     ("pipeline.report_page", "pipeline.summary"),
     ("pipeline.run_command",),
+    ("pipeline.benchmark_command",),
     ("pipeline.cli",),
     ("pipeline.__main__",),
 )
@@ -47,6 +48,8 @@ SIBLINGS_ALLOWED = {
     ("components.tuner", "components.trainer"),  # trials are short trainings
     ("components.preset_exporter", "components.trainer"),  # same export, no training
     ("components.token_scorer", "components.trainer"),  # same loading and output layer, no training
+    ("components.benchmark", "components.evaluator"),  # same measuring, no gate
+    ("components.benchmark", "components.predictor"),  # same losses of choices
     ("components.cleaning_report", "components.partitioner"),  # tells which examples the reference has seen
     ("components.cleaning_report", "components.transform"),  # states the error bound of its cut
 }
@@ -59,6 +62,9 @@ TENSORFLOW_ALLOWED = {
         "statistics",
         "export",
         "signatures",
+        "decoding",
+        "kv_cache",
+        "sampling",
         "graph_tokenizer",
         "verify_export",
         "module",

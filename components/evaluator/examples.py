@@ -21,16 +21,19 @@ _TEXTS = {features.COMPLETION: "completion", features.RESPONSE: "reference", fea
 class JoinPredictions(beam.PTransform):
     """Predictions artifacts -> one extract an example: its slice columns, and what each model makes of it."""
 
-    def __init__(self, artifacts: Mapping[str, Artifact], slice_columns: Iterable[str]):
+    def __init__(
+        self, artifacts: Mapping[str, Artifact], slice_columns: Iterable[str], metric_columns: Iterable[str] = ()
+    ):
         """Sets it up.
 
         Args:
             artifacts: Predictions by model name, all of the same examples.
             slice_columns: Features that are carried along.
+            metric_columns: Features that metrics read.
         """
         super().__init__()
         self._artifacts = artifacts
-        self._slice_columns = list(slice_columns)
+        self._columns = (list(slice_columns), list(metric_columns))
 
     def expand(self, begin: Any) -> Any:
         """Returns extracts.
@@ -45,19 +48,34 @@ class JoinPredictions(beam.PTransform):
             | f"Key[{name}]" >> beam.Map(_key_by_example)
             for name, artifact in self._artifacts.items()
         }
-        return by_model | "Join" >> beam.CoGroupByKey() | "Extract" >> beam.FlatMap(_extract, self._slice_columns)
+        return by_model | "Join" >> beam.CoGroupByKey() | "Extract" >> beam.FlatMap(_extract, *self._columns)
 
 
-def parse_prediction(example: tf.train.Example) -> Prediction:
-    """Returns what a metric reads of a prediction."""
+def parse_prediction(example: tf.train.Example, columns: Iterable[str] = ()) -> Prediction:
+    """Returns what a metric reads of a prediction.
+
+    Args:
+        example: As a Predictor writes it.
+        columns: Columns that metrics read.
+    """
     values = example.features.feature
-    texts = {
-        field: values[name].bytes_list.value[0].decode("utf-8", "replace")
-        for name, field in _TEXTS.items()
-        if name in values and values[name].bytes_list.value
-    }
+    texts: dict[str, Any] = {field: found[0] for name, field in _TEXTS.items() if (found := _read_texts(example, name))}
     numbers = {name: values[name].float_list.value[0] for name in features.SCORES if values[name].float_list.value}
-    return Prediction(**texts, **numbers)
+    return Prediction(
+        **texts,
+        **numbers,
+        other_completions=_read_texts(example, features.COMPLETION)[1:],
+        other_references=_read_texts(example, features.RESPONSE)[1:],
+        choices=_read_texts(example, features.CHOICES),
+        choice_nlls=tuple(values[features.CHOICE_NLL].float_list.value),
+        choice_answers=tuple(values[features.CHOICE_ANSWERS].int64_list.value),
+        columns={name: next(iter(_read_texts(example, name)), "") for name in columns},
+    )
+
+
+def _read_texts(example: tf.train.Example, name: str) -> tuple[str, ...]:
+    values = example.features.feature[name].bytes_list.value
+    return tuple(value.decode("utf-8", "replace") for value in values)
 
 
 def _key_by_example(serialized: bytes) -> tuple[str, bytes]:
@@ -65,7 +83,9 @@ def _key_by_example(serialized: bytes) -> tuple[str, bytes]:
     return values[0].decode(), serialized
 
 
-def _extract(joined: tuple[str, Mapping[str, Iterable[bytes]]], slice_columns: list[str]) -> Iterator[dict[str, Any]]:
+def _extract(
+    joined: tuple[str, Mapping[str, Iterable[bytes]]], slice_columns: list[str], metric_columns: list[str]
+) -> Iterator[dict[str, Any]]:
     example_id, found = joined
     # Equal records have one id; their predictions are equal as well, in whatever order they come.
     by_model = {name: sorted(records) for name, records in found.items()}
@@ -81,7 +101,10 @@ def _extract(joined: tuple[str, Mapping[str, Iterable[bytes]]], slice_columns: l
         yield {
             constants.INPUT_KEY: b"",
             constants.FEATURES_KEY: {features.EXAMPLE_ID: example_id, **columns},
-            constants.PREDICTIONS_KEY: dict(zip(by_model, map(parse_prediction, examples), strict=True)),
+            constants.PREDICTIONS_KEY: {
+                name: parse_prediction(example, metric_columns)
+                for name, example in zip(by_model, examples, strict=True)
+            },
         }
 
 

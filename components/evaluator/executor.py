@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from tfx.components.evaluator import constants
@@ -51,10 +52,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 baseline, baseline_name, baseline_kind = blessed_models[0], BASELINE, "latest blessed model"
                 predictions[BASELINE] = of_baseline
 
-        self._run_tfma(predictions, baseline_name, evaluation, result_artifact.uri)
+        metrics = make_metrics(evaluation["metrics"])
+        columns = {column for metric in metrics.values() for column in metric.needed_columns()}
+        self._run_tfma(predictions, baseline_name, evaluation, columns, result_artifact.uri)
 
         results = read_results(result_artifact.uri, list(predictions))
-        metrics = make_metrics(evaluation["metrics"])
         directions = read_directions(metrics)
         checks = gate.check_rules(
             evaluation["thresholds"],
@@ -84,12 +86,17 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._write_blessing(blessing, candidate, baseline, blessed, verdict)
 
     def _run_tfma(
-        self, predictions: dict[str, Artifact], baseline: str, evaluation: dict[str, Any], output_path: str
+        self,
+        predictions: dict[str, Artifact],
+        baseline: str,
+        evaluation: dict[str, Any],
+        metric_columns: Iterable[str],
+        output_path: str,
     ) -> None:
         eval_config = make_eval_config(evaluation, list(predictions))
         columns = evaluation["slice_columns"]
         with self._make_beam_pipeline() as pipeline:
-            extracts = pipeline | "Read" >> JoinPredictions(predictions, columns)
+            extracts = pipeline | "Read" >> JoinPredictions(predictions, columns, sorted(metric_columns))
             _ = extracts | "Extremes" >> WriteExtremes(CANDIDATE, baseline, columns, output_path)
             _ = extracts | "Evaluate" >> tfma.ExtractEvaluateAndWriteResults(
                 eval_config=eval_config,

@@ -23,18 +23,23 @@ ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assi
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which columns feed which features: `instruction`, `input` and `output`, or `messages`; and the slice columns."""
+    """Which columns feed which features: `instruction`, `input` and `output`, or `messages`; and those carried along."""
 
     instruction: str | None = None
     input: str | None = None
     output: str | None = None
     messages: str | None = None
     slices: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
 
     @classmethod
     def from_config(cls, data_config: Mapping[str, Any]) -> "Columns":
         """Takes them from the `data` section of a run."""
-        return cls(**data_config["columns"], slices=tuple(data_config.get("slice_columns") or ()))
+        return cls(
+            **data_config["columns"],
+            slices=tuple(data_config.get("slice_columns") or ()),
+            carried=tuple(data_config.get("carry_columns") or ()),
+        )
 
     @property
     def required(self) -> dict[str, str]:
@@ -47,7 +52,8 @@ class Columns:
     def optional(self) -> dict[str, str]:
         """Column by option name, for those that a record may lack."""
         columns = {"data.columns.input": self.input} if self.input else {}
-        return columns | {f"data.slice_columns[{i}]": name for i, name in enumerate(self.slices)}
+        columns |= {f"data.slice_columns[{i}]": name for i, name in enumerate(self.slices)}
+        return columns | {f"data.carry_columns[{i}]": name for i, name in enumerate(self.carried)}
 
 
 def get_column(record: Mapping[str, Any], column: str) -> Any:
@@ -96,7 +102,7 @@ def make_example(record: Mapping[str, Any], columns: Columns, source: str) -> di
 
     Returns:
         Feature name to text: `instruction`, `input` ("" where absent), `output`, `example_id`, `source`, each slice
-        column ("" where absent), and for chats `messages`. A chat's `instruction` is its first user turn, its `output`
+        column and each carried one ("" where absent), and for chats `messages`. A chat's `instruction` is its first user turn, its `output`
         the last assistant turn, so that statistics and slices mean the same for both shapes.
 
     Raises:
@@ -123,6 +129,8 @@ def make_example(record: Mapping[str, Any], columns: Columns, source: str) -> di
     }
     for name in columns.slices:
         example[name] = _slice_text(record, name)
+    for name in columns.carried:
+        example[name] = _carried_text(record, name)
     return example
 
 
@@ -194,6 +202,16 @@ def _slice_text(record: Mapping[str, Any], column: str) -> str:
         value = str(value)
     elif value is MISSING or value is None:
         value = ""
+    return _text(value, f"`{column}`", f"`{column}`", may_be_empty=True)
+
+
+def _carried_text(record: Mapping[str, Any], column: str) -> str:
+    """Text as it is; anything else as JSON."""
+    value = get_column(record, column)
+    if value is MISSING or value is None:
+        value = ""
+    elif not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False)
     return _text(value, f"`{column}`", f"`{column}`", may_be_empty=True)
 
 

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,21 +14,43 @@ class Prediction:
 
     Attributes:
         completion: what it writes after the prompt.
+        other_completions: what it writes when it is asked again.
         reference: the answer in the data.
+        other_references: answers that are as good.
         prompt: as rendered.
         nll_sum: sum of the losses of the answer's tokens, end token included, in nats.
         token_count: number of these tokens.
         correct_count: how many of them the model ranks first.
         byte_count: bytes of UTF-8 that these tokens stand for; an end token stands for none.
+        choices: the answers to choose from.
+        choice_nlls: the loss of each as a continuation of the prompt, in nats.
+        choice_answers: the places of those that are right.
+        columns: text by column, of the columns that the metrics name.
     """
 
     completion: str = ""
+    other_completions: tuple[str, ...] = ()
     reference: str = ""
+    other_references: tuple[str, ...] = ()
     prompt: str = ""
     nll_sum: float = 0.0
     token_count: float = 0.0
     correct_count: float = 0.0
     byte_count: float = 0.0
+    choices: tuple[str, ...] = ()
+    choice_nlls: tuple[float, ...] = ()
+    choice_answers: tuple[int, ...] = ()
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def completions(self) -> tuple[str, ...]:
+        """All that it writes."""
+        return (self.completion, *self.other_completions)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """All answers that are right."""
+        return (self.reference, *self.other_references)
 
 
 class Sums(dict[str, np.ndarray]):
@@ -51,6 +73,14 @@ class Metric(abc.ABC):
 
     reads_completion: ClassVar[bool] = True
     """Whether it needs what the model writes, which costs a generation."""
+
+    def needed_columns(self) -> tuple[str, ...]:
+        """Columns of the data that it reads; the run carries them along (`data.slice_columns`, `data.carry_columns`)."""
+        return ()
+
+    def needed_choices(self) -> dict[str, Any] | None:
+        """Continuations whose losses it needs: `texts` or `column`, and `end_token`; None for none."""
+        return None
 
     @abc.abstractmethod
     def directions(self) -> dict[str, bool | None]:

@@ -16,8 +16,8 @@ class Squad(MeanMetric):
     """Exact match and F1 of the words, after SQuAD's normalisation: lower case, without punctuation and articles.
 
     Rajpurkar et al., *SQuAD: 100,000+ Questions for Machine Comprehension of Text*, EMNLP 2016 (arXiv 1606.05250), version
-    1.1 of its evaluation: F1 of two texts is that of their bags of words, and 0 where they share none. Its articles are
-    English ones.
+    1.1 of its evaluation: F1 of two texts is that of their bags of words, and 0 where they share none. Of several references
+    the nearest counts. Its articles are English ones.
     """
 
     def directions(self) -> dict[str, bool | None]:
@@ -26,8 +26,12 @@ class Squad(MeanMetric):
 
     def score(self, prediction: Prediction) -> dict[str, float]:
         """See `MeanMetric`."""
-        completion, reference = _list_words(prediction.completion), _list_words(prediction.reference)
-        return {"squad_exact_match": float(completion == reference), "squad_f1": _f1(completion, reference)}
+        completion = _list_words(prediction.completion)
+        references = [_list_words(reference) for reference in prediction.references]
+        return {
+            "squad_exact_match": float(completion in references),
+            "squad_f1": max(_f1(completion, reference) for reference in references),
+        }
 
 
 def _list_words(text: str) -> list[str]:

@@ -9,13 +9,17 @@ from components.metrics.bleu import Bleu
 from components.metrics.chrf import Chrf
 from components.metrics.classification import Classification
 from components.metrics.contains_all import ContainsAll
+from components.metrics.drfr import Drfr
 from components.metrics.exact_match import ExactMatch
 from components.metrics.example_count import ExampleCount
 from components.metrics.fuzzy_match import FuzzyMatch
+from components.metrics.ifeval import IfEval
 from components.metrics.json_match import JsonMatch
 from components.metrics.length_ratio import LengthRatio
 from components.metrics.metric import Metric
+from components.metrics.multiple_choice import MultipleChoice
 from components.metrics.number_match import NumberMatch
+from components.metrics.pass_at_k import PassAtK
 from components.metrics.perplexity import Perplexity
 from components.metrics.regex_match import RegexMatch
 from components.metrics.repetition import Repetition
@@ -40,6 +44,10 @@ METRICS: dict[str, type[Metric]] = {
     "length_ratio": LengthRatio,
     "repetition": Repetition,
     "classification": Classification,
+    "multiple_choice": MultipleChoice,
+    "ifeval": IfEval,
+    "drfr": Drfr,
+    "pass_at_k": PassAtK,
     "example_count": ExampleCount,
 }
 

@@ -48,7 +48,7 @@ class Predictor(base_beam_component.BaseBeamComponent):
         Args:
             examples: Tokenized examples.
             model: The model; may hold none, which gives no predictions.
-            prediction: `split`, `batch_size`, and `complete`, whether completions are needed.
+            prediction: `split`, `batch_size`, `complete`, whether completions are needed, and `choices`, whose losses are needed.
             code_hash: Hash of the code that the node runs; an edit runs it again.
             like: A model that these examples are for; one of another tokenizer or template is not asked.
         """

@@ -18,6 +18,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils
 
 from components.errors import UserError
+from components.predictor.choices import add_choices, score_choices
 from components.splits import ReadSplit, WriteCounts, read_json
 from components.text import features
 
@@ -25,7 +26,7 @@ _COUNTS = ("examples", "target_tokens", "milliseconds")
 # What only training needs.
 _DROPPED = (features.TOKEN_IDS, features.TARGET_MASK)
 # Keys of the model card that must agree.
-_COMPARABLE = ("tokenizer_sha256", "template", "system", "max_length", "max_new_tokens")
+_COMPARABLE = ("tokenizer_sha256", "template", "system", "max_length", "generation")
 
 
 class _Model:
@@ -38,9 +39,10 @@ class _Model:
 class _PredictDoFn(beam.DoFn):
     """A batch of serialized examples -> serialized predictions (main output), counts as a tuple (output `counts`)."""
 
-    def __init__(self, path: str, signature: str, handle: shared.Shared):
+    def __init__(self, path: str, signature: str, choices: dict[str, Any] | None, handle: shared.Shared):
         self._path = path
         self._signature = signature
+        self._choices = choices
         self._handle = handle
 
     def setup(self) -> None:
@@ -50,8 +52,14 @@ class _PredictDoFn(beam.DoFn):
         started = time.monotonic()
         outputs = self._model.signatures[self._signature](examples=tf.constant(batch))
         outputs = {name: value.numpy() for name, value in outputs.items()}
-        for row, serialized in enumerate(batch):
-            yield make_prediction(serialized, {name: values[row] for name, values in outputs.items()})
+        predictions = [
+            make_prediction(serialized, {name: values[row] for name, values in outputs.items()})
+            for row, serialized in enumerate(batch)
+        ]
+        if self._choices:
+            add_choices(predictions, self._choices)
+            score_choices(predictions, self._model.signatures["score_text"], self._choices["end_token"])
+        yield from (prediction.SerializeToString(deterministic=True) for prediction in predictions)
         tokens = int(outputs[features.TOKEN_COUNT].sum())
         yield beam.pvalue.TaggedOutput("counts", (len(batch), tokens, int(1000 * (time.monotonic() - started))))
 
@@ -81,6 +89,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         predict = _PredictDoFn(
             path_utils.serving_model_path(model.uri),
             "evaluate" if prediction["complete"] else "score",
+            prediction.get("choices"),
             shared.Shared(),
         )
         size = prediction["batch_size"]
@@ -122,8 +131,8 @@ def _read_card(model: Artifact) -> dict[str, Any]:
     return json.loads(io_utils.read_string_file(path)) if fileio.exists(path) else {}
 
 
-def make_prediction(serialized: bytes, outputs: dict[str, Any]) -> bytes:
-    """Returns the serialized prediction of one example.
+def make_prediction(serialized: bytes, outputs: dict[str, Any]) -> tf.train.Example:
+    """Returns the prediction of one example.
 
     Args:
         serialized: The tokenized example, whose text and slice columns are carried along.
@@ -137,4 +146,4 @@ def make_prediction(serialized: bytes, outputs: dict[str, Any]) -> bytes:
         values[name].float_list.value[:] = [float(outputs[name])]
     if features.COMPLETION in outputs:
         values[features.COMPLETION].bytes_list.value[:] = [outputs[features.COMPLETION]]
-    return result.SerializeToString(deterministic=True)
+    return result

@@ -13,7 +13,9 @@ TOKEN_IDS = "token_ids"  # int64[n]: prompt, response, end token
 TARGET_MASK = "target_mask"  # int64[n]: 1 where the token belongs to the response (end token included)
 LENGTH = "length"  # int64[1]: n
 PROMPT = "prompt"  # the rendered prompt, cleaned; what the model completes
-RESPONSE = "response"  # the cleaned answer, without end token; what a completion is compared with
+RESPONSE = (
+    "response"  # the cleaned answer, without end token; what a completion is compared with. Others as good may follow.
+)
 
 # Scored, written by TokenScorer on the split that is cleaned.
 TOKEN_INFLUENCE = (
@@ -30,3 +32,8 @@ TOKEN_COUNT = "token_count"  # float32[1]: how many they are
 CORRECT_COUNT = "correct_count"  # float32[1]: how many of them the model ranks first
 BYTE_COUNT = "byte_count"  # float32[1]: bytes of UTF-8 that they stand for
 SCORES = (NLL_SUM, TOKEN_COUNT, CORRECT_COUNT, BYTE_COUNT)
+
+# Of multiple choice, a list each: the answers to choose from, the losses of each (nats), and the places of those that are right.
+CHOICES = "choices"
+CHOICE_NLL = "choice_nll"
+CHOICE_ANSWERS = "choice_answers"

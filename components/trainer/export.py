@@ -49,7 +49,7 @@ def export_model(
         "system": text["system"],
         "max_length": text["max_length"],
         "max_prompt_length": max_prompt_length(model, text, generation),
-        "max_new_tokens": generation["max_new_tokens"],
+        "generation": dict(generation),
         "preset": preset,
         "tokenizer_sha256": hash_tokenizer(model.preprocessor.tokenizer),
     }

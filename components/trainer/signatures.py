@@ -17,12 +17,14 @@ from components.text.templates import TEMPLATES
 from components.text.tokenization import start_token_id
 from components.trainer.decoding import generate_tokens, max_prompt_length, score_tokens, stop_token_ids
 from components.trainer.graph_tokenizer import make_graph_tokenizer
+from components.trainer.kv_cache import products_of_matrices
+from components.trainer.samplers import make_sampler
 
 # A batch is worked on in chunks of similar length, longest first, so that memory has a bound whatever the batch: so many
 # logits at once (float32, 256 MiB) when scoring, so many rows when generating.
 _LOGITS_PER_CHUNK = 2**26
 _ROWS_PER_CHUNK = 64
-# KerasHub decodes in lockstep from the shortest prompt on. Prompts whose lengths differ by more are not decoded together.
+# Prompts are decoded in lockstep from the shortest one on. Those whose lengths differ by more are not decoded together.
 _LENGTH_SPREAD = 16
 
 _STRINGS = tf.TensorSpec([None], tf.string)
@@ -44,7 +46,7 @@ def neutralize_in_graph(text: tf.Tensor, special_tokens: Sequence[str]) -> tf.Te
     return text
 
 
-def truncate_prompts(token_ids: tf.RaggedTensor, max_length: int, num_head: int) -> tf.RaggedTensor:
+def truncate_prompts(token_ids: tf.RaggedTensor, max_length: tf.Tensor | int, num_head: int) -> tf.RaggedTensor:
     """Returns prompts, (batch, ragged), cut to `max_length` at their beginning, behind `num_head` tokens that stay."""
     head, body = token_ids[:, :num_head], token_ids[:, num_head:]
     return tf.concat([head, body[:, num_head - max_length :]], axis=1)
@@ -59,7 +61,7 @@ class ServingModule(tf.Module):
         Args:
             model: The model, with its preprocessor.
             text: The run's `text` section: `template`, `system`, `max_length`.
-            generation: The run's `generation` section: `max_new_tokens`.
+            generation: The run's `generation` section.
 
         Raises:
             UserError: If the lengths do not fit together.
@@ -76,23 +78,33 @@ class ServingModule(tf.Module):
         self._max_new_tokens = int(generation["max_new_tokens"])
         self._max_prompt_length = max_prompt_length(model, text, generation)
         self._max_positions = getattr(model.backbone, "max_sequence_length", None)
+        # The last token is predicted and takes no position.
+        self._max_scored = self._max_positions and self._max_positions + 1
         self._tokenizer = make_graph_tokenizer(tokenizer)
         self._vocabulary_size = int(model.backbone.vocabulary_size)
         # Tracked by tf.Module: without them the variables would not be saved. The model itself stays out: its Keras
         # parts would be saved as objects that a process without Keras cannot read.
         self._variables = [variable.value for variable in model.variables]
         dense = tf.TensorSpec([None, None], tf.int32)
-        # Traced once and called by three signatures.
+        sampler = make_sampler(generation.get("sampler", {"name": "greedy"}))
+        self._seed = int(generation.get("seed", 0))
+        self._cut = "|".join(re.escape(text) for text in generation.get("stop", []))
+
+        def generate(ids: tf.Tensor, lengths: tf.Tensor, count: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return generate_tokens(model, ids, lengths, count, self._stop_ids, sampler, seed)
+
+        def score(ids: tf.Tensor, mask: tf.Tensor) -> dict[str, Any]:
+            with products_of_matrices():
+                return score_tokens(model, ids, mask)
+
+        # Traced once and called by several signatures.
+        scalar = tf.TensorSpec([], tf.int32)
         self._generate = tf.function(
-            _without_xla(
-                lambda ids, lengths: generate_tokens(model, ids, lengths, self._max_new_tokens, self._stop_ids)
-            ),
-            input_signature=[dense, tf.TensorSpec([None], tf.int32)],
+            _without_xla(generate),
+            input_signature=[dense, tf.TensorSpec([None], tf.int32), scalar, scalar],
             autograph=False,
         )
-        self._score = tf.function(
-            lambda ids, mask: score_tokens(model, ids, mask), input_signature=[dense, dense], autograph=False
-        )
+        self._score = tf.function(score, input_signature=[dense, dense], autograph=False)
 
     def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         """Returns the functions to save, by signature name."""
@@ -101,6 +113,8 @@ class ServingModule(tf.Module):
             "complete": self.complete,
             "score": self.score,
             "evaluate": self.evaluate,
+            "generate": self.generate,
+            "score_text": self.score_text,
         }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")])
@@ -158,16 +172,78 @@ class ServingModule(tf.Module):
         lengths = tf.argmin(tf.pad(is_prompt.to_tensor(), [[0, 0], [0, 1]]), axis=1, output_type=tf.int32)
         token_ids = parsed[features.TOKEN_IDS].to_tensor()
         prompts = tf.RaggedTensor.from_tensor(token_ids, lengths=lengths, row_splits_dtype=tf.int64)
-        completion = self._complete_tokens(prompts)
+        completion = self._complete_and_cut(prompts)
         return {**self._score_parsed(parsed), "completion": completion, "reference": parsed[features.RESPONSE]}
 
-    def _complete(self, prompt: tf.Tensor) -> tf.Tensor:
-        token_ids = self._tokenizer.encode(prompt)
-        start = tf.tile(tf.constant([self._start], tf.int32), [tf.size(prompt), 1])  # (batch, 0 or 1)
-        return self._complete_tokens(tf.concat([start, token_ids], axis=1))
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="prompt"),
+            tf.TensorSpec([], tf.int32, name="max_new_tokens"),
+            tf.TensorSpec([], tf.int32, name="seed"),
+        ]
+    )
+    def generate(self, prompt: tf.Tensor, max_new_tokens: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Completes rendered prompts by other numbers than the run's; for benchmarks.
 
-    def _complete_tokens(self, prompts: tf.RaggedTensor) -> tf.Tensor:
-        prompts = truncate_prompts(prompts, self._max_prompt_length, len(self._start))
+        Args:
+            prompt: string (batch,). One that leaves no room among the model's positions loses its beginning.
+            max_new_tokens: int32 scalar, most tokens that are added.
+            seed: int32 scalar, of the draws, where the sampler draws.
+
+        Returns:
+            `completion`: string (batch,); the run's stop texts do not end it.
+        """
+        room = self._max_positions or tf.int32.max
+        tokens = self._complete_tokens(self._encode(_valid_utf8(prompt)), room - max_new_tokens, max_new_tokens, seed)
+        return {"completion": tokens}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="prompt"),
+            tf.TensorSpec([None], tf.string, name="continuation"),
+            tf.TensorSpec([], tf.bool, name="end"),
+        ]
+    )
+    def score_text(self, prompt: tf.Tensor, continuation: tf.Tensor, end: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Scores continuations of rendered prompts.
+
+        Both are tokenized as one text; the tokens beyond as many as the prompt alone has are the continuation's.
+
+        Args:
+            prompt: string (batch,).
+            continuation: string (batch,). Where both do not fit, the prompt loses its beginning.
+            end: bool scalar, whether the text must end there: the end token counts as well.
+
+        Returns:
+            The outputs of `score`, of the continuation's tokens.
+        """
+        prompt, continuation = _valid_utf8(prompt), _valid_utf8(continuation)
+        heads = self._encode(prompt).row_lengths()
+        token_ids = self._encode(prompt + continuation)
+        stop = tf.fill([tf.size(prompt), tf.cast(end, tf.int32)], self._stop_ids[0])
+        token_ids = tf.concat([token_ids, tf.RaggedTensor.from_tensor(stop, row_splits_dtype=tf.int64)], axis=1)
+        is_target = tf.cast(tf.ragged.range(token_ids.row_lengths()) >= heads[:, None], tf.int32)
+        if self._max_scored:
+            token_ids, is_target = token_ids[:, -self._max_scored :], is_target[:, -self._max_scored :]
+        return self._score_parsed({features.TOKEN_IDS: token_ids, features.TARGET_MASK: is_target})
+
+    def _encode(self, prompt: tf.Tensor) -> tf.RaggedTensor:
+        start = tf.tile(tf.constant([self._start], tf.int32), [tf.size(prompt), 1])  # (batch, 0 or 1)
+        return tf.concat([start, self._tokenizer.encode(prompt)], axis=1)
+
+    def _complete(self, prompt: tf.Tensor) -> tf.Tensor:
+        return self._complete_and_cut(self._encode(prompt))
+
+    def _complete_and_cut(self, prompts: tf.RaggedTensor) -> tf.Tensor:
+        text = self._complete_tokens(
+            prompts, tf.constant(self._max_prompt_length), tf.constant(self._max_new_tokens), tf.constant(self._seed)
+        )
+        return tf.strings.regex_replace(text, f"(?s)(?:{self._cut}).*", "") if self._cut else text
+
+    def _complete_tokens(
+        self, prompts: tf.RaggedTensor, max_prompt_length: tf.Tensor, max_new_tokens: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
+        prompts = truncate_prompts(prompts, max_prompt_length, len(self._start))
         # A prompt without any token cannot be continued: an end token stands for the end of the text before.
         lengths = tf.cast(prompts.row_lengths(), tf.int32)
         size = tf.size(lengths)
@@ -179,18 +255,16 @@ class ServingModule(tf.Module):
                 [[0, 0], [0, tf.cast(tf.shape(token_ids)[1] == 0, tf.int32)]],
                 constant_values=self._stop_ids[0],
             )
-            return self._generate(token_ids, tf.maximum(tf.gather(lengths, rows), 1))
+            return self._generate(token_ids, tf.maximum(tf.gather(lengths, rows), 1), max_new_tokens, seed)
 
-        empty = (tf.zeros([size, self._max_new_tokens], tf.int32), tf.zeros([size], tf.int32))
+        empty = (tf.zeros([size, max_new_tokens], tf.int32), tf.zeros([size], tf.int32))
         new, counts = _map_chunks(generate, lengths, lambda longest: _ROWS_PER_CHUNK, empty, _LENGTH_SPREAD)
         completion = tf.RaggedTensor.from_tensor(new, lengths=counts, row_splits_dtype=tf.int64)
         # max_new_tokens may cut a character in two; a client must be able to rely on UTF-8.
         return _valid_utf8(self._tokenizer.decode(completion))
 
     def _score_parsed(self, parsed: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-        token_ids, mask = (
-            parsed[name][:, : self._max_positions] for name in (features.TOKEN_IDS, features.TARGET_MASK)
-        )
+        token_ids, mask = (parsed[name][:, : self._max_scored] for name in (features.TOKEN_IDS, features.TARGET_MASK))
         lengths = tf.cast(token_ids.row_lengths(), tf.int32)
 
         def score(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -36,7 +36,7 @@ def test_run(mariadb, tmp_path):
     result = call("run", "configs/runs/tiny_gpt2_en_lora.yaml", *options)
     assert result.returncode == 0, result.stdout
     again = call("run", "configs/runs/tiny_gpt2_en_lora.yaml", *options)
-    assert again.stdout.count("cached") == 11
+    assert again.stdout.count("cached") == 14
     trace = json.loads(call("lineage", "--json").stdout)
     assert trace["data"][0]["path"].endswith("instructions.jsonl")
     assert not list(tmp_path.rglob("*.sqlite"))

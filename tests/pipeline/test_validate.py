@@ -126,6 +126,14 @@ def test_new_tokens_must_fit(write):
     }
 
 
+def test_sampler(write):
+    generation = load_config(write(generation={"sampler": {"name": "top_p", "p": 0.9}, "stop": ["\n\n"]})).generation
+    assert generation.sampler.options == {"p": 0.9}
+    assert load_config(write(generation={"sampler": "beam"})).generation.sampler.name == "beam"
+    assert "generation.stop.0" in problems_of(write(generation={"stop": [""]}))
+    assert "Did you mean `top_p`?" in problems_of(write(generation={"sampler": "topp"}))["generation.sampler.name"]
+
+
 def test_precisions_that_the_optimizer_refuses(write):
     model = {"preset": "preset", "dtype": "bfloat16"}
     assert list(problems_of(write(model=model, method={"name": "full"}))) == ["model.dtype"]

@@ -33,8 +33,21 @@ def compute():
 
 @pytest.fixture
 def pair():
-    """Returns a prediction that has these two texts."""
-    return lambda completion, reference: Prediction(completion=completion, reference=reference)
+    """Returns a prediction that has these two texts, and what metrics ask for besides."""
+    columns = {
+        "instruction_id_list": '["punctuation:no_comma", "keywords:existence"]',
+        "kwargs": '[{}, {"keywords": ["a"], "num_words": null}]',
+        "requirements": '[{"check": "contains", "text": "b"}, {"check": "max_words", "number": 3}]',
+        "program": 'text = """{{completion}}"""\nassert len(text) > 3',
+    }
+    return lambda completion, reference: Prediction(
+        completion=completion,
+        reference=reference,
+        columns=columns,
+        choices=("a", "bc", "d"),
+        choice_nlls=(1.0, 1.5, 2.0),
+        choice_answers=(1,),
+    )
 
 
 def read_lines(path):

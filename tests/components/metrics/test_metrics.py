@@ -15,7 +15,11 @@ SCORED = [
     Prediction(nll_sum=3.0, token_count=6, correct_count=6, byte_count=10),
     Prediction(nll_sum=0.5, token_count=4, correct_count=1, byte_count=7),
 ]
-OPTIONS = {"regex_match": {"pattern": "a+"}}
+OPTIONS = {
+    "regex_match": {"pattern": "a+"},
+    "multiple_choice": {"choices": ["a", "bc", "d"]},
+    "pass_at_k": {"column": "program", "allow_code_execution": True},
+}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ from components.errors import UserError
 from components.predictor.executor import Executor
 from components.splits import read_records
 
-CARD = {"tokenizer_sha256": "a", "template": "alpaca", "system": "", "max_length": 9, "max_new_tokens": 2}
+CARD = {
+    "tokenizer_sha256": "a",
+    "template": "alpaca",
+    "system": "",
+    "max_length": 9,
+    "generation": {"max_new_tokens": 2},
+}
 
 
 class Model(tf.Module):

@@ -201,6 +201,17 @@ def test_generation_stops_at_the_end_token(model):
     assert counts[1] == first[1]
 
 
+def test_completion_ends_before_a_stop_text(model, complete_alone, tmp_path):
+    tokenizer = model.preprocessor.tokenizer
+    prompt = "hello"
+    whole = complete_alone([tokenizer.start_token_id, *map(int, tokenizer(prompt))])
+    stop = whole[2:4]
+    export.export_model(model, str(tmp_path / "m"), TEXT, {**GENERATION, "stop": ["[never]", stop, "\n"]})
+    signature = tf.saved_model.load(str(tmp_path / "m")).signatures["complete"]
+    (completion,) = signature(prompt=tf.constant([prompt]))["completion"].numpy()
+    assert completion.decode() == whole[: whole.index(stop)].partition("\n")[0]
+
+
 def test_graph_has_no_xla_and_no_python(saved_model):
     proto = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
     graph = proto.meta_graphs[0].graph_def
@@ -225,7 +236,7 @@ def test_model_card(saved_model):
         "system": TEXT["system"],
         "max_length": 96,
         "max_prompt_length": 90,
-        "max_new_tokens": 6,
+        "generation": GENERATION,
         "preset": "tiny",
     }
 

@@ -1,0 +1,157 @@
+"""Executor of `Benchmark`: one Beam pass of a model over the tasks, and one TFMA pass over what came of it."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+import tensorflow_text as _  # noqa: F401  Its operations are in the exported models.
+from apache_beam.utils import shared
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
+
+from components.benchmark.suites.table import SUITES
+from components.benchmark.tasks import cut_at, make_record, select_shots, select_tasks
+from components.errors import UserError
+from components.evaluator.eval_config import make_eval_config
+from components.evaluator.examples import JoinPredictions
+from components.evaluator.gate import CANDIDATE
+from components.evaluator.results import read_results, to_json
+from components.metrics.table import make_metrics, read_directions
+from components.predictor.choices import score_choices
+from components.splits import read_records
+from components.text import features
+
+import tensorflow_model_analysis as tfma  # isort: skip  After tfx, see components/evaluator/resampling.py.
+from tensorflow_model_analysis.extractors import slice_key_extractor  # isort: skip
+
+RESULT = "benchmark.json"
+_SIGNATURES = ("generate", "score_text")
+
+
+class _AnswerDoFn(beam.DoFn):
+    """A batch of tasks -> predictions."""
+
+    def __init__(self, path: str, benchmark: dict[str, Any], handle: shared.Shared):
+        self._path = path
+        self._benchmark = benchmark
+        self._handle = handle
+
+    def setup(self) -> None:
+        self._model = self._handle.acquire(lambda: _Model(self._path))
+
+    def process(self, batch: list[bytes]) -> Iterator[bytes]:
+        suite = SUITES[self._benchmark["suite"]]
+        predictions = [tf.train.Example.FromString(serialized) for serialized in batch]
+        if suite.max_new_tokens:
+            self._complete(predictions)
+        else:
+            end_token = suite.metrics[0]["end_token"]
+            score_choices(predictions, self._model.signatures["score_text"], end_token, suite.delimiter)
+        yield from (prediction.SerializeToString(deterministic=True) for prediction in predictions)
+
+    def _complete(self, predictions: list[tf.train.Example]) -> None:
+        suite = SUITES[self._benchmark["suite"]]
+        prompts = tf.constant([p.features.feature[features.PROMPT].bytes_list.value[0] for p in predictions])
+        count = tf.constant(self._benchmark["max_new_tokens"] or suite.max_new_tokens)
+        for sample in range(self._benchmark["samples"]):
+            seed = tf.constant(self._benchmark["seed"] + sample)
+            outputs = self._model.signatures["generate"](prompt=prompts, max_new_tokens=count, seed=seed)
+            for prediction, completion in zip(predictions, outputs["completion"].numpy(), strict=True):
+                text = cut_at(completion.decode("utf-8", "replace"), suite.stop)
+                prediction.features.feature[features.COMPLETION].bytes_list.value.append(text.encode())
+
+
+class _Model:
+    """A loaded SavedModel; Beam shares it among the threads of a worker."""
+
+    def __init__(self, path: str):
+        self.signatures = tf.saved_model.load(path).signatures
+        if missing := [name for name in _SIGNATURES if name not in self.signatures]:
+            raise UserError(
+                f"the model must have the signatures {', '.join(_SIGNATURES)}. Missing: {', '.join(missing)}, in {path}. "
+                "It was exported by another version: run its pipeline again, or name its preset."
+            )
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Measures a model on a benchmark."""
+
+    def Do(self, input_dict: dict[str, list], output_dict: dict[str, list], exec_properties: dict[str, Any]) -> None:  # noqa: N802
+        """Writes predictions, TFMA's results and `benchmark.json`, and sets `metrics` and `intervals` on the evaluation.
+
+        Raises:
+            UserError: The files or the model are not what they must be.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        benchmark = json.loads(exec_properties["benchmark"])
+        suite = SUITES[benchmark["suite"]]
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        predictions = artifact_utils.get_single_instance(output_dict["predictions"])
+        evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
+        tasks, shots = select_tasks(suite, benchmark), select_shots(suite, benchmark)
+        # Those of similar length are decoded together.
+        tasks.sort(key=lambda task: (len(task.prompt), task.example_id))
+        io_utils.make_parent_dirs(os.path.join(predictions.uri, "tasks"))
+        tasks_path = os.path.join(predictions.uri, "tasks.tfrecord.gz")
+        with tf.io.TFRecordWriter(tasks_path, "GZIP") as writer:
+            for task in tasks:
+                writer.write(make_record(suite, task, shots).SerializeToString(deterministic=True))
+        size = benchmark["batch_size"]
+        answer = _AnswerDoFn(_find_saved_model(model.uri), benchmark, shared.Shared())
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | beam.Create([tasks_path])
+                | "Read" >> beam.FlatMap(read_records)
+                | "Batch" >> beam.BatchElements(min_batch_size=size, max_batch_size=size)
+                | "Answer" >> beam.ParDo(answer)
+                | "Write"
+                >> beam.io.WriteToTFRecord(os.path.join(predictions.uri, "predictions"), file_name_suffix=".gz")
+            )
+        settings = {
+            "metrics": suite.metrics,
+            "slice_columns": list(suite.slice_columns),
+            "resamples": benchmark["resamples"],
+            "confidence": 0.95,
+            "seed": benchmark["seed"],
+        }
+        metrics = make_metrics(suite.metrics)
+        columns = sorted({column for metric in metrics.values() for column in metric.needed_columns()})
+        eval_config = make_eval_config(settings, [CANDIDATE])
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Join" >> JoinPredictions({CANDIDATE: predictions}, suite.slice_columns, columns)
+                | "Evaluate"
+                >> tfma.ExtractEvaluateAndWriteResults(
+                    eval_config=eval_config,
+                    extractors=[slice_key_extractor.SliceKeyExtractor(eval_config=eval_config, materialize=False)],
+                    output_path=evaluation.uri,
+                )
+            )
+        results = to_json(read_results(evaluation.uri, [CANDIDATE]), CANDIDATE)
+        content = {
+            "benchmark": benchmark,
+            "model": model.uri,
+            "tasks": len(tasks),
+            "metrics": results["metrics"][CANDIDATE],
+            "intervals": results["intervals"],
+            "directions": read_directions(metrics),
+        }
+        io_utils.write_string_file(
+            os.path.join(evaluation.uri, RESULT), json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        )
+        for name in ("metrics", "intervals", "benchmark"):
+            evaluation.set_string_custom_property(name, json.dumps(content[name], sort_keys=True))
+        logging.info("Benchmark: %s", content["metrics"])
+
+
+def _find_saved_model(uri: str) -> str:
+    """A pushed model's folder is the SavedModel itself."""
+    pushed = os.path.join(uri, "saved_model.pb")
+    return uri if tf.io.gfile.exists(pushed) else path_utils.serving_model_path(uri)

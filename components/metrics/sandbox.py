@@ -1,0 +1,63 @@
+"""Runs programs that nobody has read: in a process of their own, with limits, without network, and without files to write.
+
+The process gets name spaces of Linux of its own: no network interface but its own loopback, all file systems read-only but for an
+empty one of 16 MiB in memory, which is where it runs. It has limits on time, memory, files and processes, and no environment
+variables. What it can still do is read the files that this process can read: run evaluations of code as a user that can read
+nothing of value, as in the project's container.
+"""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from components.errors import UserError
+
+_CHILD = Path(__file__).with_name("sandbox_child.py")
+# What the child ends with where it cannot be shut in; nothing has been run then.
+NO_ISOLATION = 97
+
+
+def run_program(program: str, *, seconds: int, memory_mib: int) -> bool:
+    """Returns whether a Python program runs to its last line, without error.
+
+    Args:
+        program: Its source.
+        seconds: Most time, of the clock and of the processor.
+        memory_mib: Most memory, in MiB.
+
+    Raises:
+        UserError: The program cannot be shut in on this machine; it has not been run.
+    """
+    token = secrets.token_hex()
+    # A program that leaves early has not passed.
+    source = f"{program}\n\nprint({token!r})\n"
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-I", str(_CHILD), folder, str(seconds), str(memory_mib)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd=folder,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(source.encode("utf-8", "replace"), timeout=seconds)
+        except subprocess.TimeoutExpired:
+            output = b""
+        finally:
+            # What the program has started goes with it.
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    if process.returncode == NO_ISOLATION:
+        raise UserError(
+            "pass_at_k must shut in the programs that it runs, by user, network and mount name spaces of Linux (5.12 or newer). "
+            f"Received from the system: {output.decode('utf-8', 'replace').strip()}. Nothing was run. Allow them (Docker: "
+            "`--security-opt seccomp=unconfined --security-opt apparmor=unconfined`), or leave the metric out."
+        )
+    return process.returncode == 0 and output.rstrip().endswith(token.encode())
