@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_text as _  # noqa: F401  Its operations are in the exported models.
 from apache_beam.utils import shared
 from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
@@ -96,7 +97,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         tasks, shots = select_tasks(suite, benchmark), select_shots(suite, benchmark)
         # Those of similar length are decoded together.
         tasks.sort(key=lambda task: (len(task.prompt), task.example_id))
-        io_utils.make_parent_dirs(os.path.join(predictions.uri, "tasks"))
+        fileio.makedirs(predictions.uri)
         tasks_path = os.path.join(predictions.uri, "tasks.tfrecord.gz")
         with tf.io.TFRecordWriter(tasks_path, "GZIP") as writer:
             for task in tasks:

@@ -91,7 +91,9 @@ class _Combine(beam.CombineFn):
         example_id, predictions = element
         weights = self._resampling.draw_weights(example_id)
         for model, sums in mutable_accumulator.items():
-            for name, number in self._metric.count(predictions[model]).items():
+            # TFMA gives one model alone the name "".
+            prediction = predictions[model] if model else next(iter(predictions.values()))
+            for name, number in self._metric.count(prediction).items():
                 if name in sums:
                     sums[name] += number * weights
                 else:

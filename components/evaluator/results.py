@@ -23,7 +23,8 @@ def read_results(output_path: str, models: Sequence[str]) -> Results:
     """
     results = Results(values={}, changes={}, num_examples={})
     for model in models:
-        for slice_key, outputs in tfma.load_eval_result(output_path, model_name=model).slicing_metrics:
+        name_there = model if len(models) > 1 else ""
+        for slice_key, outputs in tfma.load_eval_result(output_path, model_name=name_there).slicing_metrics:
             slice_name = ", ".join(f"{column}={value}" for column, value in slice_key) or OVERALL
             found = {name: _read_value(value) for name, value in outputs[""][""].items()}
             results.num_examples[slice_name] = int(found["example_count"][0])
