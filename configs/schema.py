@@ -270,6 +270,34 @@ class ThresholdSection(Section):
         return self
 
 
+class GeneralColumnsSection(ColumnsSection):
+    """As `data.columns`; or `text`, of which every token counts."""
+
+    text: Name | None = None
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> "GeneralColumnsSection":
+        if self.text is None:
+            super()._check_shape()  # type: ignore[operator]
+        elif self.messages or self.instruction or self.input or self.output:
+            raise ValueError("give either `text`, or the columns of tasks, not both")
+        return self
+
+
+class GeneralSection(Section):
+    """Text or tasks that the model is not tuned for, on which tuning shows what it has made it forget.
+
+    It is measured as the slice `general`, for candidate and untouched preset. `max_perplexity_increase` is a share: with 0.05,
+    there must be proof that the perplexity has risen by no more than 5 %.
+    """
+
+    path: Name
+    format: Literal["auto", "jsonl", "json", "csv", "parquet"] = "auto"
+    columns: GeneralColumnsSection = GeneralColumnsSection(text="text")
+    max_bad_fraction: float = Field(0.01, ge=0, le=1)
+    max_perplexity_increase: float | None = Field(None, ge=0)
+
+
 class EvaluationSection(Section):
     """What is measured on which split, over which slices, and what a model must reach to be blessed."""
 
@@ -280,6 +308,7 @@ class EvaluationSection(Section):
         min_length=1,
     )
     thresholds: list[ThresholdSection] = Field(min_length=1)
+    general: GeneralSection | None = None
     without_evidence: Literal["refuse", "bless"] = "refuse"
     min_examples: int = Field(30, ge=2)
     resamples: int = Field(1000, ge=200, le=100_000)

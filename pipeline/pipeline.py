@@ -10,6 +10,7 @@ from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2
 from tfx.types import Channel, standard_artifacts
+from tfx.types.channel import BaseChannel
 
 from components.evaluator.baseline import LatestOtherBlessedModel
 from components.evaluator.component import Evaluator
@@ -120,6 +121,7 @@ def create_pipeline(
             ("Baseline", baseline_resolver.outputs["model"]),
         )
     }
+    general = _make_general_nodes(config, trainer.outputs["model"], preset_exporter.outputs["model"])
     evaluator = Evaluator(
         predictions=predictors["Candidate"].outputs["predictions"],
         preset_predictions=predictors["Preset"].outputs["predictions"],
@@ -129,6 +131,8 @@ def create_pipeline(
         baseline_model=baseline_resolver.outputs["model"],
         evaluation=evaluation,
         code_hash=hash_code("components.evaluator.executor"),
+        general_predictions=general[-2].outputs["predictions"] if general else None,
+        general_preset_predictions=general[-1].outputs["predictions"] if general else None,
     )
     pusher = Pusher(
         model=trainer.outputs["model"],
@@ -147,6 +151,7 @@ def create_pipeline(
         preset_exporter,
         baseline_resolver,
         *predictors.values(),
+        *general,
         evaluator,
         pusher,
     ]
@@ -158,6 +163,46 @@ def create_pipeline(
         beam_pipeline_args=beam_pipeline_args or [],
         enable_cache=True,
     )
+
+
+def _make_general_nodes(config: RunConfig, candidate: BaseChannel, preset: BaseChannel) -> list[Any]:
+    """Returns the nodes that read and predict `evaluation.general`; the last two are those of candidate and preset."""
+    section = config.evaluation.general
+    if section is None:
+        return []
+    example_gen = InstructionExampleGen(
+        path=_make_absolute(section.path),
+        data_config={
+            **section.model_dump(mode="json", include={"format", "columns", "max_bad_fraction"}),
+            "splits": {"train": 0.0, "eval": 0.0, "test": 1.0},
+        },
+        code_hash=hash_code("components.example_gen.executor"),
+    ).with_id("GeneralExampleGen")
+    text = config.text.model_dump(mode="json") | {"max_truncated_fraction": 1.0}
+    if section.columns.text:
+        text |= {"template": "text", "system": ""}
+    tokenizer = Tokenizer(
+        examples=example_gen.outputs["examples"],
+        text=text,
+        preset=config.model.preset,
+        preset_hash=hash_preset(config.model.preset)[1],
+        code_hash=hash_code("components.tokenizer.executor"),
+    ).with_id("GeneralTokenizer")
+    predictors = [
+        Predictor(
+            examples=tokenizer.outputs["tokenized_examples"],
+            model=model,
+            prediction={
+                "split": "test",
+                "batch_size": config.evaluation.batch_size,
+                "complete": False,
+                "choices": None,
+            },
+            code_hash=hash_code("components.predictor.executor"),
+        ).with_id(f"General{name}Predictor")
+        for name, model in (("Candidate", candidate), ("Preset", preset))
+    ]
+    return [example_gen, tokenizer, *predictors]
 
 
 def _make_absolute(path: str) -> str:

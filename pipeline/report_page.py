@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 
 from pipeline import lineage_view
 from pipeline.html import render, write_whole
+from pipeline.lineage_view import describe_cleaning
 from pipeline.report_store import RunReport
 from pipeline.tokens_view import make_harmless
 
 _TEMPLATE = Path(__file__).with_name("report_page.html.j2")
 OVERALL = "overall"
+GENERAL = "general"
 _LINEAGE_WIDTH = 110
 
 
@@ -56,6 +59,24 @@ class Curve:
     highest: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """Examples whose length in tokens is in [`low`, `high`); the height is a share of the plot."""
+
+    low: int
+    high: int
+    count: int
+    height: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """The distribution of a length."""
+
+    name: str
+    bars: list[Bar]
+
+
 def write_page(report: RunReport, path: Path) -> None:
     """Writes the page, whole or not at all.
 
@@ -79,6 +100,8 @@ def render_page(report: RunReport) -> str:
         change=evaluation["changes"].get(other, {}).get(OVERALL, {}),
         forests=make_forests(evaluation, other),
         curves=make_curves(report.training.get("history", [])),
+        bars=make_bars(report),
+        cleaning=[describe_cleaning(properties) for properties in report.cleaning],
         verdict=classify(evaluation),
         config=report.lineage.run.config,
         lineage=render_lineage(report),
@@ -94,7 +117,10 @@ def classify(evaluation: dict[str, Any]) -> str:
 
 def make_forests(evaluation: dict[str, Any], other: str) -> list[Forest]:
     """Returns a plot for each value that a condition is about, in the order of the conditions."""
-    changes, metrics = evaluation["changes"].get(other, {}), evaluation["metrics"]
+    changes, metrics = dict(evaluation["changes"].get(other, {})), evaluation["metrics"]
+    # General text is held against the preset alone.
+    of_preset = evaluation["changes"].get("preset", {})
+    changes |= {GENERAL: of_preset[GENERAL]} if GENERAL in of_preset else {}
     forests = []
     for name in dict.fromkeys(check["metric"] for check in evaluation["checks"]):
         slices = [
@@ -115,7 +141,7 @@ def make_forests(evaluation: dict[str, Any], other: str) -> list[Forest]:
             Whisker(
                 name=slice_name,
                 num_examples=int(metrics["candidate"][slice_name]["example_count"]),
-                before=metrics[other].get(slice_name, {}).get(name, math.nan),
+                before=metrics["preset" if slice_name == GENERAL else other].get(slice_name, {}).get(name, math.nan),
                 after=metrics["candidate"][slice_name].get(name, math.nan),
                 change=change,
                 low=least,
@@ -155,6 +181,21 @@ def make_curves(history: list[dict[str, Any]]) -> list[Curve]:
         )
         for key, name in (("loss", "training loss"), ("eval_loss", "loss on the eval split"))
     ]
+
+
+def make_bars(report: RunReport) -> list[Bars]:
+    """Returns how long prompts and responses are; empty where that was not recorded."""
+    found = []
+    for part in ("prompt", "response"):
+        counts = [count for name, count in report.lengths.items() if name.startswith(f"{part}_")]
+        if any(counts):
+            width = yaml.safe_load(report.lineage.run.config)["text"]["max_length"] / len(counts)
+            bars = [
+                Bar(low=round(i * width), high=round((i + 1) * width), count=count, height=count / max(counts))
+                for i, count in enumerate(counts)
+            ]
+            found.append(Bars(name=part, bars=bars))
+    return found
 
 
 def render_lineage(report: RunReport) -> str:

@@ -26,6 +26,8 @@ class RunReport:
         examples: What `examples.json` holds: `gained` and `lost`.
         training: What the model's `training_record.json` holds; empty if that file is gone.
         counts: Properties of the run's raw and tokenized examples, merged.
+        lengths: What the tokenizer's `lengths/train.json` holds: examples by part and bin; empty if that file is gone.
+        cleaning: Properties of the reports of token cleaning, in the order of the rounds.
         lineage: The model's chain.
     """
 
@@ -35,6 +37,8 @@ class RunReport:
     examples: dict[str, list[dict[str, Any]]]
     training: dict[str, Any]
     counts: Properties
+    lengths: dict[str, int]
+    cleaning: list[Properties]
     lineage: Trace
 
 
@@ -47,6 +51,8 @@ def load_report(store: MetadataStore, run_id: str | None = None, pipeline_name: 
     found = []
     for artifact in store.get_artifacts(_EVALUATIONS):
         contexts = store.get_contexts_by_artifact(artifact.id)
+        if "verdict" not in get_properties(artifact):
+            continue  # a benchmark's
         name = next((context.name for context in contexts if context.type == "pipeline"), "(unnamed)")
         found += [(context, name, artifact) for context in contexts if context.type == "pipeline_run"]
     found.sort(key=lambda item: (item[0].create_time_since_epoch, item[0].id), reverse=True)
@@ -64,9 +70,15 @@ def load_report(store: MetadataStore, run_id: str | None = None, pipeline_name: 
     run, name, evaluation = chosen[0]
     model_uri = _find_model_uri(store, evaluation)
     counts: Properties = {}
+    lengths: dict[str, int] = {}
+    cleaning = []
     for artifact in store.get_artifacts_by_context(run.id):
-        if artifact.type == "Examples":
-            counts |= get_properties(artifact)
+        if "kept_share" in (properties := get_properties(artifact)):
+            cleaning.append(properties)
+        # Those of the run's own data.
+        if artifact.type == "Examples" and not any(part.startswith("General") for part in Path(artifact.uri).parts):
+            counts |= properties
+            lengths |= _read_if_there(artifact.uri, "lengths/train.json")
     return RunReport(
         run_id=run.name,
         pipeline_name=name,
@@ -74,6 +86,8 @@ def load_report(store: MetadataStore, run_id: str | None = None, pipeline_name: 
         examples=_read(evaluation.uri, "examples.json"),
         training=_read_if_there(model_uri, "training_record.json"),
         counts=counts,
+        lengths=lengths,
+        cleaning=sorted(cleaning, key=lambda properties: properties.get("round", 0)),
         lineage=trace(store, model_uri),
     )
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from components.errors import UserError
+from components.evaluator.gate import GENERAL, GENERAL_METRICS
 from components.example_gen.files import detect_format, split_path
 from components.methods.table import find_option_problems
 from components.metrics.table import find_option_problems as find_metric_problems
@@ -73,21 +74,24 @@ def _check_data(sections: Mapping[str, BaseModel]) -> list[Problem]:
     data = sections.get("data")
     if not isinstance(data, DataSection):
         return []
-    problems = []
-    try:
-        base, pattern = split_path(data.path)
-        if "://" not in data.path and not list(Path(base).glob(pattern)):
-            message = f"must be a file, a folder or a glob of files that matches.{near_file(data.path)}"
-            problems.append(Problem("data.path", message))
-        elif data.format == "auto" and pattern != "*":
-            detect_format(data.path)
-    except UserError as error:
-        problems.append(Problem("data.path", str(error).removeprefix("data.path: ")))
+    problems = [Problem("data.path", message) for message in _find_file_problems(data.path, data.format)]
     if data.schema_path is not None and not Path(data.schema_path).is_file():
         problems.append(
             Problem("data.schema_path", f"must be a file, or null to infer the schema.{near_file(data.schema_path)}")
         )
     return problems
+
+
+def _find_file_problems(path: str, file_format: str) -> list[str]:
+    try:
+        base, pattern = split_path(path)
+        if "://" not in path and not list(Path(base).glob(pattern)):
+            return [f"must be a file, a folder or a glob of files that matches.{near_file(path)}"]
+        if file_format == "auto" and pattern != "*":
+            detect_format(path)
+    except UserError as error:
+        return [str(error).removeprefix("data.path: ")]
+    return []
 
 
 def _check_text(sections: Mapping[str, BaseModel]) -> list[Problem]:
@@ -156,6 +160,9 @@ def _check_evaluation(sections: Mapping[str, BaseModel]) -> list[Problem]:
             directions |= made.directions()
             if isinstance(data, DataSection):
                 problems += _check_columns(f"evaluation.metrics.{i}", metric.name, made.needed_columns(), data)
+    if evaluation.general is not None:
+        found_files = _find_file_problems(evaluation.general.path, evaluation.general.format)
+        problems += [Problem("evaluation.general.path", message) for message in found_files]
     for i, threshold in enumerate(evaluation.thresholds):
         problems += _check_threshold(f"evaluation.thresholds.{i}", threshold, evaluation, directions)
     if isinstance(data, DataSection):
@@ -187,6 +194,8 @@ def _check_columns(key: str, metric: str, columns: Iterable[str], data: DataSect
 def _check_threshold(
     key: str, threshold: ThresholdSection, evaluation: EvaluationSection, directions: Mapping[str, bool | None]
 ) -> list[Problem]:
+    if threshold.slice == GENERAL:
+        return _check_general_threshold(key, threshold, evaluation)
     problems = []
     # Without any value known, the metrics are what is wrong.
     if directions and threshold.metric not in directions:
@@ -203,6 +212,23 @@ def _check_threshold(
         near = nearest(column, evaluation.slice_columns)
         message = f"must be a column of evaluation.slice_columns ({known}) or column=value.{near} Received: {threshold.slice!r}."
         problems.append(Problem(f"{key}.slice", message))
+    return problems
+
+
+def _check_general_threshold(key: str, threshold: ThresholdSection, evaluation: EvaluationSection) -> list[Problem]:
+    problems = []
+    if evaluation.general is None:
+        message = f"`{GENERAL}` is the text of evaluation.general, which is not given. Give its path."
+        problems.append(Problem(f"{key}.slice", message))
+    if threshold.metric not in GENERAL_METRICS:
+        near = nearest(threshold.metric, GENERAL_METRICS)
+        message = f"must be one of {', '.join(GENERAL_METRICS)} on the slice `{GENERAL}`.{near} Received: {threshold.metric!r}."
+        problems.append(Problem(f"{key}.metric", message))
+    if threshold.min_improvement is not None and threshold.against != "preset":
+        message = (
+            f"must be preset on the slice `{GENERAL}`, which only preset and candidate are asked. Received: 'blessed'."
+        )
+        problems.append(Problem(f"{key}.against", message))
     return problems
 
 

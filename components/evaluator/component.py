@@ -21,6 +21,10 @@ class EvaluatorSpec(component_spec.ComponentSpec):
         "predictions": component_spec.ChannelParameter(type=standard_artifacts.InferenceResult),
         "preset_predictions": component_spec.ChannelParameter(type=standard_artifacts.InferenceResult),
         "baseline_predictions": component_spec.ChannelParameter(type=standard_artifacts.InferenceResult),
+        "general_predictions": component_spec.ChannelParameter(type=standard_artifacts.InferenceResult, optional=True),
+        "general_preset_predictions": component_spec.ChannelParameter(
+            type=standard_artifacts.InferenceResult, optional=True
+        ),
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "preset_model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "baseline_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
@@ -51,6 +55,8 @@ class Evaluator(base_beam_component.BaseBeamComponent):
         baseline_model: BaseChannel,
         evaluation: dict[str, Any],
         code_hash: str,
+        general_predictions: BaseChannel | None = None,
+        general_preset_predictions: BaseChannel | None = None,
     ):
         """Makes the node.
 
@@ -63,11 +69,15 @@ class Evaluator(base_beam_component.BaseBeamComponent):
             baseline_model: The latest blessed model; may hold none.
             evaluation: The run's `evaluation` section.
             code_hash: Hash of the code that the node runs; an edit runs it again.
+            general_predictions: The candidate's, on text that it is not tuned for.
+            general_preset_predictions: The untouched preset's, on the same.
         """
         super().__init__(
             spec=EvaluatorSpec(
                 predictions=predictions,
                 preset_predictions=preset_predictions,
+                general_predictions=general_predictions,
+                general_preset_predictions=general_preset_predictions,
                 baseline_predictions=baseline_predictions,
                 model=model,
                 preset_model=preset_model,

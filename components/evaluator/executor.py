@@ -16,8 +16,8 @@ from components.evaluator import gate
 from components.evaluator.eval_config import make_eval_config
 from components.evaluator.examples import JoinPredictions
 from components.evaluator.extremes import WriteExtremes
-from components.evaluator.gate import BASELINE, CANDIDATE, PRESET
-from components.evaluator.results import checks_to_json, read_results, to_json
+from components.evaluator.gate import BASELINE, CANDIDATE, PRESET, Results
+from components.evaluator.results import add_general, checks_to_json, read_results, to_json
 from components.evaluator.summary import make_summary
 from components.metrics.table import make_metrics, read_directions
 
@@ -58,8 +58,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         results = read_results(result_artifact.uri, list(predictions))
         directions = read_directions(metrics)
+        if input_dict.get("general_predictions"):
+            general = {
+                CANDIDATE: artifact_utils.get_single_instance(input_dict["general_predictions"]),
+                PRESET: artifact_utils.get_single_instance(input_dict["general_preset_predictions"]),
+            }
+            add_general(results, self._measure_general(general, evaluation, result_artifact.uri))
+            directions = directions | read_directions(make_metrics([{"name": name} for name in gate.GENERAL_METRICS]))
         checks = gate.check_rules(
-            evaluation["thresholds"],
+            gate.make_rules(evaluation),
             results,
             directions,
             baseline=baseline_name,
@@ -103,6 +110,25 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 extractors=[slice_key_extractor.SliceKeyExtractor(eval_config=eval_config, materialize=False)],
                 output_path=output_path,
             )
+
+    def _measure_general(
+        self, predictions: dict[str, Artifact], evaluation: dict[str, Any], output_path: str
+    ) -> Results:
+        path = os.path.join(output_path, gate.GENERAL)
+        metrics = [{"name": name} for name in gate.GENERAL_METRICS]
+        eval_config = make_eval_config(evaluation | {"metrics": metrics, "slice_columns": []}, list(predictions))
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Read" >> JoinPredictions(predictions, [])
+                | "Evaluate"
+                >> tfma.ExtractEvaluateAndWriteResults(
+                    eval_config=eval_config,
+                    extractors=[slice_key_extractor.SliceKeyExtractor(eval_config=eval_config, materialize=False)],
+                    output_path=path,
+                )
+            )
+        return read_results(path, list(predictions))
 
     def _write_blessing(
         self, blessing: Artifact, candidate: Artifact, baseline: Artifact, blessed: bool, verdict: str

@@ -9,8 +9,11 @@ from typing import Any, Literal
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 PRESET = "preset"
-# The slice of all examples.
+# The slice of all examples, and that of the text that the model is not tuned for.
 OVERALL = "overall"
+GENERAL = "general"
+# What is measured there.
+GENERAL_METRICS = ("perplexity", "loss", "bits_per_byte", "token_accuracy")
 
 Verdict = Literal["better", "worse", "not enough evidence"]
 BETTER: Verdict = "better"
@@ -82,6 +85,26 @@ class Check:
         return f"{self.metric}{where} {how} {self.rule} ({number})"
 
 
+def make_rules(evaluation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns all rules of a run's `evaluation` section: its thresholds, and the budget of what may be forgotten."""
+    rules = list(evaluation["thresholds"])
+    budget = (evaluation.get("general") or {}).get("max_perplexity_increase")
+    if budget is not None:
+        rules.append(
+            {
+                "metric": "loss",  # the logarithm of the perplexity, whose share is a difference here
+                "slice": GENERAL,
+                "lower_bound": None,
+                "upper_bound": None,
+                "min_improvement": -math.log1p(budget),
+                "against": "preset",
+                "require": "better",
+                "words": f"a perplexity at most {budget:.2%} above the untouched preset's",
+            }
+        )
+    return rules
+
+
 def check_rules(
     rules: Sequence[Mapping[str, Any]],
     results: Results,
@@ -149,7 +172,7 @@ def _check_change(
     return Check(
         metric=rule["metric"],
         slice_name=slice_name,
-        rule=words,
+        rule=rule.get("words", words),
         measured=improvement,
         verdict=verdict,
         passed=passed,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tfx.types  # noqa: F401  Before TFMA, see resampling.py.
 
-from components.evaluator.gate import BASELINE, CANDIDATE, OVERALL, Check, Measured, Results
+from components.evaluator.gate import BASELINE, CANDIDATE, GENERAL, OVERALL, Check, Measured, Results
 from components.evaluator.resampling import CHANGE, INTERVAL
 
 import tensorflow_model_analysis as tfma  # isort: skip
@@ -38,6 +38,14 @@ def read_results(output_path: str, models: Sequence[str]) -> Results:
                     by_slice = results.values.setdefault(model, {}).setdefault(slice_name, {})
                     by_slice[name] = Measured(value=numbers[0], low=interval[0], high=interval[1])
     return results
+
+
+def add_general(results: Results, general: Results) -> None:
+    """Adds what was measured on general text to `results`, as a slice of its own."""
+    results.num_examples[GENERAL] = general.num_examples[OVERALL]
+    for into, found in ((results.values, general.values), (results.changes, general.changes)):
+        for model, slices in found.items():
+            into.setdefault(model, {})[GENERAL] = slices[OVERALL]
 
 
 def checks_to_json(checks: Sequence[Check]) -> list[dict[str, Any]]:

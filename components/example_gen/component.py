@@ -13,7 +13,7 @@ from components.example_gen.files import split_path
 from components.example_gen.split import SPLITS
 
 # What of the `data` section the records depend on; the rest must not make this node run again.
-_CONFIG_KEYS = ("format", "columns", "slice_columns", "splits", "max_bad_fraction", "quarantine_dir")
+_CONFIG_KEYS = ("format", "columns", "slice_columns", "carry_columns", "splits", "max_bad_fraction", "quarantine_dir")
 _ALL_RECORDS = "all"
 _BUCKETS = 10_000
 

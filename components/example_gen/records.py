@@ -23,12 +23,13 @@ ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assi
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which columns feed which features: `instruction`, `input` and `output`, or `messages`; and those carried along."""
+    """Which columns feed which features: `instruction`, `input` and `output`, or `messages`, or `text`; and those carried along."""
 
     instruction: str | None = None
     input: str | None = None
     output: str | None = None
     messages: str | None = None
+    text: str | None = None
     slices: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
 
@@ -46,6 +47,8 @@ class Columns:
         """Column by option name, for those that every record must have."""
         if self.messages:
             return {"data.columns.messages": self.messages}
+        if self.text:
+            return {"evaluation.general.columns.text": self.text}
         return {"data.columns.instruction": str(self.instruction), "data.columns.output": str(self.output)}
 
     @property
@@ -115,6 +118,12 @@ def make_example(record: Mapping[str, Any], columns: Columns, source: str) -> di
             features.INPUT: "",
             features.OUTPUT: messages[-1]["content"],
             features.MESSAGES: json.dumps(messages, ensure_ascii=False, separators=(",", ":")),
+        }
+    elif columns.text:
+        text = {
+            features.INSTRUCTION: "",
+            features.INPUT: "",
+            features.OUTPUT: _required_text(record, columns.text),
         }
     else:
         text = {

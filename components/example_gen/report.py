@@ -119,7 +119,7 @@ def check_rows(report: Mapping[str, Any], shares: Mapping[str, float], data_path
             f"{data_path}: at least one record must be usable; none of {report['rows_read']} is. {reasons}."
         )
     for name in SPLITS:
-        if not report["rows_by_split"][name]:
+        if shares[name] and not report["rows_by_split"][name]:
             rows = ", ".join(f"{split} {count}" for split, count in report["rows_by_split"].items())
             raise UserError(
                 f"{data_path}: each split must hold records; `{name}` holds none. Records: {rows}. Records are split by their "

@@ -16,6 +16,7 @@ from components.metrics.fuzzy_match import FuzzyMatch
 from components.metrics.ifeval import IfEval
 from components.metrics.json_match import JsonMatch
 from components.metrics.length_ratio import LengthRatio
+from components.metrics.loss import Loss
 from components.metrics.metric import Metric
 from components.metrics.multiple_choice import MultipleChoice
 from components.metrics.number_match import NumberMatch
@@ -29,6 +30,7 @@ from components.metrics.token_accuracy import TokenAccuracy
 
 METRICS: dict[str, type[Metric]] = {
     "perplexity": Perplexity,
+    "loss": Loss,
     "bits_per_byte": BitsPerByte,
     "token_accuracy": TokenAccuracy,
     "exact_match": ExactMatch,

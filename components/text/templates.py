@@ -95,4 +95,9 @@ TEMPLATES: dict[str, PromptTemplate] = {
         response_prefix="\n",
         turn_suffix="\n",
     ),
+    "text": PromptTemplate(
+        description="no prompt at all: for text that is no answer to anything",
+        user_prefix="",
+        response_prefix="",
+    ),
 }

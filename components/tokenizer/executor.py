@@ -32,10 +32,12 @@ _COUNTS = (
     "examples_empty",
     "special_tokens_neutralized",
 )
+LENGTH_BINS = 16
+_LENGTHS = tuple(f"{part}_{i}" for part in ("prompt", "response") for i in range(LENGTH_BINS))
 
 
 class _TokenizeDoFn(beam.DoFn):
-    """Serialized raw example -> serialized tokenized example (main output), counts as a tuple (output `counts`)."""
+    """Serialized raw example -> serialized tokenized example (main output), tuples of counts (`counts`, `lengths`)."""
 
     def __init__(self, preset: str, text: dict[str, Any], handle: shared.Shared):
         self._preset = preset
@@ -54,6 +56,7 @@ class _TokenizeDoFn(beam.DoFn):
         tokenized = self._tokenize(record)
         yield beam.pvalue.TaggedOutput("counts", _count(tokenized))
         if tokenized is not None:
+            yield beam.pvalue.TaggedOutput("lengths", _count_lengths(tokenized, self._text["max_length"]))
             yield _to_example(tokenized, example).SerializeToString(deterministic=True)
 
 
@@ -62,6 +65,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     def Do(self, input_dict: dict[str, list], output_dict: dict[str, list], exec_properties: dict[str, Any]) -> None:  # noqa: N802
         """Writes the tokenized splits and `tokenizer_report.json`, and sets its totals on the artifact.
+
+        `lengths/<split>.json` says how many prompts and responses have which length, in `LENGTH_BINS` bins of equal width from
+        0 to `text.max_length` tokens, after truncation.
 
         Raises:
             UserError: If more than `text.max_truncated_fraction` of the examples had to be truncated, or none is left.
@@ -83,7 +89,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     )
                     | f"Tokenize[{split}]"
                     >> beam.ParDo(_TokenizeDoFn(exec_properties["preset"], text, shared.Shared())).with_outputs(
-                        "counts", main="examples"
+                        "counts", "lengths", main="examples"
                     )
                 )
                 _ = tokenized.examples | f"Write[{split}]" >> beam.io.WriteToTFRecord(
@@ -91,6 +97,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 )
                 _ = tokenized.counts | f"WriteCounts[{split}]" >> WriteCounts(
                     _COUNTS, os.path.join(target.uri, "counts", split)
+                )
+                _ = tokenized.lengths | f"WriteLengths[{split}]" >> WriteCounts(
+                    _LENGTHS, os.path.join(target.uri, "lengths", split)
                 )
         report = {split: read_json(os.path.join(target.uri, "counts", f"{split}.json")) for split in splits}
         write_json(os.path.join(target.uri, REPORT_NAME), report)
@@ -123,6 +132,14 @@ def _count(tokenized: TokenizedRecord | None) -> tuple[int, ...]:
         0,
         tokenized.neutralized,
     )
+
+
+def _count_lengths(tokenized: TokenizedRecord, max_length: int) -> tuple[int, ...]:
+    response = sum(tokenized.target_mask)
+    counts = [0] * len(_LENGTHS)
+    for part, length in enumerate((len(tokenized.token_ids) - response, response)):
+        counts[part * LENGTH_BINS + min(length * LENGTH_BINS // max_length, LENGTH_BINS - 1)] = 1
+    return tuple(counts)
 
 
 def _to_example(tokenized: TokenizedRecord, source: tf.train.Example) -> tf.train.Example:

@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from harness import write_report
 from parity_export import convert_config, convert_weights
 
 from components.trainer.model import load_model
 
+ROOT = Path(__file__).resolve().parents[2]
 PRESET = "data/base/tiny_gpt2_en"
 TASKS = 200
 # Most right answers by which the two sides may differ.

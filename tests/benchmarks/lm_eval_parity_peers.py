@@ -116,7 +116,8 @@ def main() -> None:
         found = lm_eval.simple_evaluate(model=model, tasks=tasks, task_manager=manager, bootstrap_iters=0, limit=None)
         counts = {task: len(found["samples"][task]) for task in tasks}
         output[side] = {
-            metric: sum(found["results"][task][f"{metric},none"] * counts[task] for task in tasks) / sum(counts.values())
+            metric: sum(found["results"][task][f"{metric},none"] * counts[task] for task in tasks)
+            / sum(counts.values())
             for metric in ("acc", "acc_norm")
         }
     Path(sys.argv[2]).write_text(json.dumps(output))

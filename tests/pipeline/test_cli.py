@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ def call(monkeypatch):
     return lambda *arguments, **options: CliRunner().invoke(main, arguments, **options)
 
 
-@pytest.mark.parametrize("command", ["run", "validate", "lineage", "tokens", "generate"])
+@pytest.mark.parametrize("command", ["run", "validate", "lineage", "tokens", "report", "benchmark", "generate"])
 def test_help(call, command):
     result = call(command, "--help")
     assert result.exit_code == 0
@@ -29,7 +30,15 @@ def test_help(call, command):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["validate", RUN], ["lineage", "--help"], ["tokens", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["validate", RUN],
+        ["lineage", "--help"],
+        ["tokens", "--help"],
+        ["benchmark", "--help"],
+    ],
 )
 def test_what_a_user_waits_for_imports_no_tensorflow(arguments):
     code = (
@@ -116,3 +125,27 @@ def test_the_mysql_password_comes_from_the_environment(call, tmp_path, monkeypat
     result = call("lineage", "--runner", str(runner))
     assert result.exit_code == 1
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--suite", "mmul"], "--suite must be one of gsm8k, mmlu, .* Did you mean `mmlu`"),
+        (["--sampler", "top_p,p=2,k=1"], "--sampler k: unknown option of `top_p`"),
+        (["--sampler", "top_p,p=2"], "--sampler p: must be a number above 0 and at most 1"),
+        (["--data", "nowhere"], "must be a file or a folder with files that end in .jsonl"),
+        (["--shots", "2"], "--shots needs --shots-from"),
+        (["--suite", "humaneval"], "Give --allow-code-execution"),
+        (["--suite", "bbq", "--samples", "2"], "bbq has choices"),
+        (["--samples", "2"], "needs a sampler that draws"),
+        (["--model", "no/where"], "--model must be a pushed model's folder or a preset"),
+    ],
+)
+def test_benchmarks_that_cannot_run(call, tmp_path, options, message):
+    (tmp_path / "a.jsonl").write_text("{}")
+    given = {"--model": "data/base/tiny_gpt2_en", "--suite": "gsm8k", "--data": str(tmp_path / "a.jsonl")}
+    given |= dict(zip(options[::2], options[1::2], strict=True))
+    result = call("benchmark", *[word for pair in given.items() for word in pair], "--root", str(tmp_path / "runs"))
+    assert result.exit_code in (1, 2)
+    assert re.search(message, result.output), result.output
+    assert not (tmp_path / "runs").exists()

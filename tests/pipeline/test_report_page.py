@@ -57,6 +57,8 @@ def make_report(**given):
             "examples": {"lost": [], "gained": [example]},
             "training": {"history": history, "eval_loss_before": 5.0, "steps": 4},
             "counts": {"rows_kept": 97},
+            "lengths": {},
+            "cleaning": [],
             "lineage": Trace(pushed=None, model=model, evaluation=None, steps=(), data=(), runs=(run,)),
             **given,
         }
@@ -186,3 +188,39 @@ def test_a_change_is_better_in_its_own_direction(low, high, higher, verdict):
     evaluation = make_evaluation(changes=changes, directions={"exact_match": higher, "perplexity": False})
     ((row,),) = (forest.rows for forest in report_page.make_forests(evaluation, "preset"))
     assert row.verdict == verdict
+
+
+def test_lengths_are_bars():
+    run = Run(id="r1", pipeline_name="p", config="text: {max_length: 64}\n")
+    model = Artifact(id=1, type="Model", uri="/m", created_at="2026-01-02T03:04:05Z", properties={})
+    lineage = Trace(pushed=None, model=model, evaluation=None, steps=(), data=(), runs=(run,))
+    lengths = {"prompt_0": 1, "prompt_1": 4, "response_0": 0, "response_1": 0}
+    report = make_report(lengths=lengths, lineage=lineage)
+    (bars,) = report_page.make_bars(report)
+    assert [(bar.low, bar.high, bar.count, bar.height) for bar in bars.bars] == [(0, 32, 1, 0.25), (32, 64, 4, 1.0)]
+    titles = [attrs["title"] for _, attrs in read(report_page.render_page(report)).tags if "title" in attrs]
+    assert {"0 to 31 tokens: 1", "32 to 63 tokens: 4"} <= set(titles)
+
+
+def test_general_text_is_compared_with_the_preset_alone():
+    evaluation = make_evaluation(baseline="latest blessed model")
+    values = {"perplexity": 3.0, "example_count": 35}
+    for model, number in (("candidate", 3.5), ("preset", 3.0)):
+        evaluation["metrics"][model]["general"] = {**values, "perplexity": number}
+    evaluation["changes"]["baseline"] = evaluation["changes"]["preset"]
+    evaluation["changes"]["preset"] = {"general": {"perplexity": [0.5, 0.25, 0.75]}}
+    forest = next(f for f in report_page.make_forests(evaluation, "baseline") if f.name == "perplexity")
+    row = next(row for row in forest.rows if row.name == "general")
+    assert (row.before, row.after, row.verdict, row.num_examples) == (3.0, 3.5, "worse", 35)
+    text = read(report_page.render_page(make_report(evaluation=evaluation))).text
+    assert "General text: 35 examples" in text
+
+
+def test_token_cleaning_is_told_round_by_round():
+    rounds = [
+        {"round": 1, "kept_share": 0.6, "num_response_tokens": 1000, "strategy": "fixed", "threshold": 0.25},
+        {"round": 2, "kept_share": 0.5, "num_response_tokens": 10, "strategy": "random"},
+    ]
+    text = read(report_page.render_page(make_report(cleaning=rounds))).text
+    assert "round 1: kept 60.00% of 1,000 response tokens, cut at 0.25 nats" in text
+    assert "round 2: kept 50.00% of 10 response tokens" in text

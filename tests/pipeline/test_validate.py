@@ -164,3 +164,34 @@ def test_checking_needs_no_tensorflow(write):
         [sys.executable, "-c", code, path], capture_output=True, text=True, env=environment, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_general_text(write):
+    general = {"path": "records.jsonl", "columns": {"text": "output"}, "max_perplexity_increase": 0.1}
+    rule = {"metric": "loss", "slice": "general", "min_improvement": 0.0, "against": "preset"}
+    evaluation = {"thresholds": [rule], "general": general}
+    assert load_config(write(evaluation=evaluation)).evaluation.general.columns.text == "output"
+    tasks = general | {"columns": {"instruction": "instruction", "output": "output"}}
+    assert load_config(write(evaluation=evaluation | {"general": tasks})).evaluation.general.columns.text is None
+    found = problems_of(write(evaluation={"thresholds": [rule | {"metric": "exact_match", "against": "blessed"}]}))
+    assert sorted(found) == [f"evaluation.thresholds.0.{key}" for key in ("against", "metric", "slice")]
+    for change, key in (
+        ({"path": "nowhere.jsonl"}, "general.path"),
+        ({"columns": {"text": "a", "output": "b"}}, "general.columns"),
+        ({"columns": {}}, "general.columns"),
+        ({"max_perplexity_increase": -1.0}, "general.max_perplexity_increase"),
+    ):
+        assert list(problems_of(write(evaluation=evaluation | {"general": general | change}))) == [f"evaluation.{key}"]
+
+
+def test_columns_that_metrics_read_are_carried_along(write):
+    evaluation = {
+        "metrics": [{"name": "drfr", "column": "needs"}],
+        "thresholds": [{"metric": "drfr", "lower_bound": 0.1}],
+    }
+    found = problems_of(write(evaluation=evaluation))
+    assert "must be one of data.carry_columns or data.slice_columns" in found["evaluation.metrics.0"]
+    data = {"path": "records.jsonl", "carry_columns": ["needs"]}
+    assert load_config(write(evaluation=evaluation, data=data)).data.carry_columns == ["needs"]
+    found = problems_of(write(evaluation=evaluation, data=data | {"slice_columns": ["needs"]}))
+    assert "a slice column is carried along as it is" in found["data"]

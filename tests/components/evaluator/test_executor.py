@@ -42,7 +42,7 @@ def make_model(artifact_id):
     return artifact
 
 
-def evaluate(tmp_path, thresholds, baseline=None, candidate=("yes", 1.0), reason="", **settings):
+def evaluate(tmp_path, thresholds, baseline=None, candidate=("yes", 1.0), reason="", general=None, **settings):
     result, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
     result.uri, blessing.uri = str(tmp_path / "result"), str(tmp_path / "blessing")
     evaluation = {
@@ -66,6 +66,10 @@ def evaluate(tmp_path, thresholds, baseline=None, candidate=("yes", 1.0), reason
         "preset_model": [make_model(1)],
         "baseline_model": [],
     }
+    if general is not None:
+        evaluation["general"] = {"max_perplexity_increase": 0.1}
+        for name, loss in zip(("general_predictions", "general_preset_predictions"), general, strict=True):
+            inputs[name] = [make_predictions(tmp_path / name, "", loss, [("", "text")] * 35)]
     if baseline is not None:
         artifact_id, *answers = baseline
         inputs["baseline_model"] = [make_model(artifact_id)]
@@ -217,3 +221,26 @@ def test_the_summary(tmp_path):
     assert lines[4].startswith("| `perplexity`: an improvement on the baseline of more than 0 | overall | worse: -1.07")
     assert "| value | preset | baseline | candidate | change from baseline |" in lines
     assert "| `exact_match` | 0.25 | 0.75 | 0.75 [0." in "\n".join(lines)
+
+
+@pytest.mark.parametrize(("losses", "blessed"), [((1.5, 1.5), True), ((1.7, 1.5), False)])
+def test_general_text_is_a_slice_with_a_budget(tmp_path, losses, blessed):
+    found, given, blessing = evaluate(tmp_path, [{"metric": "exact_match", "lower_bound": 0.0}], general=losses)
+    assert given is blessed, blessing.get_string_custom_property("reason")
+    assert found["metrics"]["candidate"]["general"] == pytest.approx(
+        {
+            "loss": losses[0],
+            "perplexity": math.exp(losses[0]),
+            "bits_per_byte": 2 * losses[0] / math.log(2) / 3,
+            "token_accuracy": 0.5,
+            "example_count": 35,
+        }
+    )
+    assert found["changes"]["preset"]["general"]["loss"][0] == pytest.approx(losses[0] - losses[1])
+    assert "loss" not in found["metrics"]["candidate"]["overall"]
+    check = found["checks"][-1]
+    assert (check["metric"], check["slice_name"], check["verdict"]) == (
+        "loss",
+        "general",
+        "better" if blessed else "worse",
+    )

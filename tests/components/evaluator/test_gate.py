@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from components.evaluator.gate import Measured, Results, check_rules, describe, is_blessed, judge
+from components.evaluator.gate import Measured, Results, check_rules, describe, is_blessed, judge, make_rules
 
 DIRECTIONS = {"perplexity": False, "exact_match": True}
 
@@ -143,3 +143,23 @@ def test_judge_at_the_margin():
     assert judge(Measured(value=0.1, low=0.0, high=0.2)) == "not enough evidence"
     assert judge(Measured(value=0.1, low=1e-9, high=0.2)) == "better"
     assert judge(Measured(value=math.nan)) == "not enough evidence"
+
+
+def test_budget_of_what_may_be_forgotten_is_a_rule():
+    assert make_rules({"thresholds": [rule("perplexity")]}) == [rule("perplexity")]
+    (_, budget) = make_rules({"thresholds": [rule("perplexity")], "general": {"max_perplexity_increase": 0.1}})
+    assert budget["slice"] == "general"
+    count = {"overall": 100, "general": 100}
+    for rise, low, high, verdict in (
+        (0.05, 0.02, 0.09, "better"),
+        (0.05, 0.02, 0.11, "not enough evidence"),
+        (0.2, 0.15, 0.3, "worse"),
+    ):
+        losses = {"loss": tuple(math.log1p(r) for r in (rise, low, high))}
+        results = Results(
+            values={"candidate": {"general": {"loss": Measured(value=3.0)}}},
+            changes={"preset": {"general": {n: Measured(value=v[0], low=v[1], high=v[2]) for n, v in losses.items()}}},
+            num_examples=count,
+        )
+        (result,) = check_rules([budget], results, {"loss": False}, baseline="baseline", min_examples=30)
+        assert (result.slice_name, result.verdict) == ("general", verdict)

@@ -143,3 +143,18 @@ def test_a_conversation_that_does_not_fit_says_why(value, reason):
     with pytest.raises(BadRecordError) as error:
         make_messages(value)
     assert str(error.value).startswith(reason)
+
+
+def test_carried_columns_become_text_or_json():
+    columns = Columns(instruction="q", output="a", carried=("s", "t", "u", "v"))
+    record = {"q": "x", "a": "y", "s": "as it is", "t": [1, {"é": None}], "u": 2.5}
+    example = make_example(record, columns, "f")
+    assert [example[name] for name in columns.carried] == ["as it is", '[1, {"é": null}]', "2.5", ""]
+    assert example["example_id"] == make_example(record, Columns(instruction="q", output="a"), "f")["example_id"]
+
+
+def test_text_alone():
+    example = make_example({"body": " Once. "}, Columns(text="body"), "f")
+    assert [example[name] for name in ("instruction", "input", "output")] == ["", "", " Once. "]
+    with pytest.raises(BadRecordError, match="`body` is empty"):
+        make_example({"body": " "}, Columns(text="body"), "f")

@@ -94,6 +94,18 @@ def test_counts(tokenized):
     assert max(len(e.features.feature["token_ids"].int64_list.value) for e in written) == 48
 
 
+def test_lengths_are_counted(tokenized):
+    lengths = json.loads((Path(tokenized.uri) / "lengths" / "train.json").read_text())
+    expected = dict.fromkeys(lengths, 0)
+    for example in read_examples(tokenized, "train"):
+        total = len(example.features.feature["token_ids"].int64_list.value)
+        response = sum(example.features.feature["target_mask"].int64_list.value)
+        for part, length in (("prompt", total - response), ("response", response)):
+            expected[f"{part}_{min(length // 3, 15)}"] += 1  # 48 tokens in 16 bins
+    assert len(lengths) == 32
+    assert lengths == expected
+
+
 def test_too_much_truncation_stops_the_run(tmp_path):
     with pytest.raises(UserError, match=r"1 of 3 \(33\.3%\).*text\.max_length"):
         tokenize(tmp_path, max_truncated_fraction=0.2)
