@@ -42,11 +42,21 @@ def find_option_problems(table: Mapping[str, type], kind: str, name: str, option
         given_required = {key: options[key] for key in required}
         # What is wrong without any other option is about several of them.
         of_all = _find_error(table[name], given_required)
-        of_each = {key: _find_error(table[name], given_required | {key: value}) for key, value in given.items()}
-        found = {key: of_one for key, of_one in sorted(of_each.items()) if of_one and of_one != of_all}
-        named = error.split("`")[1] if error.startswith("`") else ""
-        problems |= found or {named if named in known_options else "name": error}
+        found = {}
+        for key in sorted(given):
+            of_one = _find_error(table[name], given_required | {key: given[key]})
+            about = _find_subject(of_one, known_options) or key
+            # An option that another one needs is only missing because each is tried alone.
+            if of_one and of_one != of_all and (about == key or about not in given):
+                found[about] = of_one
+        problems |= found or {_find_subject(error, known_options) or "name": error}
     return problems
+
+
+def _find_subject(error: str | None, known_options: Iterable[str]) -> str | None:
+    """The option that a message begins with."""
+    named = error.split("`")[1] if error and error.startswith("`") else None
+    return named if named in known_options else None
 
 
 def _find_error(entry: type, options: Mapping[str, Any]) -> str | None:

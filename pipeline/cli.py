@@ -67,6 +67,11 @@ def run(config_path: str, runner_name: str, overrides: tuple[str, ...], root: st
     blessed, so nothing was pushed; 130 interrupted.
     """
     config, runner = _load(config_path, runner_name, overrides, root)
+    from configs.load import ConfigError
+    from pipeline.validate import find_missing_secrets
+
+    if problems := find_missing_secrets(config):
+        raise ConfigError(config_path, problems)
     runtime.set_defaults()
     from pipeline.run_command import run_pipeline
 

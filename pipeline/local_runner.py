@@ -96,6 +96,7 @@ def run(config: RunConfig, config_path: str, runner: RunnerConfig, run_id: str, 
             serving_root=str(paths.serving),
             checkpoint_root=str(paths.checkpoints),
             quarantine_root=str(paths.quarantine),
+            judge_cache_root=str(paths.judgements),
             beam_pipeline_args=list(runner.beam_pipeline_args),
         )
 

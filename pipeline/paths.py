@@ -36,6 +36,11 @@ class Paths:
         """Copies of the quarantine files of runs that were stopped because of them."""
         return self.root / "quarantine" / self.name
 
+    @property
+    def judgements(self) -> Path:
+        """What judges have answered; shared by all pipelines of a root."""
+        return self.root / "judgements"
+
     def log(self, run_id: str) -> Path:
         """The log file of a run: everything that its libraries print."""
         return self.root / "logs" / self.name / f"{run_id}.log"

@@ -34,6 +34,7 @@ def create_pipeline(
     serving_root: str,
     checkpoint_root: str,
     quarantine_root: str,
+    judge_cache_root: str,
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
     beam_pipeline_args: list[str] | None = None,
 ) -> Pipeline:
@@ -48,6 +49,7 @@ def create_pipeline(
         serving_root: Folder that models are pushed to.
         checkpoint_root: Folder of the Trainer's checkpoints.
         quarantine_root: Folder for the quarantine files of runs that fail.
+        judge_cache_root: Folder for what judges have answered.
         metadata_connection_config: The metadata store; None where the platform has its own.
         beam_pipeline_args: Options of Apache Beam.
     """
@@ -99,7 +101,7 @@ def create_pipeline(
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("BaselineResolver")
-    evaluation = config.evaluation.model_dump(mode="json")
+    evaluation = config.evaluation.model_dump(mode="json") | {"judge_cache": judge_cache_root}
     metrics = make_metrics(evaluation["metrics"]).values()
     prediction = {
         "split": config.evaluation.split,

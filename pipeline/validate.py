@@ -1,5 +1,6 @@
 """Checks a whole run before anything runs, without TensorFlow: the file itself and what it refers to."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +11,7 @@ from components.errors import UserError
 from components.evaluator.gate import GENERAL, GENERAL_METRICS
 from components.example_gen.files import detect_format, split_path
 from components.methods.table import find_option_problems
+from components.metrics.judge import Judge
 from components.metrics.table import find_option_problems as find_metric_problems
 from components.metrics.table import make_metric
 from components.options import nearest
@@ -49,6 +51,25 @@ def load_config(path: str, overrides: Iterable[str] = ()) -> RunConfig:
     if problems:
         raise ConfigError(path, problems)
     return RunConfig(**cast(dict[str, Any], sections))
+
+
+def find_missing_secrets(config: RunConfig) -> list[Problem]:
+    """Returns which secrets the run needs and this environment does not have; `validate` may run where there are none."""
+    problems = []
+    for i, section in enumerate(config.evaluation.metrics):
+        metric = make_metric(section.name, section.options)
+        if (
+            isinstance(metric, Judge)
+            and metric.endpoint
+            and metric.api_key_env
+            and not os.environ.get(metric.api_key_env)
+        ):
+            message = (
+                f"the environment variable {metric.api_key_env} must hold the key of the judge's endpoint. It is not set. Set it, "
+                "or set `api_key_env: null` if the endpoint needs none."
+            )
+            problems.append(Problem(f"evaluation.metrics.{i}.api_key_env", message))
+    return problems
 
 
 def check_sections(sections: Mapping[str, BaseModel]) -> list[Problem]:

@@ -48,6 +48,9 @@ SIBLINGS_ALLOWED = {
     ("components.tuner", "components.trainer"),  # trials are short trainings
     ("components.preset_exporter", "components.trainer"),  # same export, no training
     ("components.token_scorer", "components.trainer"),  # same loading and output layer, no training
+    ("components.judge", "components.trainer"),  # a preset that judges is exported as any other
+    ("components.evaluator", "components.judge"),
+    ("components.evaluator", "components.embedding"),
     ("components.benchmark", "components.evaluator"),  # same measuring, no gate
     ("components.benchmark", "components.predictor"),  # same losses of choices
     ("components.cleaning_report", "components.partitioner"),  # tells which examples the reference has seen

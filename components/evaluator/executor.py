@@ -13,12 +13,15 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
 from components.evaluator import gate
+from components.evaluator.annotate import Annotate, needs_annotation
 from components.evaluator.eval_config import make_eval_config
 from components.evaluator.examples import JoinPredictions
 from components.evaluator.extremes import WriteExtremes
 from components.evaluator.gate import BASELINE, CANDIDATE, PRESET, Results
 from components.evaluator.results import add_general, checks_to_json, read_results, to_json
 from components.evaluator.summary import make_summary
+from components.judge.annotator import check_budget
+from components.metrics.judge import Judge
 from components.metrics.table import make_metrics, read_directions
 
 import tensorflow_model_analysis as tfma  # isort: skip  After tfx, see resampling.py.
@@ -54,6 +57,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         metrics = make_metrics(evaluation["metrics"])
         columns = {column for metric in metrics.values() for column in metric.needed_columns()}
+        for metric in metrics.values():
+            if isinstance(metric, Judge):
+                count = predictions[CANDIDATE].get_int_custom_property("examples")
+                check_budget(metric, count, len(predictions))
         self._run_tfma(predictions, baseline_name, evaluation, columns, result_artifact.uri)
 
         results = read_results(result_artifact.uri, list(predictions))
@@ -104,6 +111,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         columns = evaluation["slice_columns"]
         with self._make_beam_pipeline() as pipeline:
             extracts = pipeline | "Read" >> JoinPredictions(predictions, columns, sorted(metric_columns))
+            metrics = make_metrics(evaluation["metrics"])
+            if needs_annotation(metrics):
+                extracts |= "Annotate" >> Annotate(metrics, CANDIDATE, baseline, evaluation["judge_cache"])
             _ = extracts | "Extremes" >> WriteExtremes(CANDIDATE, baseline, columns, output_path)
             _ = extracts | "Evaluate" >> tfma.ExtractEvaluateAndWriteResults(
                 eval_config=eval_config,

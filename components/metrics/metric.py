@@ -26,6 +26,7 @@ class Prediction:
         choice_nlls: the loss of each as a continuation of the prompt, in nats.
         choice_answers: the places of those that are right.
         columns: text by column, of the columns that the metrics name.
+        scores: numbers that something beside the metrics has found, by name (see `components/evaluator/annotate.py`).
     """
 
     completion: str = ""
@@ -41,6 +42,7 @@ class Prediction:
     choice_nlls: tuple[float, ...] = ()
     choice_answers: tuple[int, ...] = ()
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def completions(self) -> tuple[str, ...]:

@@ -10,11 +10,13 @@ from components.metrics.chrf import Chrf
 from components.metrics.classification import Classification
 from components.metrics.contains_all import ContainsAll
 from components.metrics.drfr import Drfr
+from components.metrics.embedding_similarity import EmbeddingSimilarity
 from components.metrics.exact_match import ExactMatch
 from components.metrics.example_count import ExampleCount
 from components.metrics.fuzzy_match import FuzzyMatch
 from components.metrics.ifeval import IfEval
 from components.metrics.json_match import JsonMatch
+from components.metrics.judge import Judge
 from components.metrics.length_ratio import LengthRatio
 from components.metrics.loss import Loss
 from components.metrics.metric import Metric
@@ -50,6 +52,8 @@ METRICS: dict[str, type[Metric]] = {
     "ifeval": IfEval,
     "drfr": Drfr,
     "pass_at_k": PassAtK,
+    "judge": Judge,
+    "embedding_similarity": EmbeddingSimilarity,
     "example_count": ExampleCount,
 }
 

@@ -47,6 +47,14 @@ def pair():
         choices=("a", "bc", "d"),
         choice_nlls=(1.0, 1.5, 2.0),
         choice_answers=(1,),
+        scores={
+            "judge_unreadable": 0.0,
+            "judge_relevance": 4.0,
+            "judge_correctness": 2.0,
+            "embedding_precision": 0.5,
+            "embedding_recall": 0.5,
+            "embedding_f1": 0.5,
+        },
     )
 
 

@@ -18,6 +18,8 @@ SCORED = [
 OPTIONS = {
     "regex_match": {"pattern": "a+"},
     "multiple_choice": {"choices": ["a", "bc", "d"]},
+    "judge": {"preset": "p"},
+    "embedding_similarity": {"preset": "p"},
     "pass_at_k": {"column": "program", "allow_code_execution": True},
 }
 

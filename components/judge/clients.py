@@ -1,0 +1,254 @@
+"""Who answers: an OpenAI-compatible server, or a preset in this process; and the cache of what was answered."""
+
+import abc
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+import httpx
+import tenacity
+from tfx.dsl.io import fileio
+
+from components.errors import UserError
+from components.metrics.judge import Judge
+
+# Answers for which it is worth to wait and ask again.
+_PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
+_LONGEST_WAIT_S = 60.0
+
+
+class Client(abc.ABC):
+    """Answers questions."""
+
+    @abc.abstractmethod
+    def answer(self, questions: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """Yields the place of each question with its reply, in the order in which they come.
+
+        Raises:
+            UserError: A reply cannot be had.
+        """
+
+
+class EndpointClient(Client):
+    """Asks an OpenAI-compatible server (`/chat/completions`), several questions at a time.
+
+    The key is read from the environment when it is made, and stands in the header of requests alone: not in errors, logs or the
+    cache.
+    """
+
+    def __init__(self, judge: Judge, wait: Any = None):
+        """Sets it up.
+
+        Args:
+            judge: Whom to ask, and how.
+            wait: How long to wait before a question is asked again, as tenacity knows it; for tests.
+
+        Raises:
+            UserError: The key is not in the environment.
+        """
+        self._judge = judge
+        headers = {}
+        if judge.api_key_env is not None:
+            key = os.environ.get(judge.api_key_env)
+            if not key:
+                raise UserError(
+                    f"the environment variable {judge.api_key_env} must hold the key of the judge's endpoint. It is not set. "
+                    "Set it, or set `api_key_env: null` if the endpoint needs none."
+                )
+            headers["Authorization"] = f"Bearer {key}"
+        self._client = httpx.Client(
+            base_url=str(judge.endpoint), headers=headers, timeout=judge.timeout_seconds, follow_redirects=False
+        )
+        self._wait = wait or _wait
+        self._cost = 0.0
+        self._lock = threading.Lock()
+
+    def answer(self, questions: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """See `Client`."""
+        with ThreadPoolExecutor(self._judge.concurrency) as pool:
+            places = {pool.submit(self._answer, question): place for place, question in enumerate(questions)}
+            try:
+                for future in as_completed(places):
+                    yield places[future], future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _answer(self, question: str) -> str:
+        retry = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self._judge.retries + 1),
+            wait=self._wait,
+            retry=tenacity.retry_if_exception_type(_PassingError),
+            reraise=True,
+        )
+        try:
+            return retry(self._ask, question)
+        except _PassingError as error:
+            raise UserError(
+                f"the judge's endpoint must answer. {self._judge.retries + 1} attempts ended with: {error}. Try again later: "
+                "what was answered is kept."
+            ) from error
+
+    def _ask(self, question: str) -> str:
+        self._check_cost()
+        body = {
+            "model": self._judge.model,
+            "messages": [{"role": "user", "content": question}],
+            "temperature": 0,
+            "max_tokens": self._judge.max_new_tokens,
+        }
+        try:
+            response = self._client.post("chat/completions", json=body)
+        except httpx.TransportError as error:
+            raise _PassingError(f"{type(error).__name__}: {error}") from error
+        if response.status_code in _PASSING:
+            raise _PassingError(f"status {response.status_code}", _read_seconds(response.headers.get("retry-after")))
+        if response.status_code != httpx.codes.OK:
+            raise UserError(
+                f"the judge's endpoint must accept requests. Received: status {response.status_code}, {response.text[:300]!r}, "
+                f"from {response.url}. Check `endpoint`, `model` and the key in {self._judge.api_key_env}."
+            )
+        try:
+            content = response.json()
+            text = content["choices"][0]["message"]["content"] or ""
+            usage = content.get("usage") or {}
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"the judge's endpoint must answer as OpenAI's chat completions do. Received: {response.text[:300]!r}, from "
+                f"{response.url}. Check `endpoint`: it ends where /chat/completions begins."
+            ) from error
+        self._add_cost(usage)
+        return str(text)
+
+    def _check_cost(self) -> None:
+        if self._judge.max_cost is not None and self._cost >= self._judge.max_cost:
+            raise UserError(
+                f"the judge may cost {self._judge.max_cost:g} (`max_cost`), and has cost {self._cost:.4g}. What was answered is "
+                "kept: raise `max_cost` to go on."
+            )
+
+    def _add_cost(self, usage: dict[str, Any]) -> None:
+        prices = self._judge.price_per_million_tokens
+        if prices is not None:
+            tokens = (usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
+            with self._lock:
+                self._cost += sum(price * count for price, count in zip(prices, tokens, strict=True)) / 1e6
+
+
+class PresetClient(Client):
+    """Asks a KerasHub preset in this process, greedily."""
+
+    def __init__(self, judge: Judge):
+        """Loads it.
+
+        Raises:
+            UserError: It cannot be loaded.
+        """
+        import tensorflow as tf
+
+        from components.trainer.export import export_model
+        from components.trainer.model import load_model
+
+        model = load_model(str(judge.preset))
+        positions = getattr(model.backbone, "max_sequence_length", None) or 4096
+        with tempfile.TemporaryDirectory() as folder:
+            text = {"template": "plain", "system": "", "max_length": positions}
+            export_model(model, f"{folder}/model", text, {"max_new_tokens": min(judge.max_new_tokens, positions - 2)})
+            self._complete = tf.saved_model.load(f"{folder}/model").signatures["serving_default"]
+
+    def answer(self, questions: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """See `Client`."""
+        import tensorflow as tf
+
+        completions = self._complete(prompt=tf.constant(list(questions)))["completion"].numpy()
+        yield from enumerate(text.decode("utf-8", "replace") for text in completions)
+
+
+class CachedClient:
+    """Remembers replies in files, one a question: a run that is repeated or goes on does not pay twice."""
+
+    def __init__(self, client: Client, folder: str, identity: str):
+        """Sets it up.
+
+        Args:
+            client: Who answers what is not remembered.
+            folder: Where the files are; one for all judges.
+            identity: Of the judge: what another judge would answer differently.
+        """
+        self._client = client
+        self._folder = folder
+        self._identity = identity
+        fileio.makedirs(folder)
+
+    def answer(self, questions: Sequence[str]) -> list[str]:
+        """Returns the reply to each question. What was answered before an error is remembered.
+
+        Raises:
+            UserError: A reply cannot be had.
+        """
+        paths = {question: self._locate(question) for question in questions}
+        replies = {question: reply for question, path in paths.items() if (reply := _read(path)) is not None}
+        missing = [question for question in paths if question not in replies]
+        for place, reply in self._client.answer(missing) if missing else ():
+            replies[missing[place]] = reply
+            _write(paths[missing[place]], reply)
+        logging.info("Judge: %d of %d replies from the cache.", len(paths) - len(missing), len(paths))
+        return [replies[question] for question in questions]
+
+    def _locate(self, question: str) -> str:
+        key = hashlib.sha256(f"{self._identity}\0{question}".encode()).hexdigest()
+        return os.path.join(self._folder, f"{key}.json")
+
+
+def make_client(judge: Judge, cache: str) -> CachedClient:
+    """Returns who answers for a judge.
+
+    Args:
+        judge: The metric.
+        cache: Folder of what was answered.
+    """
+    client: Client = EndpointClient(judge) if judge.endpoint is not None else PresetClient(judge)
+    identity = [judge.endpoint, judge.preset, judge.model, judge.max_new_tokens]
+    return CachedClient(client, cache, json.dumps(identity))
+
+
+class _PassingError(Exception):
+    """What may be otherwise a moment later; `seconds` is what the server asks for."""
+
+    def __init__(self, message: str, seconds: float | None = None):
+        self.seconds = seconds
+        super().__init__(message)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.seconds if isinstance(error, _PassingError) else None
+    if asked is not None:
+        return min(asked, _LONGEST_WAIT_S)
+    return tenacity.wait_random_exponential(multiplier=1, max=_LONGEST_WAIT_S)(state)
+
+
+def _read_seconds(text: str | None) -> float | None:
+    try:
+        return max(float(text), 0.0) if text else None
+    except ValueError:
+        return None
+
+
+def _read(path: str) -> str | None:
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path, "r") as file:
+        return json.loads(file.read())["reply"]
+
+
+def _write(path: str, reply: str) -> None:
+    temporary = f"{path}.{os.getpid()}.{threading.get_ident()}"
+    with fileio.open(temporary, "w") as file:
+        file.write(json.dumps({"reply": reply}, ensure_ascii=False))
+    fileio.rename(temporary, path, overwrite=True)
