@@ -53,9 +53,9 @@ def find_option_problems(table: Mapping[str, type], kind: str, name: str, option
     return problems
 
 
-def _find_subject(error: str | None, known_options: Iterable[str]) -> str | None:
+def _find_subject(error: str | None, known_options: list[str]) -> str | None:
     """The option that a message begins with."""
-    named = error.split("`")[1] if error and error.startswith("`") else None
+    named = error.split("`")[1] if error and error.startswith("`") else ""
     return named if named in known_options else None
 
 
