@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ _TEMPLATE = Path(__file__).with_name("report_page.html.j2")
 OVERALL = "overall"
 GENERAL = "general"
 _LINEAGE_WIDTH = 110
+_CONFUSION = re.compile(r"confusion\[(.*) -> (.*)\]", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +101,9 @@ def render_page(report: RunReport) -> str:
         overall={model: slices.get(OVERALL, {}) for model, slices in evaluation["metrics"].items()},
         change=evaluation["changes"].get(other, {}).get(OVERALL, {}),
         forests=make_forests(evaluation, other),
-        curves=make_curves(report.training.get("history", [])),
+        curves=make_curves(report.training),
         bars=make_bars(report),
+        confusion=make_confusion(evaluation["metrics"]["candidate"].get(OVERALL, {})),
         cleaning=[describe_cleaning(properties) for properties in report.cleaning],
         verdict=classify(evaluation),
         config=report.lineage.run.config,
@@ -157,30 +160,44 @@ def make_forests(evaluation: dict[str, Any], other: str) -> list[Forest]:
     return forests
 
 
-def make_curves(history: list[dict[str, Any]]) -> list[Curve]:
-    """Returns the losses of the training and of its evaluations; empty if there are fewer than two points."""
-    if len(history) < 2:
+def make_curves(training: dict[str, Any]) -> list[Curve]:
+    """Returns the losses of the training and of its evaluations, the one before it included; those of two points or more."""
+    history = training.get("history", [])
+    series = {
+        "training loss": [(point["step"], point["loss"]) for point in history],
+        "loss on the eval split": [(point["step"], point["eval_loss"]) for point in history],
+    }
+    if (before := training.get("eval_loss_before")) is not None and history:
+        series["loss on the eval split"].insert(0, (0, before))
+    series = {name: points for name, points in series.items() if len(points) > 1}
+    steps = [step for points in series.values() for step, _ in points]
+    losses = [loss for points in series.values() for _, loss in points]
+    if not series or not all(map(math.isfinite, losses)):
         return []
-    last_step = max(point["step"] for point in history)
-    first_step = min(point["step"] for point in history)
-    losses = [point[key] for point in history for key in ("loss", "eval_loss")]
     low, high = min(losses), max(losses)
     return [
         Curve(
             name=name,
             points=[
-                (
-                    (point["step"] - first_step) / max(last_step - first_step, 1),
-                    (point[key] - low) / ((high - low) or 1.0),
-                )
-                for point in history
+                ((step - min(steps)) / max(max(steps) - min(steps), 1), (loss - low) / ((high - low) or 1.0))
+                for step, loss in points
             ],
-            last=history[-1][key],
+            last=points[-1][1],
             lowest=low,
             highest=high,
         )
-        for key, name in (("loss", "training loss"), ("eval_loss", "loss on the eval split"))
+        for name, points in series.items()
     ]
+
+
+def make_confusion(values: dict[str, float]) -> dict[str, dict[str, float]]:
+    """Returns how often each label was given where each was wanted; empty where nothing was classified."""
+    cells = {}
+    for name, count in values.items():
+        if match := _CONFUSION.fullmatch(name):
+            cells[match[1], match[2]] = count
+    given = sorted({label for _, label in cells})
+    return {wanted: {label: cells.get((wanted, label), 0.0) for label in given} for wanted in sorted({w for w, _ in cells})}
 
 
 def make_bars(report: RunReport) -> list[Bars]:

@@ -9,6 +9,9 @@ from components.metrics.metric import Metric, Prediction, Sums, divide
 
 # Stands for every completion that is no label. Line breaks cannot be in a label.
 _NO_LABEL = "\n"
+# How the matrix calls them.
+NO_LABEL = "(no label)"
+MAX_CONFUSION_LABELS = 30
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,7 +19,8 @@ class Classification(Metric):
     """Completions and references as labels; equal but for case and blank space around them.
 
     Values are those of scikit-learn: accuracy; precision, recall and F1 of each label (`f1[label]`), 0 where undefined; and
-    their plain means over labels (`macro_f1`), which count a rare label as much as a frequent one.
+    their plain means over labels (`macro_f1`), which count a rare label as much as a frequent one. With at most
+    `MAX_CONFUSION_LABELS` labels also the confusion matrix: `confusion[wanted -> given]`, the number of examples.
 
     Attributes:
         labels: what may be said; a completion that is none of them is wrong for the label that was wanted, and counts against
@@ -77,6 +81,8 @@ class Classification(Metric):
             present = present + counts
             kinds = {kind: kinds[kind] + counts * score for kind, score in scores.items()}
             values |= {f"{kind}[{label}]": score for kind, score in scores.items()}
+        if len(labels) <= MAX_CONFUSION_LABELS:
+            values |= {f"confusion[{a} -> {b.strip() or NO_LABEL}]": count for (a, b), count in cells.items()}
         empty = np.where(total > 0, 1.0, np.nan)
         return values | {f"macro_{kind}": divide(value, present) * empty for kind, value in kinds.items()}
 

@@ -69,3 +69,32 @@ def test_run(tmp_path, name):
     )
     assert read == rows == kept + quarantined
     assert "Blessed" in result.stdout
+
+
+@pytest.mark.slow
+def test_gate_tells_better_worse_and_no_difference_apart(tmp_path):
+    rows, options = DATA_SETS["gsm8k"]
+    if not Path(options["data.path"]).exists():
+        pytest.skip("needs ../shared/data/gsm8k, which this checkout does not have beside it")
+    options = {**options, "text.max_length": "192", "train.bucket_boundaries": "[192]", "train.max_steps": "30"}
+    options |= {"text.max_truncated_fraction": "1.0", "train.batch_size": "16"}
+    options["evaluation.thresholds"] = "[{metric: token_accuracy, min_improvement: 0.0}]"
+
+    def judge(**changes):
+        result = run(tmp_path, "gate", options | changes)
+        report = next((tmp_path / "artifacts" / "gate" / "Evaluator" / "evaluation_result").glob("*"), None)
+        assert report is not None, result.stdout
+        return result.returncode, " ".join(result.stdout.split())
+
+    code, text = judge()
+    assert code == 0, text
+    assert "Blessed: token_accuracy has an improvement on the baseline of more than 0" in text
+    # Trained again, all but alike.
+    code, text = judge(**{"train.learning_rate": "0.0040001"})
+    assert code == 3, text
+    assert "Not blessed, for lack of evidence: token_accuracy gives not enough evidence of" in text
+    # Hardly trained.
+    code, text = judge(**{"train.max_steps": "2"})
+    assert code == 3, text
+    assert "Not blessed: token_accuracy misses an improvement on the baseline" in text
+    assert "latest blessed model" in text

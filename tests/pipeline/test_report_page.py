@@ -151,12 +151,29 @@ def test_positions_of_changes():
 
 def test_curves():
     training, evaluation = report_page.make_curves(
-        [{"step": 10, "loss": 4.0, "eval_loss": 2.0}, {"step": 30, "loss": 1.0, "eval_loss": 3.0}]
+        {"history": [{"step": 10, "loss": 4.0, "eval_loss": 2.0}, {"step": 30, "loss": 1.0, "eval_loss": 3.0}]}
     )
     assert training.points == [(0.0, 1.0), (1.0, 0.0)]
     assert evaluation.points == [(0.0, pytest.approx(1 / 3)), (1.0, pytest.approx(2 / 3))]
     assert evaluation.last == 3.0
-    assert report_page.make_curves([{"step": 1, "loss": 1.0, "eval_loss": 1.0}]) == []
+    one = {"history": [{"step": 10, "loss": 1.0, "eval_loss": 1.0}]}
+    assert report_page.make_curves(one) == []
+    (evaluation,) = report_page.make_curves(one | {"eval_loss_before": 3.0})
+    assert evaluation.points == [(0.0, 1.0), (1.0, 0.0)]
+    assert report_page.make_curves({"eval_loss_before": 3.0}) == []
+    assert report_page.make_curves({"history": [{"step": 1, "loss": math.nan, "eval_loss": 1.0}] * 2}) == []
+
+
+def test_confusion():
+    values = {"accuracy": 0.5, "confusion[a -> b]": 2.0, "confusion[a -> a]": 3.0, "confusion[b -> (no label)]": 1.0}
+    assert report_page.make_confusion(values) == {
+        "a": {"(no label)": 0.0, "a": 3.0, "b": 2.0},
+        "b": {"(no label)": 1.0, "a": 0.0, "b": 0.0},
+    }
+    assert report_page.make_confusion({"accuracy": 0.5}) == {}
+    evaluation = make_evaluation()
+    evaluation["metrics"]["candidate"]["overall"] |= values
+    assert "Confusion" in read(report_page.render_page(make_report(evaluation=evaluation))).text
 
 
 @pytest.mark.parametrize(

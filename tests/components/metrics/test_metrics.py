@@ -114,6 +114,10 @@ def test_classification(compute, pair):
         "macro_precision": 1.5 / 3,
         "macro_recall": (4 / 3) / 3,
         "macro_f1": (7 / 6) / 3,
+        "confusion[cat -> cat]": 1,
+        "confusion[dog -> cat]": 1,
+        "confusion[dog -> dog]": 1,
+        "confusion[dog -> (no label)]": 1,
     }
     assert values == pytest.approx(expected)
 
