@@ -197,7 +197,9 @@ def make_confusion(values: dict[str, float]) -> dict[str, dict[str, float]]:
         if match := _CONFUSION.fullmatch(name):
             cells[match[1], match[2]] = count
     given = sorted({label for _, label in cells})
-    return {wanted: {label: cells.get((wanted, label), 0.0) for label in given} for wanted in sorted({w for w, _ in cells})}
+    return {
+        wanted: {label: cells.get((wanted, label), 0.0) for label in given} for wanted in sorted({w for w, _ in cells})
+    }
 
 
 def make_bars(report: RunReport) -> list[Bars]:

@@ -9,6 +9,7 @@ its own; the sides take turns. The first batch is not timed: graphs are made and
 """
 
 import argparse
+import collections
 import json
 import os
 import statistics
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,29 @@ def generate(settings: dict[str, Any]) -> dict[str, Any]:
             complete(prompt=tf.constant(batch["texts"]))["completion"].numpy()
             result["seconds"].append(time.perf_counter() - started)
             result["tokens"].append(len(batch["texts"]) * settings["new_tokens"])
+        if settings["profile"]:
+            result["profile"] = profile(lambda: complete(prompt=tf.constant(settings["batches"][1]["texts"])))
     return result | {"peak_rss": measure_peak_rss()}
+
+
+def profile(run: Callable[[], Any]) -> dict[str, Any]:
+    """Milliseconds of each kind of operation in one call, the longest twelve; operations may run at the same time."""
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        run()
+        tf.profiler.experimental.stop()
+        (path,) = Path(folder).rglob("*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(path.read_bytes())
+    times: dict[str, float] = collections.Counter()
+    for plane in space.planes:
+        for event in (event for line in plane.lines for event in line.events):
+            _, colon, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
+            if colon:
+                times[kind] += event.duration_ps / 1e9
+    return dict(sorted(times.items(), key=lambda item: -item[1])[:12])
 
 
 def make_batches(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -130,6 +154,9 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=64, help="of prompts, in tokens")
     parser.add_argument("--batches", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=2, help="processes of each side")
+    parser.add_argument(
+        "--profile", action="store_true", help="also time the operations of one batch, after all others"
+    )
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "generation_speed.json")
     arguments = parser.parse_args()
     if arguments.side:
@@ -138,7 +165,7 @@ def main() -> None:
         return
     if not (arguments.data and arguments.vocabulary):
         parser.error("--data and --vocabulary are needed")
-    settings = {name: getattr(arguments, name) for name in ("new_tokens", "max_length", "vocabulary")}
+    settings = {name: getattr(arguments, name) for name in ("new_tokens", "max_length", "vocabulary", "profile")}
     settings["batches"] = make_batches(arguments)
     sides = [side for side in arguments.sides if side == OWN or arguments.peer_python]
     runs = []

@@ -73,7 +73,7 @@ def test_run(tmp_path, name):
 
 @pytest.mark.slow
 def test_gate_tells_better_worse_and_no_difference_apart(tmp_path):
-    rows, options = DATA_SETS["gsm8k"]
+    _, options = DATA_SETS["gsm8k"]
     if not Path(options["data.path"]).exists():
         pytest.skip("needs ../shared/data/gsm8k, which this checkout does not have beside it")
     options = {**options, "text.max_length": "192", "train.bucket_boundaries": "[192]", "train.max_steps": "30"}

@@ -2,11 +2,15 @@
 
 import json
 import math
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
+from components.errors import UserError
 from components.evaluator.executor import Executor
 
 # (slice, reference) of the examples, ten times over.
@@ -33,6 +37,7 @@ def make_predictions(folder, answer, nll, examples=EXAMPLES, parts=2):
                 for name, number in numbers.items():
                     values[name].float_list.value.append(number)
                 writer.write(example.SerializeToString())
+    artifact.set_int_custom_property("examples", len(examples))
     return artifact
 
 
@@ -244,3 +249,47 @@ def test_general_text_is_a_slice_with_a_budget(tmp_path, losses, blessed):
         "general",
         "better" if blessed else "worse",
     )
+
+
+class _Judge(BaseHTTPRequestHandler):
+    """Prefers the answer "yes" to any other."""
+
+    asked: ClassVar[list] = []
+
+    def do_POST(self):
+        question = json.loads(self.rfile.read(int(self.headers["content-length"])))["messages"][0]["content"]
+        self.asked.append(question)
+        better = "A" if '"answer A": "yes"' in question else "B"
+        content = json.dumps({"choices": [{"message": {"content": json.dumps({"better": better})}}]}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_judge_is_asked_once_an_example_whatever_the_slices(tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Judge) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}/v1"
+        metric = {"name": "judge", "mode": "pairwise", "endpoint": endpoint, "model": "m", "api_key_env": None}
+        settings = {"metrics": [{"name": "exact_match"}, metric], "judge_cache": str(tmp_path / "judgements")}
+        threshold = {"metric": "judge_win_rate", "lower_bound": 0.6, "min_improvement": 0.0}
+        found, blessed, _ = evaluate(tmp_path / "run", [threshold], **settings)
+        server.shutdown()
+    # Two orders; examples with the same reference and answers are the same question.
+    assert len(_Judge.asked) == 4
+    assert blessed
+    for slice_name in ("overall", "category=a", "category=b"):
+        assert found["metrics"]["candidate"][slice_name]["judge_win_rate"] == 1
+        assert found["metrics"]["preset"][slice_name]["judge_win_rate"] == 0
+        assert found["changes"]["preset"][slice_name]["judge_win_rate"][0] == 1
+
+
+def test_judge_that_would_be_asked_too_often(tmp_path):
+    metric = {"name": "judge", "preset": "p", "max_requests": 79}
+    settings = {"metrics": [metric], "judge_cache": str(tmp_path / "judgements")}
+    with pytest.raises(UserError, match="40 examples would need 80 requests"):
+        evaluate(tmp_path / "run", [{"metric": "judge", "lower_bound": 1.0}], **settings)

@@ -32,6 +32,17 @@ class Model(tf.Module):
     def evaluate(self, examples):
         return {**self.score(examples), "completion": tf.fill(tf.shape(examples), "yes")}
 
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="prompt"),
+            tf.TensorSpec([None], tf.string, name="continuation"),
+            tf.TensorSpec([], tf.bool, name="end"),
+        ]
+    )
+    def score_text(self, prompt, continuation, end):
+        length = tf.strings.length(prompt) * 100 + tf.strings.length(continuation) * 10 + tf.cast(end, tf.int32)
+        return {"nll_sum": tf.cast(length, tf.float32)}
+
 
 @pytest.fixture
 def model(tmp_path):
@@ -39,7 +50,8 @@ def model(tmp_path):
         artifact = standard_artifacts.Model()
         artifact.uri = str(tmp_path / name)
         module, folder = Model(), tmp_path / name / "Format-Serving"
-        tf.saved_model.save(module, str(folder), signatures={"evaluate": module.evaluate, "score": module.score})
+        signatures = {name: getattr(module, name) for name in ("evaluate", "score", "score_text")}
+        tf.saved_model.save(module, str(folder), signatures=signatures)
         (folder / "assets.extra").mkdir()
         (folder / "assets.extra" / "model_card.json").write_text(json.dumps({**CARD, **card}))
         return artifact
@@ -58,7 +70,9 @@ def examples(tmp_path):
         with tf.io.TFRecordWriter(f"{folder}/data.gz", "GZIP") as writer:
             for i in range(number):
                 example = tf.train.Example()
-                for name, text in (("example_id", str(i)), ("category", "a"), ("response", "no"), ("prompt", "p")):
+                options = json.dumps(["no", f"a{'b' * i}"])
+                texts = {"example_id": str(i), "category": "a", "response": "no", "prompt": "p", "options": options}
+                for name, text in texts.items():
                     example.features.feature[name].bytes_list.value.append(text.encode())
                 example.features.feature["token_ids"].int64_list.value.extend(range(i + 1))
                 example.features.feature["target_mask"].int64_list.value.extend([1] * (i + 1))
@@ -66,11 +80,11 @@ def examples(tmp_path):
     return artifact
 
 
-def predict(tmp_path, inputs, split="test", complete=True):
+def predict(tmp_path, inputs, split="test", complete=True, choices=None):
     target = standard_artifacts.InferenceResult()
     target.uri = str(tmp_path / "predictions")
     (tmp_path / "predictions").mkdir()
-    prediction = {"split": split, "batch_size": 3, "complete": complete}
+    prediction = {"split": split, "batch_size": 3, "complete": complete, "choices": choices}
     Executor().Do(inputs, {"predictions": [target]}, {"prediction": json.dumps(prediction)})
     files = sorted((tmp_path / "predictions").glob("predictions*"))
     found = [
@@ -113,3 +127,33 @@ def test_a_model_of_another_tokenizer_is_not_asked(tmp_path, model, examples):
 def test_an_empty_split_is_an_error(tmp_path, model, examples):
     with pytest.raises(UserError, match="the split `eval`.* must hold examples"):
         predict(tmp_path, {"examples": [examples], "model": [model("model")]}, split="eval")
+
+
+@pytest.mark.parametrize(
+    ("choices", "losses", "answers"),
+    [
+        ({"texts": ["yes", "no"], "column": None, "end_token": True}, [131, 121], [1]),
+        ({"texts": ["a", "bc"], "column": None, "end_token": False}, [110, 120], []),
+    ],
+)
+def test_losses_of_choices(tmp_path, model, examples, choices, losses, answers):
+    inputs = {"examples": [examples], "model": [model("model")]}
+    _, found = predict(tmp_path, inputs, complete=False, choices=choices)
+    for values in found:
+        assert list(values["choice_nll"].float_list.value) == losses
+        assert list(values["choice_answers"].int64_list.value) == answers
+
+
+def test_choices_of_each_example(tmp_path, model, examples):
+    choices = {"texts": None, "column": "options", "end_token": False}
+    _, found = predict(tmp_path, {"examples": [examples], "model": [model("model")]}, choices=choices)
+    for i, values in enumerate(found):
+        assert list(values["choices"].bytes_list.value) == [b"no", b"a" + b"b" * i]
+        assert list(values["choice_nll"].float_list.value) == [120, 110 + 10 * i]
+        assert list(values["choice_answers"].int64_list.value) == [0]
+
+
+def test_column_that_holds_no_choices(tmp_path, model, examples):
+    choices = {"texts": None, "column": "category", "end_token": False}
+    with pytest.raises(Exception, match="must hold a list of at least two texts. Received: 'a' in example"):
+        predict(tmp_path, {"examples": [examples], "model": [model("model")]}, choices=choices)
