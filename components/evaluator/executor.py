@@ -86,6 +86,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         content["settings"] = {name: text for name, metric in metrics.items() if (text := metric.describe())}
         content["checks"] = checks_to_json(checks)
         content["directions"] = directions
+        content["speed"] = _read_speed(predictions[CANDIDATE])
         summary = make_summary(verdict, checks, results, directions, baseline_name)
         io_utils.write_string_file(os.path.join(result_artifact.uri, "summary.md"), summary)
         machine_readable = {"verdict": verdict, "blessed": blessed, "baseline": baseline_kind, **content}
@@ -155,3 +156,17 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         blessing.set_string_custom_property("reason", verdict)
         name = constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME
         io_utils.write_string_file(os.path.join(blessing.uri, name), verdict)
+
+
+def _read_speed(predictions: Artifact) -> dict[str, float]:
+    """How fast the model answered: `examples_per_second`, `new_tokens_per_second`; empty where it was not recorded."""
+    counts = {
+        name: predictions.get_int_custom_property(name) for name in ("examples", "completion_tokens", "milliseconds")
+    }
+    if not counts["milliseconds"]:
+        return {}
+    seconds = counts["milliseconds"] / 1000
+    return {
+        "examples_per_second": counts["examples"] / seconds,
+        "new_tokens_per_second": counts["completion_tokens"] / seconds,
+    }

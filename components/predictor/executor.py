@@ -22,7 +22,7 @@ from components.predictor.choices import add_choices, score_choices
 from components.splits import ReadSplit, WriteCounts, read_json
 from components.text import features
 
-_COUNTS = ("examples", "target_tokens", "milliseconds")
+_COUNTS = ("examples", "target_tokens", "completion_tokens", "milliseconds")
 # What only training needs.
 _DROPPED = (features.TOKEN_IDS, features.TARGET_MASK)
 # Keys of the model card that must agree.
@@ -61,7 +61,9 @@ class _PredictDoFn(beam.DoFn):
             score_choices(predictions, self._model.signatures["score_text"], self._choices["end_token"])
         yield from (prediction.SerializeToString(deterministic=True) for prediction in predictions)
         tokens = int(outputs[features.TOKEN_COUNT].sum())
-        yield beam.pvalue.TaggedOutput("counts", (len(batch), tokens, int(1000 * (time.monotonic() - started))))
+        written = int(outputs["completion_tokens"].sum()) if "completion_tokens" in outputs else 0
+        elapsed = int(1000 * (time.monotonic() - started))
+        yield beam.pvalue.TaggedOutput("counts", (len(batch), tokens, written, elapsed))
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):

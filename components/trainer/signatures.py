@@ -164,7 +164,7 @@ class ServingModule(tf.Module):
 
         Returns:
             The outputs of `score`; `completion` of the tokens before the first target, and `reference`, the RESPONSE:
-            string (batch,).
+            string (batch,); `completion_tokens`, how many were written: float32 (batch,).
         """
         parsed = _parse(examples)
         is_prompt = tf.ragged.map_flat_values(lambda mask: tf.cast(mask == 0, tf.int32), parsed[features.TARGET_MASK])
@@ -172,8 +172,13 @@ class ServingModule(tf.Module):
         lengths = tf.argmin(tf.pad(is_prompt.to_tensor(), [[0, 0], [0, 1]]), axis=1, output_type=tf.int32)
         token_ids = parsed[features.TOKEN_IDS].to_tensor()
         prompts = tf.RaggedTensor.from_tensor(token_ids, lengths=lengths, row_splits_dtype=tf.int64)
-        completion = self._complete_and_cut(prompts)
-        return {**self._score_parsed(parsed), "completion": completion, "reference": parsed[features.RESPONSE]}
+        completion, counts = self._complete_and_cut(prompts)
+        return {
+            **self._score_parsed(parsed),
+            "completion": completion,
+            "completion_tokens": tf.cast(counts, tf.float32),
+            "reference": parsed[features.RESPONSE],
+        }
 
     @tf.function(
         input_signature=[
@@ -194,8 +199,8 @@ class ServingModule(tf.Module):
             `completion`: string (batch,); the run's stop texts do not end it.
         """
         room = self._max_positions or tf.int32.max
-        tokens = self._complete_tokens(self._encode(_valid_utf8(prompt)), room - max_new_tokens, max_new_tokens, seed)
-        return {"completion": tokens}
+        text, _ = self._complete_tokens(self._encode(_valid_utf8(prompt)), room - max_new_tokens, max_new_tokens, seed)
+        return {"completion": text}
 
     @tf.function(
         input_signature=[
@@ -232,17 +237,19 @@ class ServingModule(tf.Module):
         return tf.concat([start, self._tokenizer.encode(prompt)], axis=1)
 
     def _complete(self, prompt: tf.Tensor) -> tf.Tensor:
-        return self._complete_and_cut(self._encode(prompt))
+        text, _ = self._complete_and_cut(self._encode(prompt))
+        return text
 
-    def _complete_and_cut(self, prompts: tf.RaggedTensor) -> tf.Tensor:
-        text = self._complete_tokens(
+    def _complete_and_cut(self, prompts: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
+        text, counts = self._complete_tokens(
             prompts, tf.constant(self._max_prompt_length), tf.constant(self._max_new_tokens), tf.constant(self._seed)
         )
-        return tf.strings.regex_replace(text, f"(?s)(?:{self._cut}).*", "") if self._cut else text
+        return (tf.strings.regex_replace(text, f"(?s)(?:{self._cut}).*", "") if self._cut else text), counts
 
     def _complete_tokens(
         self, prompts: tf.RaggedTensor, max_prompt_length: tf.Tensor, max_new_tokens: tf.Tensor, seed: tf.Tensor
-    ) -> tf.Tensor:
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns completions, string (batch,), and how many tokens each has, int32 (batch,)."""
         prompts = truncate_prompts(prompts, max_prompt_length, len(self._start))
         # A prompt without any token cannot be continued: an end token stands for the end of the text before.
         lengths = tf.cast(prompts.row_lengths(), tf.int32)
@@ -261,7 +268,7 @@ class ServingModule(tf.Module):
         new, counts = _map_chunks(generate, lengths, lambda longest: _ROWS_PER_CHUNK, empty, _LENGTH_SPREAD)
         completion = tf.RaggedTensor.from_tensor(new, lengths=counts, row_splits_dtype=tf.int64)
         # max_new_tokens may cut a character in two; a client must be able to rely on UTF-8.
-        return _valid_utf8(self._tokenizer.decode(completion))
+        return _valid_utf8(self._tokenizer.decode(completion)), counts
 
     def _score_parsed(self, parsed: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         token_ids, mask = (parsed[name][:, : self._max_scored] for name in (features.TOKEN_IDS, features.TARGET_MASK))

@@ -35,6 +35,7 @@ def make_evaluation(**given):
         "changes": {"preset": {"overall": change, f"kind={HOSTILE}": worse}},
         "intervals": {"overall": {"exact_match": [0.4, 0.6]}},
         "directions": {"exact_match": True, "perplexity": False, "example_count": None},
+        "speed": {"examples_per_second": 12.5},
         "settings": {"bleu": "nrefs:1|case:mixed"},
         "checks": [make_check(), make_check(metric="perplexity", verdict=None, measured=[2.0, None, None])],
         **given,
@@ -108,6 +109,7 @@ def test_what_is_told():
     text = " ".join(read(report_page.render_page(make_report())).text.split())
     for part in (
         "rows kept97",
+        "evaluated a second12.5",
         "exact_match",
         "0.4 … 0.6",
         "+0.25",

@@ -1,5 +1,7 @@
 """Programs that a model has written: what passes, and what they cannot do."""
 
+import gzip
+import json
 import socket
 import sys
 from pathlib import Path
@@ -123,3 +125,18 @@ def test_options_are_checked():
     found = find_option_problems("pass_at_k", {**OPTIONS, "k": [0], "seconds": 0})
     assert "k" in found
     assert "seconds" in found
+
+
+def test_humanevals_own_solutions_pass(compute):
+    path = Path(__file__).resolve().parents[4] / "shared" / "data" / "humaneval" / "HumanEval.jsonl.gz"
+    if not path.is_file():
+        pytest.skip("real data are not here: HumanEval.jsonl.gz")
+    predictions = []
+    for line in gzip.decompress(path.read_bytes()).decode().splitlines():
+        task = json.loads(line)
+        program = f"{task['prompt']}{{{{completion}}}}\n\n{task['test']}\n\ncheck({task['entry_point']})\n"
+        predictions.append(Prediction(completion=task["canonical_solution"], columns={"program": program}))
+    assert len(predictions) == 164
+    assert compute("pass_at_k", predictions, **OPTIONS, seconds=20) == {"pass_at_1": 1.0}
+    empty = [Prediction(completion="    pass\n", columns=prediction.columns) for prediction in predictions[:40]]
+    assert compute("pass_at_k", empty, **OPTIONS) == {"pass_at_1": 0.0}

@@ -30,7 +30,8 @@ class Model(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def evaluate(self, examples):
-        return {**self.score(examples), "completion": tf.fill(tf.shape(examples), "yes")}
+        written = tf.fill(tf.shape(examples), 2.0)
+        return {**self.score(examples), "completion": tf.fill(tf.shape(examples), "yes"), "completion_tokens": written}
 
     @tf.function(
         input_signature=[
@@ -103,6 +104,7 @@ def test_what_is_written(tmp_path, model, examples):
         assert "token_ids" not in values
     assert target.get_int_custom_property("examples") == 7
     assert target.get_int_custom_property("target_tokens") == 28
+    assert target.get_int_custom_property("completion_tokens") == 14
 
 
 def test_without_completions_none_are_generated(tmp_path, model, examples):

@@ -181,6 +181,9 @@ def test_evaluate_scores_and_completes_the_tokens_before_the_first_target(client
     for name, values in client["outputs"]["score"].items():
         assert outputs[name] == pytest.approx(values, rel=1e-5)
     assert outputs["reference"] == ["answer"] * len(pairs)
+    assert max(outputs["completion_tokens"]) == GENERATION["max_new_tokens"]
+    for count, completion in zip(outputs["completion_tokens"], outputs["completion"], strict=True):
+        assert (count == 0) == (completion == "")
     end = model.preprocessor.tokenizer.end_token_id
     for (ids, mask), completion in zip(pairs, outputs["completion"], strict=True):
         prompt = ids[: mask.index(1)] if 1 in mask else ids
