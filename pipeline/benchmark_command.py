@@ -174,11 +174,12 @@ def _create_pipeline(
     else:
         model = Importer(source_uri=str(folder.resolve()), artifact_type=standard_artifacts.Model).with_id("Model")
         channel = model.outputs["result"]
-    files = [benchmark.data, *([benchmark.shots_from] if benchmark.shots_from else [])]
+    files = [str(Path(path).resolve()) for path in (benchmark.data, benchmark.shots_from) if path]
     node = Node(
         model=channel,
-        benchmark=asdict(benchmark) | {"data": str(Path(benchmark.data).resolve())},
-        data_hash=" ".join(_hash(path) for path in files),
+        benchmark=asdict(benchmark) | {"data": files[0], "shots_from": files[1] if len(files) > 1 else None},
+        # Of the model too, which the store knows by its folder alone.
+        data_hash=" ".join(_hash(path) for path in (*files, *([str(folder)] if folder else []))),
         code_hash=hash_code("components.benchmark.executor"),
     )
     return Pipeline(

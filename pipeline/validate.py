@@ -11,6 +11,7 @@ from components.errors import UserError
 from components.evaluator.gate import GENERAL, GENERAL_METRICS
 from components.example_gen.files import detect_format, split_path
 from components.methods.table import find_option_problems
+from components.metrics.embedding_similarity import EmbeddingSimilarity
 from components.metrics.judge import Judge
 from components.metrics.table import find_option_problems as find_metric_problems
 from components.metrics.table import make_metric
@@ -179,6 +180,9 @@ def _check_evaluation(sections: Mapping[str, BaseModel]) -> list[Problem]:
         if not found:
             made = make_metric(metric.name, metric.options)
             directions |= made.directions()
+            if isinstance(made, Judge | EmbeddingSimilarity) and made.preset is not None:
+                messages = find_preset_problems(made.preset)
+                problems += [Problem(f"evaluation.metrics.{i}.preset", message) for message in messages]
             if isinstance(data, DataSection):
                 problems += _check_columns(f"evaluation.metrics.{i}", metric.name, made.needed_columns(), data)
     if evaluation.general is not None:

@@ -38,7 +38,7 @@ class Benchmark(base_beam_component.BaseBeamComponent):
             model: An exported model.
             benchmark: `suite`, `data`, `shots`, `shots_from`, `limit`, `seed`, `batch_size`, `max_new_tokens`, `samples`
                 and `resamples`.
-            data_hash: Hash of the files; changed ones run the node again.
+            data_hash: Hash of the files and of a pushed model; changed ones run the node again.
             code_hash: Hash of the code that the node runs, for the same purpose.
         """
         super().__init__(

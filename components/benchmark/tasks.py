@@ -33,12 +33,14 @@ def select_shots(suite: Suite, benchmark: Mapping[str, Any]) -> dict[tuple[str, 
     Where the suite has slices, an example is of the same one as the task (MMLU: of the same subject).
 
     Raises:
-        UserError: There are fewer than `shots`.
+        UserError: There are fewer than `shots`, or the benchmark gives no answers.
     """
     if not benchmark["shots"]:
         return {}
     found: dict[tuple[str, ...], list[Task]] = {}
     for task in _read(suite, benchmark["shots_from"]):
+        if task.answer is None:
+            raise UserError("--shots needs tasks that are solved, which this benchmark's are not. Set --shots 0.")
         shots = found.setdefault(_group(suite, task), [])
         if len(shots) < benchmark["shots"]:
             shots.append(task)
@@ -63,7 +65,8 @@ def make_record(suite: Suite, task: Task, shots: Mapping[tuple[str, ...], Sequen
         raise UserError(
             f"--shots-from must hold examples of {' '.join(group)}. Received: none. Add them, or set --shots 0."
         )
-    parts = [suite.introduce(task), *(shot.solved for shot in shots.get(group, ()) if shot != task), task.prompt]
+    solved = [f"{shot.prompt}{suite.delimiter}{shot.answer}" for shot in shots.get(group, ()) if shot != task]
+    parts = [suite.introduce(task), *solved, task.prompt]
     record = tf.train.Example()
     values = record.features.feature
     texts = {

@@ -104,7 +104,7 @@ class EndpointClient(Client):
         }
         try:
             response = self._client.post("chat/completions", json=body)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _PassingError(f"{type(error).__name__}: {error}") from error
         if response.status_code in _PASSING:
             raise _PassingError(f"status {response.status_code}", _read_seconds(response.headers.get("retry-after")))
@@ -116,7 +116,7 @@ class EndpointClient(Client):
         try:
             content = response.json()
             text = content["choices"][0]["message"]["content"] or ""
-            usage = content.get("usage") or {}
+            usage = content.get("usage")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(
                 f"the judge's endpoint must answer as OpenAI's chat completions do. Received: {response.text[:300]!r}, from "
@@ -132,12 +132,20 @@ class EndpointClient(Client):
                 "kept: raise `max_cost` to go on."
             )
 
-    def _add_cost(self, usage: dict[str, Any]) -> None:
+    def _add_cost(self, usage: Any) -> None:
         prices = self._judge.price_per_million_tokens
-        if prices is not None:
-            tokens = (usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
-            with self._lock:
-                self._cost += sum(price * count for price, count in zip(prices, tokens, strict=True)) / 1e6
+        if prices is None:
+            return
+        counts = [
+            usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")
+        ]
+        if self._judge.max_cost is not None and not all(isinstance(count, int) for count in counts):
+            raise UserError(
+                f"the judge's endpoint must say in `usage` how many tokens it has read and written, or `max_cost` cannot be kept. "
+                f"Received: {usage!r}. Leave `max_cost` out, and rely on `max_requests`."
+            )
+        with self._lock:
+            self._cost += sum(price * (count or 0) for price, count in zip(prices, counts, strict=True)) / 1e6
 
 
 class PresetClient(Client):

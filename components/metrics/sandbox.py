@@ -35,25 +35,28 @@ def run_program(program: str, *, seconds: int, memory_mib: int) -> bool:
     token = secrets.token_hex()
     # A program that leaves early has not passed.
     source = f"{program}\n\nprint({token!r})\n"
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as written:
         process = subprocess.Popen(
             [sys.executable, "-I", str(_CHILD), folder, str(seconds), str(memory_mib)],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            # A file, to which its limit on files applies: a pipe would be read into memory without end.
+            stdout=written,
             stderr=subprocess.DEVNULL,
             env={},
             cwd=folder,
             start_new_session=True,
         )
         try:
-            output, _ = process.communicate(source.encode("utf-8", "replace"), timeout=seconds)
+            process.communicate(source.encode("utf-8", "replace"), timeout=seconds)
         except subprocess.TimeoutExpired:
-            output = b""
+            pass
         finally:
             # What the program has started goes with it.
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+        written.seek(0)
+        output = written.read()
     if process.returncode == NO_ISOLATION:
         raise UserError(
             "pass_at_k must shut in the programs that it runs, by user, network and mount name spaces of Linux (5.12 or newer). "

@@ -154,9 +154,10 @@ class _Trace:
         other, cache = operands[1 - where], self._views[id(operands[where])][1]
         batch, position, head, dim = list(labels[where])
         free = [label for label in labels[1 - where] if label not in labels[where]]
-        (summed,) = {position, dim} & set(labels[1 - where]) or {""}
-        if {batch, head} - set(labels[1 - where]) or not summed or len(output) != 3 + len(free):
+        shared = {position, dim} & set(labels[1 - where])
+        if {batch, head} - set(labels[1 - where]) or len(shared) != 1 or len(output) != 3 + len(free):
             return None
+        (summed,) = shared
         kept = dim if summed == position else position
         wanted = [batch, head, *free, summed]
         other = _permute(other, labels[1 - where], wanted)

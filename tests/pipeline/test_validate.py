@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from configs.load import ConfigError
-from pipeline.validate import load_config
+from pipeline.validate import find_missing_secrets, load_config
 
 
 @pytest.fixture
@@ -195,3 +195,27 @@ def test_columns_that_metrics_read_are_carried_along(write):
     assert load_config(write(evaluation=evaluation, data=data)).data.carry_columns == ["needs"]
     found = problems_of(write(evaluation=evaluation, data=data | {"slice_columns": ["needs"]}))
     assert "a slice column is carried along as it is" in found["data"]
+
+
+def test_presets_of_metrics_must_be_there(write):
+    for name in ("judge", "embedding_similarity"):
+        found = problems_of(write(evaluation=_evaluate({"name": name, "preset": "no/where"})))
+        assert "must be an existing preset folder" in found["evaluation.metrics.0.preset"]
+
+
+def test_key_of_a_judge_is_asked_for_before_a_run_alone(write, monkeypatch):
+    metric = {"name": "judge", "endpoint": "https://judge.example/v1", "model": "m", "api_key_env": "JUDGE_KEY"}
+    monkeypatch.delenv("JUDGE_KEY", raising=False)
+    config = load_config(write(evaluation=_evaluate(metric)))
+    (problem,) = find_missing_secrets(config)
+    assert problem.key == "evaluation.metrics.0.api_key_env"
+    assert "JUDGE_KEY must hold the key" in problem.message
+    monkeypatch.setenv("JUDGE_KEY", "sk")
+    assert find_missing_secrets(config) == []
+    monkeypatch.delenv("JUDGE_KEY")
+    assert find_missing_secrets(load_config(write(evaluation=_evaluate(metric | {"api_key_env": None})))) == []
+
+
+def _evaluate(metric):
+    value = "judge" if metric["name"] == "judge" else "embedding_f1"
+    return {"metrics": [metric], "thresholds": [{"metric": value, "lower_bound": 0.0}]}

@@ -15,8 +15,8 @@ class Bbq(Suite):
 
     def read(self, path: Path) -> Iterator[Task]:
         """See `Suite`."""
-        keys = ("context", "question", "ans0", "ans1", "ans2", "label", "context_condition", "question_polarity")
-        for record in read_json_lines(path, keys):
+        texts = ("context", "question", "ans0", "ans1", "ans2", "context_condition", "question_polarity")
+        for record in read_json_lines(path, texts, ("label",)):
             if record["label"] not in (0, 1, 2):
                 raise UserError(f"{path}: each label must be 0, 1 or 2. Received: {record['label']!r}.")
             yield Task(
@@ -24,7 +24,7 @@ class Bbq(Suite):
                 choices=tuple(record[f"ans{i}"] for i in range(3)),
                 answers=(record["label"],),
                 slices={
-                    "category": record.get("category") or path.name.partition(".")[0],
+                    "category": str(record.get("category") or "") or path.name.partition(".")[0],
                     "context_condition": record["context_condition"],
                     "question_polarity": record["question_polarity"],
                 },

@@ -16,6 +16,6 @@ class IfEval(Suite):
 
     def read(self, path: Path) -> Iterator[Task]:
         """See `Suite`."""
-        for record in read_json_lines(path, ("prompt", "instruction_id_list", "kwargs")):
+        for record in read_json_lines(path, ("prompt",), ("instruction_id_list", "kwargs")):
             columns = {name: json.dumps(record[name]) for name in ("instruction_id_list", "kwargs")}
             yield Task(prompt=record["prompt"], columns=columns)

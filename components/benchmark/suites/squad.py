@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.benchmark.suites.suite import Suite, Task, check, read_json
+from components.benchmark.suites.suite import Suite, Task, check, check_list, read_json
 
 
 class Squad(Suite):
@@ -16,11 +16,16 @@ class Squad(Suite):
 
     def read(self, path: Path) -> Iterator[Task]:
         """See `Suite`."""
-        for article in check(read_json(path), ("data",), str(path))["data"]:
-            for paragraph in check(article, ("paragraphs",), str(path))["paragraphs"]:
-                for question in check(paragraph, ("context", "qas"), str(path))["qas"]:
-                    check(question, ("question", "answers"), str(path))
-                    answers = dict.fromkeys(answer["text"].strip() for answer in question["answers"])
+        where = str(path)
+        for article in check_list(check(read_json(path), (), where, ("data",))["data"], f"{where}: `data`"):
+            for paragraph in check_list(
+                check(article, (), where, ("paragraphs",))["paragraphs"], f"{where}: `paragraphs`"
+            ):
+                for question in check_list(check(paragraph, ("context",), where, ("qas",))["qas"], f"{where}: `qas`"):
+                    found = check_list(
+                        check(question, ("question",), where, ("answers",))["answers"], f"{where}: `answers`"
+                    )
+                    answers = dict.fromkeys(check(answer, ("text",), where)["text"].strip() for answer in found)
                     if answers:  # SQuAD 2.0 has questions without
                         yield Task(
                             prompt=f"{paragraph['context']}\n\nQuestion: {question['question'].strip()}\nAnswer:",

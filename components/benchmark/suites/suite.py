@@ -34,10 +34,11 @@ class Task:
     columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def solved(self) -> str:
-        """The task with its answer, as an example for others."""
-        answer = self.choices[self.answers[0]] if self.choices else self.references[0]
-        return f"{self.prompt} {answer}"
+    def answer(self) -> str | None:
+        """A right answer; None where the benchmark gives none."""
+        if self.choices:
+            return self.choices[self.answers[0]]
+        return self.references[0] if self.references else None
 
     @property
     def example_id(self) -> str:
@@ -91,12 +92,13 @@ class Suite(abc.ABC):
         return files
 
 
-def read_json_lines(path: Path, keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Yields the objects of a JSON Lines file, each of which must have `keys`."""
+def read_json_lines(path: Path, texts: tuple[str, ...], others: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    """Yields the objects of a JSON Lines file, each of which must have texts under `texts`, and something under `others`."""
     with _open(path) as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
-                yield check(_parse(line, f"{path}, line {number}"), keys, f"{path}, line {number}")
+                where = f"{path}, line {number}"
+                yield check(_parse(line, where), texts, where, others)
 
 
 def read_json(path: Path) -> Any:
@@ -114,19 +116,36 @@ def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise UserError(f"{path} must be CSV: {error}.") from error
 
 
-def check(record: Any, keys: tuple[str, ...], where: str) -> dict[str, Any]:
-    """Returns `record` if it is an object with `keys`.
+def check(record: Any, texts: tuple[str, ...], where: str, others: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Returns `record` if it is an object with texts under `texts`, and something under `others`.
 
     Raises:
         UserError: It is not.
     """
+    keys = texts + others
     if not isinstance(record, dict):
         raise UserError(f"{where} must hold an object with the keys {', '.join(keys)}. Received: {str(record)[:100]}.")
     if missing := [key for key in keys if key not in record]:
         raise UserError(
             f"{where} must have the keys {', '.join(keys)}. Missing: {', '.join(missing)}. There are: {', '.join(record)[:300]}."
         )
+    for key in texts:
+        if not isinstance(record[key], str):
+            raise UserError(
+                f"{where}: `{key}` must be text. Received: {str(record[key])[:100]} ({type(record[key]).__name__})."
+            )
     return record
+
+
+def check_list(value: Any, where: str) -> list[Any]:
+    """Returns `value` if it is a list.
+
+    Raises:
+        UserError: It is not.
+    """
+    if not isinstance(value, list):
+        raise UserError(f"{where} must be a list. Received: {type(value).__name__}.")
+    return value
 
 
 def _open(path: Path) -> Any:

@@ -21,7 +21,7 @@ class _TruthfulQa(Suite):
         if not isinstance(records, list):
             raise UserError(f"{path} must hold a list of questions. Received: {type(records).__name__}.")
         for record in records:
-            targets = check(record, ("question", self.key), str(path))[self.key]
+            targets = check(record, ("question",), str(path), (self.key,))[self.key]
             if not isinstance(targets, dict) or 1 not in targets.values():
                 raise UserError(f"{path}: `{self.key}` must map answers to 0 and 1, at least one of them to 1.")
             yield Task(

@@ -42,7 +42,7 @@ def read(write):
 
 def test_gsm8k(read):
     (task,) = read("gsm8k", "a.jsonl.gz", {"question": "2 + 2? ", "answer": "It is\n#### 4"})
-    assert task.solved == "Question: 2 + 2?\nAnswer: It is\n#### 4"
+    assert (task.prompt, task.answer) == ("Question: 2 + 2?\nAnswer:", "It is\n#### 4")
 
 
 @pytest.mark.parametrize("content", [MMLU, MMLU.splitlines()[1], MMLU.splitlines()[1][:-1] + "B"])
@@ -50,7 +50,7 @@ def test_mmlu(read, content):
     (task,) = read("mmlu", "high_school_maths_test.csv", content)
     assert task.prompt == "1 + 1?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:"
     assert (task.choices, task.answers, task.slices) == (tuple("ABCD"), (1,), {"subject": "high_school_maths"})
-    assert task.solved.endswith("Answer: B")
+    assert task.answer == "B"
     assert SUITES["mmlu"].introduce(task).endswith(" about high school maths.")
 
 
@@ -98,6 +98,14 @@ def test_ifeval(read):
         ("gsm8k", "a.jsonl", '{"question": "a"}', r"line 1 must have the keys question, answer. Missing: answer."),
         ("gsm8k", "a.jsonl", "[1]", "line 1 must hold an object"),
         ("gsm8k", "a.jsonl", "{}{", "line 1 must be JSON"),
+        ("gsm8k", "a.jsonl", {"question": 1, "answer": ""}, r"line 1: `question` must be text. Received: 1 \(int\)"),
+        ("squad", "a.json", {"data": {}}, "`data` must be a list. Received: dict"),
+        (
+            "squad",
+            "a.json",
+            {"data": [{"paragraphs": [{"context": "c", "qas": [{"question": "q", "answers": ["a"]}]}]}]},
+            "must hold an object with the keys text",
+        ),
         ("mmlu", "a.csv", "q,a,b,c,d,e\n", "row 1: the answer must be A to D or 0 to 3. Received: 'e'"),
         ("mmlu", "a.csv", "q,a,b,c,d,\n", "row 1: the answer must be"),
         ("mmlu", "a.csv", "q,a,b\n", "row 1 must have 6 columns. Received: 3"),
@@ -204,3 +212,10 @@ def test_real_files(suite, path, count):
     if suite == "ifeval":
         names = {name for task in tasks for name in json.loads(task.columns["instruction_id_list"])}
         assert {name.removeprefix("en:") for name in names} <= set(CONSTRAINTS)
+
+
+def test_tasks_without_answers_are_no_examples(write):
+    record = {"prompt": "Write.", "instruction_id_list": [], "kwargs": []}
+    path = write("i.jsonl", record)
+    with pytest.raises(UserError, match="Set --shots 0"):
+        select_shots(SUITES["ifeval"], ASKED | {"shots": 1, "shots_from": str(path)})

@@ -42,6 +42,7 @@ class Server:
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.handle_error = lambda *_: None  # a client that has given up
         self.endpoint = f"http://127.0.0.1:{self.http.server_port}/v1"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
@@ -163,6 +164,16 @@ def test_cost_has_a_cap(server, make):
     with pytest.raises(UserError, match=r"may cost 0.004 .* has cost 0.004"):
         ask(client, *"abcdef")
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("usage", [None, [], {"prompt_tokens": "1"}])
+def test_cost_that_is_not_told(server, make, usage):
+    server.reply = lambda body, number: (
+        200, {}, json.dumps({"choices": [{"message": {"content": "ok"}}], "usage": usage})
+    )  # fmt: skip
+    assert ask(make(), "a") == {0: "ok"}
+    with pytest.raises(UserError, match="must say in `usage` how many tokens"):
+        ask(make(max_cost=1.0, price_per_million_tokens=[1.0, 2.0]), "a")
 
 
 def test_answers_are_kept(server, make, tmp_path):

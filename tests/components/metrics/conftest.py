@@ -79,3 +79,40 @@ def labels():
     """300 pairs of intents (clinc150), the given one being that of a near request."""
     rows = read_lines("clinc150/clinc150.jsonl.gz")[::37][:300]
     return [(rows[i - i % 3]["label"], row["label"]) for i, row in enumerate(rows)]
+
+
+@pytest.fixture(scope="session")
+def read_records():
+    """Returns a function that reads real JSON Lines, or skips the test where they are not."""
+    return read_lines
+
+
+@pytest.fixture(scope="session")
+def json_documents():
+    """Name, text and validity (1 or 0) of the documents of JSONTestSuite that are UTF-8 and decided by the standard."""
+    folder = DATA / "json-test-suite" / "test_parsing"
+    if not folder.is_dir():
+        pytest.skip("real data are not here: json-test-suite")
+    found = []
+    for path in sorted(folder.iterdir()):
+        try:
+            text = path.read_bytes().decode()
+        except UnicodeDecodeError:
+            continue
+        if path.name[:2] in ("y_", "n_"):
+            found.append((path.name, text, float(path.name.startswith("y_"))))
+    return found
+
+
+@pytest.fixture(scope="session")
+def questions():
+    """XQuAD's 1,190 contexts with the answers that stand in them."""
+    path = DATA / "xquad" / "xquad.en.json"
+    if not path.is_file():
+        pytest.skip("real data are not here: xquad.en.json")
+    return [
+        (paragraph["context"], question["answers"][0]["text"])
+        for article in json.loads(path.read_text(encoding="utf-8"))["data"]
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    ]

@@ -42,6 +42,7 @@ pytestmark = pytest.mark.skipif(not _is_shut_in(), reason="this machine allows n
         ("open('here', 'w').write('x' * 2**21)", False),
         ("import os; assert not set(os.environ) - {'LC_CTYPE'}", True),
         ("import os\nfor _ in range(50): os.fork()", False),
+        ("while True: print('x' * 2**16)", False),
     ],
 )
 def test_program(program, passes):

@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
+from components.metrics.metric import Prediction
+
 
 def test_rouge(compute, pair, summaries):
     from rouge_score import rouge_scorer
@@ -60,3 +62,75 @@ def test_fuzzy_match(compute, pair, summaries):
         [1 - edit_distance(a.strip(), b.strip()) / max(len(a.strip()), len(b.strip())) for a, b in pairs]
     )
     assert compute("fuzzy_match", [pair(*p) for p in pairs])["fuzzy_match"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_length_ratio(compute, pair, summaries):
+    from sacrebleu.metrics import BLEU
+
+    score = BLEU(tokenize="none").corpus_score([c for c, _ in summaries], [[r for _, r in summaries]])
+    value = compute("length_ratio", [pair(*p) for p in summaries])["length_ratio"]
+    assert value == pytest.approx(score.sys_len / score.ref_len, abs=1e-12)
+
+
+def test_repetition(compute, pair, summaries):
+    from nltk.util import ngrams
+
+    texts = [f"{completion} {reference} {completion}" for completion, reference in summaries]
+    values = compute("repetition", [pair(text, "") for text in texts])
+    shares = {}
+    for size in (1, 2, 4):
+        runs = [list(ngrams(text.split(), size)) for text in texts]
+        shares[size] = sum(len(set(found)) for found in runs) / sum(map(len, runs))
+    expected = {"distinct_1": shares[1], "distinct_2": shares[2], "repetition_rate": 1 - shares[4]}
+    assert values == pytest.approx(expected, abs=1e-12)
+
+
+def test_json_validity(compute, pair, json_documents):
+    wrong = [
+        name
+        for name, text, valid in json_documents
+        if compute("json_match", [pair(text, text)]) != {"json_valid": valid, "json_match": valid}
+    ]
+    assert len(json_documents) >= 200
+    assert wrong == []
+
+
+def test_contains_all(compute, pair, questions):
+    values = [compute("contains_all", [pair(context, answer)], ignore_case=False) for context, answer in questions]
+    assert len(values) == 1190
+    assert all(value == {"contains_all": 1} for value in values)
+    shifted = zip(questions, questions[7:], strict=False)
+    for (context, _), (_, answer) in shifted:
+        assert compute("contains_all", [pair(context, answer)], ignore_case=False)["contains_all"] == (
+            answer in context
+        )
+
+
+def test_mean_losses(compute, read_records):
+    """Perplexity, loss, bits per byte and token accuracy from the losses of real texts under a model of their letters."""
+    from sklearn.metrics import accuracy_score, log_loss
+
+    texts = [row["text"][:400] for row in read_records("c4-sample/c4_demo.jsonl")][:250]
+    letters = sorted(set("".join(texts)))
+    counts = np.array([sum(text.count(letter) for text in texts) for letter in letters])
+    shares = counts / counts.sum()
+    place = {letter: i for i, letter in enumerate(letters)}
+    best = int(shares.argmax())
+    predictions = [
+        Prediction(
+            nll_sum=float(-sum(np.log(shares[place[letter]]) for letter in text)),
+            token_count=len(text),
+            correct_count=sum(place[letter] == best for letter in text),
+            byte_count=len(text.encode()),
+        )
+        for text in texts
+    ]
+    given = [place[letter] for text in texts for letter in text]
+    loss = log_loss(given, np.tile(shares, (len(given), 1)), labels=range(len(letters)))
+    num_bytes = len("".join(texts).encode())
+    assert compute("loss", predictions)["loss"] == pytest.approx(loss, rel=1e-9)
+    assert compute("perplexity", predictions)["perplexity"] == pytest.approx(np.exp(loss), rel=1e-9)
+    bits = loss * len(given) / np.log(2) / num_bytes
+    assert compute("bits_per_byte", predictions)["bits_per_byte"] == pytest.approx(bits, rel=1e-9)
+    accuracy = accuracy_score(given, [best] * len(given))
+    assert compute("token_accuracy", predictions)["token_accuracy"] == pytest.approx(accuracy, rel=1e-9)

@@ -16,6 +16,7 @@ from components.errors import UserError
 from components.trainer import decoding, directories, export, signatures
 from components.trainer.graph_tokenizer import byte_symbols
 from components.trainer.model import save_preset
+from components.trainer.samplers import make_sampler
 from components.trainer.verify_export import ExportMismatchError, verify_export
 
 END = "<|endoftext|>"
@@ -213,6 +214,25 @@ def test_completion_ends_before_a_stop_text(model, complete_alone, tmp_path):
     signature = tf.saved_model.load(str(tmp_path / "m")).signatures["complete"]
     (completion,) = signature(prompt=tf.constant([prompt]))["completion"].numpy()
     assert completion.decode() == whole[: whole.index(stop)].partition("\n")[0]
+
+
+@pytest.mark.parametrize("sampler", [{"name": "top_k", "k": 3}, {"name": "beam", "beams": 2}])
+def test_samplers_are_exported(model, tmp_path, sampler):
+    export.export_model(model, str(tmp_path / "m"), TEXT, {**GENERATION, "sampler": sampler, "seed": 3})
+    signatures = tf.saved_model.load(str(tmp_path / "m")).signatures
+    prompts = tf.constant(["hello", "the thing"])
+    completions = signatures["complete"](prompt=prompts)["completion"].numpy()
+    tokenizer = model.preprocessor.tokenizer
+    for prompt, completion in zip(("hello", "the thing"), completions, strict=True):
+        ids = np.array([[tokenizer.start_token_id, *map(int, tokenizer(prompt))]], np.int32)
+        stop_ids = decoding.stop_token_ids(tokenizer)
+        new, counts = decoding.generate_tokens(
+            model, tf.constant(ids), tf.constant([ids.shape[1]]), 6, stop_ids, make_sampler(sampler), 3
+        )
+        _same(completion.decode(), tokenizer.detokenize(new[0, : int(counts[0])].numpy()))
+    longer = signatures["generate"](prompt=prompts, max_new_tokens=tf.constant(12), seed=tf.constant(3))
+    for completion, more in zip(completions, longer["completion"].numpy(), strict=True):
+        assert sampler["name"] == "beam" or more.startswith(completion[:3])
 
 
 def test_graph_has_no_xla_and_no_python(saved_model):
