@@ -85,6 +85,16 @@ class DataSection(Section):
     @classmethod
     def _check_carried(cls, value: list[str]) -> list[str]:
         reserved = {"instruction", "input", "output", "messages", "example_id", "source", "prompt", "response"}
+        reserved |= {
+            "completion",
+            "choices",
+            "choice_nll",
+            "choice_answers",
+            "nll_sum",
+            "token_count",
+            "correct_count",
+            "byte_count",
+        }
         reserved |= {"token_ids", "target_mask", "loss_weight", "length", "token_influence"}
         if taken := sorted(reserved & set(value)):
             raise ValueError(f"names a feature of the pipeline itself: {', '.join(taken)}")

@@ -1,5 +1,6 @@
 """What `benchmark` does: a pipeline of two nodes, the model and the benchmark, and a table of what came of it."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +18,10 @@ from pipeline.code_hash import hash_code, hash_folder, hash_preset
 from pipeline.console import redirect_output
 from pipeline.lineage_graph import get_properties
 from pipeline.paths import Paths
-from pipeline.preset_checks import find_preset_problems, read_backbone_number
+from pipeline.preset_checks import find_preset_problems
 from pipeline.run_command import explain_failure
 from pipeline.run_record import make_run_record
 
-# Positions that an exported preset is made for where it does not say how many it has.
-_POSITIONS = 4096
 # An exported preset serves nobody: what its other signatures write is short.
 _NEW_TOKENS = 32
 
@@ -122,10 +121,10 @@ def _check(model: str, benchmark: Benchmark, sampler: dict[str, Any], allow_code
             f"{benchmark.suite} runs programs that a model has written: in a process of their own, with limits and "
             "without network, but on this machine. Give --allow-code-execution if that is acceptable here."
         )
-    if not suite.max_new_tokens and (benchmark.samples > 1 or benchmark.max_new_tokens):
-        raise UserError(
-            f"--samples and --max-new-tokens are for benchmarks whose answers are written; {benchmark.suite} has choices."
-        )
+    if not suite.max_new_tokens and benchmark.max_new_tokens:
+        raise UserError(f"--max-new-tokens is for benchmarks whose answers are written; {benchmark.suite} has choices.")
+    if benchmark.samples > 1 and not suite.runs_code:
+        raise UserError(f"--samples is for pass@k, which {benchmark.suite} is not measured by. Leave it out.")
     folder = Path(model)
     if (folder / "saved_model.pb").is_file():
         found: Path | None = folder
@@ -137,9 +136,18 @@ def _check(model: str, benchmark: Benchmark, sampler: dict[str, Any], allow_code
         found = None
     if found and sampler["name"] != "greedy":
         raise UserError("--sampler is for presets: a pushed model has its own. Leave it out, or name the preset.")
-    if benchmark.samples > 1 and not found and sampler["name"] not in ("top_k", "top_p"):
-        raise UserError(f"--samples needs a sampler that draws: top_k or top_p. Received: {sampler['name']}.")
+    name = _read_sampler(found) if found else sampler["name"]
+    if benchmark.samples > 1 and name not in ("top_k", "top_p"):
+        raise UserError(f"--samples needs a sampler that draws: top_k or top_p. Received: {name}.")
     return found
+
+
+def _read_sampler(folder: Path) -> str:
+    try:
+        card = json.loads((folder / "assets.extra" / "model_card.json").read_text(encoding="utf-8"))
+        return card["generation"]["sampler"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "greedy"
 
 
 def _create_pipeline(
@@ -161,11 +169,7 @@ def _create_pipeline(
     if folder is None:
         model = PresetExporter(
             model={"preset": preset, "dtype": "float32"},
-            text={
-                "template": "plain",
-                "system": "",
-                "max_length": read_backbone_number(preset, "max_sequence_length") or _POSITIONS,
-            },
+            text={"template": "plain", "system": "", "max_length": None},
             generation={"max_new_tokens": _NEW_TOKENS, "sampler": sampler, "seed": 0, "stop": []},
             preset_hash=hash_preset(preset)[0],
             code_hash=hash_code("components.preset_exporter.executor"),
@@ -174,12 +178,22 @@ def _create_pipeline(
     else:
         model = Importer(source_uri=str(folder.resolve()), artifact_type=standard_artifacts.Model).with_id("Model")
         channel = model.outputs["result"]
+    suite = SUITES[benchmark.suite]
+
+    def hash_files(path: str) -> str:
+        digest = hashlib.sha256()
+        for place in suite.list_files(path):
+            digest.update(f"{place.name}\0".encode())
+            with place.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
     files = [str(Path(path).resolve()) for path in (benchmark.data, benchmark.shots_from) if path]
     node = Node(
         model=channel,
         benchmark=asdict(benchmark) | {"data": files[0], "shots_from": files[1] if len(files) > 1 else None},
         # Of the model too, which the store knows by its folder alone.
-        data_hash=" ".join(_hash(path) for path in (*files, *([str(folder)] if folder else []))),
+        data_hash=" ".join([*map(hash_files, files), *([hash_folder(folder)] if folder else [])]),
         code_hash=hash_code("components.benchmark.executor"),
     )
     return Pipeline(
@@ -189,11 +203,6 @@ def _create_pipeline(
         beam_pipeline_args=list(runner.beam_pipeline_args),
         enable_cache=True,
     )
-
-
-def _hash(path: str) -> str:
-    place = Path(path)
-    return hash_folder(place) if place.is_dir() else hash_folder(place.parent, place.name)
 
 
 def _make_table(properties: dict[str, Any]) -> Table:

@@ -235,7 +235,10 @@ def benchmark(
             f"--suite must be one of {', '.join(SUITES)}.{nearest(suite, SUITES)} Received: {suite!r}."
         )
     name, *pairs = sampler.split(",")
-    values = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+    try:
+        values = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+    except yaml.YAMLError as error:
+        raise click.UsageError(f"--sampler: must be NAME[,OPTION=VALUE]. Received: {sampler!r}.") from error
     if problems := find_option_problems(name, values):
         raise click.UsageError("\n".join(f"--sampler {key}: {problem}" for key, problem in problems.items()))
     runner = _load_runner(runner_name, root)

@@ -8,7 +8,16 @@ from pathlib import Path
 REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = ("components", "configs", "pipeline")
 # What an upgrade of these computes may differ, so their versions belong to the code.
-_VERSIONS_OF = ("apache-beam", "keras", "keras-hub", "tensorflow", "tensorflow-text", "tensorflow-transform", "tfx")
+_VERSIONS_OF = (
+    "apache-beam",
+    "keras",
+    "keras-hub",
+    "langdetect",
+    "tensorflow",
+    "tensorflow-text",
+    "tensorflow-transform",
+    "tfx",
+)
 
 
 def hash_code(*modules: str) -> str:

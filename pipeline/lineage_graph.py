@@ -143,7 +143,7 @@ class Graph:
         """Returns the execution that judged the model: the one that the Pusher listened to, else the newest."""
         evaluators = []
         for execution_id, outputs in self._outputs.items():
-            judged = any(self.artifacts[i].type in ("ModelEvaluation", "ModelBlessing") for i in outputs)
+            judged = any(self.artifacts[i].type == "ModelBlessing" for i in outputs)
             # Later evaluations read the same model as their baseline: they did not judge it.
             is_candidate = "model" in self._inputs.get(execution_id, {}).get(model_id, ())
             if judged and is_candidate and execution_id in self._producers.values():

@@ -101,10 +101,15 @@ def find_model(store: MetadataStore, path: str) -> mlmd.Artifact:
         for artifact in store.get_artifacts(ListOptions(filter_query=f"{field} IN ({names})"))
     ]
 
-    def rank(artifact: mlmd.Artifact) -> tuple[int, int]:
-        # The innermost folder wins; of several artifacts with one URI, the newest.
+    def rank(artifact: mlmd.Artifact) -> tuple[int, bool, int]:
+        # The innermost folder wins; of several artifacts with one place, what was pushed (a benchmark registers a pushed folder
+        # as a model), then the newest.
         places = (artifact.uri, artifact.custom_properties["pushed_destination"].string_value)
-        return min(spellings.index(place) for place in places if place in spellings), -artifact.id
+        return (
+            min(spellings.index(place) for place in places if place in spellings),
+            artifact.type != "PushedModel",
+            -artifact.id,
+        )
 
     if found:
         best = min(found, key=rank)

@@ -101,8 +101,14 @@ def create_pipeline(
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
     ).with_id("BaselineResolver")
-    evaluation = config.evaluation.model_dump(mode="json") | {"judge_cache": judge_cache_root}
+    evaluation = config.evaluation.model_dump(mode="json")
     metrics = make_metrics(evaluation["metrics"]).values()
+    # A preset that was replaced in its folder is another judge, or encoder.
+    metric_presets = [hash_preset(preset)[0] for metric in metrics if (preset := getattr(metric, "preset", None))]
+    evaluation |= {
+        "judge_cache": os.path.join(judge_cache_root, *(found[:16] for found in metric_presets if found)),
+        "metric_presets": metric_presets,
+    }
     prediction = {
         "split": config.evaluation.split,
         "batch_size": config.evaluation.batch_size,

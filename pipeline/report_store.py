@@ -76,7 +76,7 @@ def load_report(store: MetadataStore, run_id: str | None = None, pipeline_name: 
         if "kept_share" in (properties := get_properties(artifact)):
             cleaning.append(properties)
         # Those of the run's own data.
-        if artifact.type == "Examples" and not any(part.startswith("General") for part in Path(artifact.uri).parts):
+        if artifact.type == "Examples" and not Path(artifact.uri).parts[-3].startswith("General"):
             counts |= properties
             lengths |= _read_if_there(artifact.uri, "lengths/train.json")
     return RunReport(

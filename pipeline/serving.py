@@ -46,7 +46,7 @@ def render(folder: Path, instructions: list[str], context: str) -> list[str]:
 
 
 def generate(model: Any, prompts: list[str], signature: str = "serving_default") -> list[str]:
-    """Returns the greedy completion of each prompt.
+    """Returns the completion of each prompt.
 
     Args:
         model: See `load_model`.

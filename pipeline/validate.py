@@ -12,7 +12,7 @@ from components.evaluator.gate import GENERAL, GENERAL_METRICS
 from components.example_gen.files import detect_format, split_path
 from components.methods.table import find_option_problems
 from components.metrics.embedding_similarity import EmbeddingSimilarity
-from components.metrics.judge import Judge
+from components.metrics.judge import WIN, Judge
 from components.metrics.table import find_option_problems as find_metric_problems
 from components.metrics.table import make_metric
 from components.options import nearest
@@ -232,6 +232,9 @@ def _check_threshold(
     elif threshold.min_improvement is not None and directions.get(threshold.metric, True) is None:
         message = f"cannot be asked of `{threshold.metric}`, which has no better or worse."
         problems.append(Problem(f"{key}.min_improvement", message))
+    if threshold.metric == WIN and threshold.against == "preset" and threshold.min_improvement is not None:
+        message = f"must be blessed: `{WIN}` compares with the baseline alone (on a first run, the preset). Received: 'preset'."
+        problems.append(Problem(f"{key}.against", message))
     if threshold.slice is not None and (column := threshold.slice.partition("=")[0]) not in evaluation.slice_columns:
         known = ", ".join(evaluation.slice_columns) or "none"
         near = nearest(column, evaluation.slice_columns)

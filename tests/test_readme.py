@@ -53,6 +53,8 @@ def test_pipeline_command(words):
     if command == "validate":
         result = CliRunner().invoke(main, [command, *arguments])
         assert result.exit_code == 0, result.output
+    elif arguments == ["--help"]:
+        assert CliRunner().invoke(main, [command, *arguments]).exit_code == 0
     elif command == "run":
         load_config(arguments[0])
     else:

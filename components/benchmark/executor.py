@@ -94,6 +94,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         predictions = artifact_utils.get_single_instance(output_dict["predictions"])
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
+        path = _find_saved_model(model.uri)
+        _check_positions(path, benchmark["max_new_tokens"] or suite.max_new_tokens)
         tasks, shots = select_tasks(suite, benchmark), select_shots(suite, benchmark)
         # Those of similar length are decoded together.
         tasks.sort(key=lambda task: (len(task.prompt), task.example_id))
@@ -103,7 +105,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             for task in tasks:
                 writer.write(make_record(suite, task, shots).SerializeToString(deterministic=True))
         size = benchmark["batch_size"]
-        answer = _AnswerDoFn(_find_saved_model(model.uri), benchmark, shared.Shared())
+        answer = _AnswerDoFn(path, benchmark, shared.Shared())
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
@@ -115,13 +117,17 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 >> beam.io.WriteToTFRecord(os.path.join(predictions.uri, "predictions"), file_name_suffix=".gz")
             )
         settings = {
-            "metrics": suite.metrics,
+            # Of several answers also whether one of all passes.
+            "metrics": [
+                metric | ({"k": [1, benchmark["samples"]]} if suite.runs_code and benchmark["samples"] > 1 else {})
+                for metric in suite.metrics
+            ],
             "slice_columns": list(suite.slice_columns),
             "resamples": benchmark["resamples"],
             "confidence": 0.95,
             "seed": benchmark["seed"],
         }
-        metrics = make_metrics(suite.metrics)
+        metrics = make_metrics(settings["metrics"])
         columns = sorted({column for metric in metrics.values() for column in metric.needed_columns()})
         eval_config = make_eval_config(settings, [CANDIDATE])
         with self._make_beam_pipeline() as pipeline:
@@ -156,3 +162,14 @@ def _find_saved_model(uri: str) -> str:
     """A pushed model's folder is the SavedModel itself."""
     pushed = os.path.join(uri, "saved_model.pb")
     return uri if tf.io.gfile.exists(pushed) else path_utils.serving_model_path(uri)
+
+
+def _check_positions(path: str, max_new_tokens: int) -> None:
+    card_path = os.path.join(path, "assets.extra", "model_card.json")
+    card = json.loads(io_utils.read_string_file(card_path)) if fileio.exists(card_path) else {}
+    positions = card.get("max_positions")
+    if positions is not None and max_new_tokens > positions // 2:
+        raise UserError(
+            f"an answer may take at most half of the model's {positions} positions, or nothing is left for the task. Received: "
+            f"{max_new_tokens} new tokens. Set --max-new-tokens to {positions // 2} or less."
+        )

@@ -220,7 +220,10 @@ def _carried_text(record: Mapping[str, Any], column: str) -> str:
     if value is MISSING or value is None:
         value = ""
     elif not isinstance(value, str):
-        value = json.dumps(value, ensure_ascii=False)
+        try:
+            value = json.dumps(value, ensure_ascii=False)
+        except (TypeError, ValueError) as error:
+            raise BadRecordError(f"`{column}` has the wrong type", f"it cannot be JSON: {error}"[:200]) from None
     return _text(value, f"`{column}`", f"`{column}`", may_be_empty=True)
 
 

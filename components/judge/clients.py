@@ -53,6 +53,7 @@ class EndpointClient(Client):
             UserError: The key is not in the environment.
         """
         self._judge = judge
+        self._key = ""
         headers = {}
         if judge.api_key_env is not None:
             key = os.environ.get(judge.api_key_env)
@@ -61,6 +62,12 @@ class EndpointClient(Client):
                     f"the environment variable {judge.api_key_env} must hold the key of the judge's endpoint. It is not set. "
                     "Set it, or set `api_key_env: null` if the endpoint needs none."
                 )
+            if not key.isascii() or not key.isprintable() or " " in key:
+                raise UserError(
+                    f"the environment variable {judge.api_key_env} must hold a key of printable ASCII characters without blanks. It "
+                    "holds others, perhaps the end of a line. (It is not shown here.)"
+                )
+            self._key = key
             headers["Authorization"] = f"Bearer {key}"
         self._client = httpx.Client(
             base_url=str(judge.endpoint), headers=headers, timeout=judge.timeout_seconds, follow_redirects=False
@@ -110,7 +117,7 @@ class EndpointClient(Client):
             raise _PassingError(f"status {response.status_code}", _read_seconds(response.headers.get("retry-after")))
         if response.status_code != httpx.codes.OK:
             raise UserError(
-                f"the judge's endpoint must accept requests. Received: status {response.status_code}, {response.text[:300]!r}, "
+                f"the judge's endpoint must accept requests. Received: status {response.status_code}, {self._show(response)!r}, "
                 f"from {response.url}. Check `endpoint`, `model` and the key in {self._judge.api_key_env}."
             )
         try:
@@ -119,11 +126,15 @@ class EndpointClient(Client):
             usage = content.get("usage")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(
-                f"the judge's endpoint must answer as OpenAI's chat completions do. Received: {response.text[:300]!r}, from "
+                f"the judge's endpoint must answer as OpenAI's chat completions do. Received: {self._show(response)!r}, from "
                 f"{response.url}. Check `endpoint`: it ends where /chat/completions begins."
             ) from error
         self._add_cost(usage)
         return str(text)
+
+    def _show(self, response: httpx.Response) -> str:
+        text = response.text[:300]
+        return text.replace(self._key, "***") if self._key else text
 
     def _check_cost(self) -> None:
         if self._judge.max_cost is not None and self._cost >= self._judge.max_cost:
@@ -251,12 +262,15 @@ def _read_seconds(text: str | None) -> float | None:
 def _read(path: str) -> str | None:
     if not fileio.exists(path):
         return None
-    with fileio.open(path, "r") as file:
-        return json.loads(file.read())["reply"]
+    try:
+        with fileio.open(path, "r") as file:
+            return str(json.loads(file.read())["reply"])
+    except (ValueError, KeyError, TypeError):
+        return None  # damaged: asked again
 
 
 def _write(path: str, reply: str) -> None:
     temporary = f"{path}.{os.getpid()}.{threading.get_ident()}"
     with fileio.open(temporary, "w") as file:
-        file.write(json.dumps({"reply": reply}, ensure_ascii=False))
+        file.write(json.dumps({"reply": reply}))
     fileio.rename(temporary, path, overwrite=True)

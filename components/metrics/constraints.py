@@ -7,12 +7,13 @@ instead of NLTK's downloaded model.
 
 import collections
 import json
+import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 _MARKS = ".,?!'\""
-_RELATIONS = {"at least": int.__ge__, "less than": int.__lt__, None: int.__ge__}
+_RELATIONS = {"at least": operator.ge, "less than": operator.lt, None: operator.ge}
 # What ends a sentence, unless it ends an abbreviation, an initial or a number of a list.
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[^\sa-z])")
 _NO_END = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|Inc|Ltd|Jr|Sr)|(?:^|\s)(?:[A-Z]|\d+))\.$")
@@ -24,6 +25,8 @@ Arguments = Mapping[str, Any]
 def _compare(count: int, relation: str | None, wanted: int) -> bool:
     if relation not in _RELATIONS:
         raise ValueError(f"a relation must be one of at least, less than. Received: {relation!r}")
+    if isinstance(wanted, bool):
+        raise TypeError("a number is needed")
     return bool(_RELATIONS[relation](count, wanted))
 
 
@@ -204,6 +207,8 @@ def follows(text: str, name: str, arguments: Arguments) -> bool:
     Raises:
         ValueError: There is no such constraint, or its arguments are not what they must be.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"a constraint must be a name. Received: {name!r}")
     check = CONSTRAINTS.get(name) or CONSTRAINTS.get(name.partition(":")[2])
     if check is None:
         raise ValueError(f"a constraint must be one of {', '.join(CONSTRAINTS)}. Received: {name!r}")

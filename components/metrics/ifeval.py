@@ -55,6 +55,8 @@ class IfEval(Metric):
         for how, texts in (("strict", [prediction.completion]), ("loose", _loosen(prediction.completion))):
             followed = []
             for name, given in zip(names, arguments, strict=True):
+                if not isinstance(given, dict | None):
+                    raise UserError(f"`{self.arguments}` must hold objects or nulls. Received: {given!r}.")
                 # Data sets give every instruction all keys; null stands for no argument.
                 needed = {key: value for key, value in (given or {}).items() if value is not None}
                 followed.append(any(follows_or_raise(text, name, needed) for text in texts))

@@ -73,8 +73,12 @@ class Judge(Metric):
             ValueError: one is out of range, or they do not fit together.
         """
         if self.endpoint is not None:
-            parts = urlsplit(self.endpoint) if isinstance(self.endpoint, str) else None
-            if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            try:
+                parts = urlsplit(self.endpoint) if isinstance(self.endpoint, str) else None
+                known = parts is not None and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            except ValueError:
+                known = False
+            if parts is None or not known:
                 raise ValueError(f"`endpoint` must be an address with http or https. Received: {self.endpoint!r}")
             if parts.username or parts.password or parts.query:
                 raise ValueError("`endpoint` must hold no user, password or query: the key comes from `api_key_env`")
@@ -92,8 +96,12 @@ class Judge(Metric):
                 raise ValueError(f"`{name}` must be a whole number of at least {least}. Received: {value!r}")
         for name in ("max_cost", "timeout_seconds"):
             value = getattr(self, name)
-            if value is not None and not _is_positive(value):
+            if not _is_positive(value) and (value is not None or name == "timeout_seconds"):
                 raise ValueError(f"`{name}` must be a number above 0. Received: {value!r}")
+        if self.api_key_env is not None and not (isinstance(self.api_key_env, str) and self.api_key_env):
+            raise ValueError(
+                f"`api_key_env` must name an environment variable, or be null. Received: {self.api_key_env!r}"
+            )
         prices = self.price_per_million_tokens
         if prices is not None and not (
             isinstance(prices, list) and len(prices) == 2 and all(_is_positive(p) or p == 0 for p in prices)
@@ -116,6 +124,7 @@ class Judge(Metric):
         elif not (
             isinstance(rubric, dict)
             and rubric
+            and not {"unreadable", "win_rate"} & set(rubric)
             and all(
                 isinstance(key, str) and key.isidentifier() and isinstance(text, str) for key, text in rubric.items()
             )

@@ -63,6 +63,8 @@ class MultipleChoice(MeanMetric):
     def score(self, prediction: Prediction) -> dict[str, float]:
         """See `MeanMetric`."""
         losses = prediction.choice_nlls
+        if not all(map(math.isfinite, losses)):
+            return dict.fromkeys(self.directions(), math.nan)
         by_length = [loss / max(len(choice), 1) for loss, choice in zip(losses, prediction.choices, strict=True)]
         least = min(losses, default=0.0)
         masses = [math.exp(least - loss) for loss in losses]

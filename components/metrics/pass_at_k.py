@@ -1,6 +1,7 @@
 """Pass@k: whether one of k programs passes its tests."""
 
 import dataclasses
+import functools
 from math import comb
 
 import numpy as np
@@ -45,9 +46,9 @@ class PassAtK(Metric):
             raise ValueError(f"`column` must be the name of a column. Received: {self.column!r}")
         if not (isinstance(self.k, list) and self.k and all(type(k) is int and k >= 1 for k in self.k)):
             raise ValueError(f"`k` must be a list of whole numbers of at least 1. Received: {self.k!r}")
-        for name in ("seconds", "memory_mib"):
-            if not (type(value := getattr(self, name)) is int and value >= 1):
-                raise ValueError(f"`{name}` must be a whole number of at least 1. Received: {value!r}")
+        for name, least in (("seconds", 1), ("memory_mib", 64)):
+            if not (type(value := getattr(self, name)) is int and value >= least):
+                raise ValueError(f"`{name}` must be a whole number of at least {least}. Received: {value!r}")
         if self.allow_code_execution is not True:
             raise ValueError(
                 "`allow_code_execution` must be true: pass_at_k runs programs that a model has written. They have limits and "
@@ -71,7 +72,7 @@ class PassAtK(Metric):
                 f"Received: {program[:200]!r}."
             )
         passed = [
-            run_program(program.replace(COMPLETION_MARK, completion), seconds=self.seconds, memory_mib=self.memory_mib)
+            _run_once(program.replace(COMPLETION_MARK, completion), self.seconds, self.memory_mib)
             for completion in prediction.completions
         ]
         total, wrong = len(passed), passed.count(False)
@@ -84,3 +85,8 @@ class PassAtK(Metric):
     def finish(self, sums: Sums) -> dict[str, np.ndarray]:
         """See `Metric`."""
         return {f"pass_at_{k}": divide(sums[f"pass_at_{k}"], sums[f"examples_{k}"]) for k in self.k}
+
+
+@functools.lru_cache(maxsize=4096)  # every slice asks again
+def _run_once(program: str, seconds: int, memory_mib: int) -> bool:
+    return run_program(program, seconds=seconds, memory_mib=memory_mib)

@@ -1,9 +1,9 @@
 """Runs programs that nobody has read: in a process of their own, with limits, without network, and without files to write.
 
-The process gets name spaces of Linux of its own: no network interface but its own loopback, all file systems read-only but for an
-empty one of 16 MiB in memory, which is where it runs. It has limits on time, memory, files and processes, and no environment
-variables. What it can still do is read the files that this process can read: run evaluations of code as a user that can read
-nothing of value, as in the project's container.
+The process gets name spaces of Linux of its own: no network interface but its own loopback, no sockets of this machine, all file
+systems read-only but for an empty one of 16 MiB in memory, which is where it runs. It has limits on time, memory, files and
+processes, no environment variables and no capabilities. What it can still do is read the files that this process can read, and
+write into FIFOs that it may open: run evaluations of code as a user that can read nothing of value, as in the project's container.
 """
 
 import os
@@ -12,13 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from components.errors import UserError
-
-_CHILD = Path(__file__).with_name("sandbox_child.py")
-# What the child ends with where it cannot be shut in; nothing has been run then.
-NO_ISOLATION = 97
+from components.metrics import sandbox_child
 
 
 def run_program(program: str, *, seconds: int, memory_mib: int) -> bool:
@@ -35,9 +31,15 @@ def run_program(program: str, *, seconds: int, memory_mib: int) -> bool:
     token = secrets.token_hex()
     # A program that leaves early has not passed.
     source = f"{program}\n\nprint({token!r})\n"
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as written:
+    read_end, write_end = os.pipe()
+    with (
+        os.fdopen(read_end, "rb") as errors,
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryFile() as written,
+    ):
         process = subprocess.Popen(
-            [sys.executable, "-I", str(_CHILD), folder, str(seconds), str(memory_mib)],
+            [sys.executable, "-I", sandbox_child.__file__, folder, str(seconds), str(memory_mib), str(write_end)],
+            pass_fds=[write_end],
             stdin=subprocess.PIPE,
             # A file, to which its limit on files applies: a pipe would be read into memory without end.
             stdout=written,
@@ -46,6 +48,7 @@ def run_program(program: str, *, seconds: int, memory_mib: int) -> bool:
             cwd=folder,
             start_new_session=True,
         )
+        os.close(write_end)
         try:
             process.communicate(source.encode("utf-8", "replace"), timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -55,12 +58,13 @@ def run_program(program: str, *, seconds: int, memory_mib: int) -> bool:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+        reason = errors.read().decode("utf-8", "replace")
         written.seek(0)
         output = written.read()
-    if process.returncode == NO_ISOLATION:
+    if reason:
         raise UserError(
             "pass_at_k must shut in the programs that it runs, by user, network and mount name spaces of Linux (5.12 or newer). "
-            f"Received from the system: {output.decode('utf-8', 'replace').strip()}. Nothing was run. Allow them (Docker: "
+            f"Received from the system: {reason}. Nothing was run. Allow them (Docker: "
             "`--security-opt seccomp=unconfined --security-opt apparmor=unconfined`), or leave the metric out."
         )
-    return process.returncode == 0 and output.rstrip().endswith(token.encode())
+    return process.returncode == 0 and token.encode() in output.splitlines()

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from components.errors import UserError
 from components.text import features
+from components.text.cleaning import clean_text
 
 
 def add_choices(predictions: Sequence[tf.train.Example], choices: Mapping[str, Any]) -> None:
@@ -22,7 +23,8 @@ def add_choices(predictions: Sequence[tf.train.Example], choices: Mapping[str, A
     """
     for prediction in predictions:
         values = prediction.features.feature
-        texts = choices["texts"] or _parse(prediction, choices["column"])
+        # As the reference is.
+        texts = [clean_text(text) for text in choices["texts"] or _parse(prediction, choices["column"])]
         wanted = values[features.RESPONSE].bytes_list.value[0].decode().strip()
         values[features.CHOICES].bytes_list.value[:] = [text.encode() for text in texts]
         values[features.CHOICE_ANSWERS].int64_list.value[:] = [

@@ -52,6 +52,7 @@ class _PredictDoFn(beam.DoFn):
         started = time.monotonic()
         outputs = self._model.signatures[self._signature](examples=tf.constant(batch))
         outputs = {name: value.numpy() for name, value in outputs.items()}
+        elapsed = int(1000 * (time.monotonic() - started))
         predictions = [
             make_prediction(serialized, {name: values[row] for name, values in outputs.items()})
             for row, serialized in enumerate(batch)
@@ -62,7 +63,6 @@ class _PredictDoFn(beam.DoFn):
         yield from (prediction.SerializeToString(deterministic=True) for prediction in predictions)
         tokens = int(outputs[features.TOKEN_COUNT].sum())
         written = int(outputs["completion_tokens"].sum()) if "completion_tokens" in outputs else 0
-        elapsed = int(1000 * (time.monotonic() - started))
         yield beam.pvalue.TaggedOutput("counts", (len(batch), tokens, written, elapsed))
 
 

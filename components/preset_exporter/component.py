@@ -36,7 +36,7 @@ class PresetExporter(base_component.BaseComponent):
 
         Args:
             model: The run's `model` section.
-            text: The run's `text` section.
+            text: The run's `text` section; `max_length` may be None, for all positions of the model.
             generation: The run's `generation` section.
             preset_hash: Hash of the preset's content; a changed preset runs the node again.
             code_hash: Hash of the code that the node runs, for the same purpose.

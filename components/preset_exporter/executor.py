@@ -7,6 +7,9 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+# Where the model does not say how many positions it has, and the run does not either.
+_POSITIONS = 4096
+
 
 class Executor(base_executor.BaseExecutor):
     """Loads the preset and exports it."""
@@ -25,10 +28,13 @@ class Executor(base_executor.BaseExecutor):
         section = json.loads(exec_properties["model_section"])
         artifact = artifact_utils.get_single_instance(output_dict["model"])
         model = load_model(section["preset"], section["dtype"], seed=0)
+        text = json.loads(exec_properties["text"])
+        if text["max_length"] is None:
+            text["max_length"] = getattr(model.backbone, "max_sequence_length", None) or _POSITIONS
         export_model(
             model,
             path_utils.serving_model_dir(artifact.uri),
-            json.loads(exec_properties["text"]),
+            text,
             json.loads(exec_properties["generation"]),
             preset=section["preset"],
         )

@@ -96,7 +96,7 @@ TEMPLATES: dict[str, PromptTemplate] = {
         turn_suffix="\n",
     ),
     "text": PromptTemplate(
-        description="no prompt at all: for text that is no answer to anything",
+        description="nothing around the text, as for evaluation.general",
         user_prefix="",
         response_prefix="",
     ),

@@ -50,6 +50,7 @@ def export_model(
         "max_length": text["max_length"],
         "max_prompt_length": max_prompt_length(model, text, generation),
         "generation": dict(generation),
+        "max_positions": getattr(model.backbone, "max_sequence_length", None),
         "preset": preset,
         "tokenizer_sha256": hash_tokenizer(model.preprocessor.tokenizer),
     }

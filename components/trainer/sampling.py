@@ -5,6 +5,7 @@ import abc
 import keras_hub
 import tensorflow as tf
 
+from components.errors import UserError
 from components.trainer.samplers import Beam, Greedy, Sampler, TopK, TopP
 
 
@@ -90,13 +91,13 @@ def make_keras_hub_sampler(sampler: Sampler) -> keras_hub.samplers.Sampler:
     """Returns KerasHub's sampler for models and methods that only KerasHub can decode.
 
     Raises:
-        ValueError: KerasHub's draws would depend on the other prompts of a batch.
+        UserError: KerasHub's draws would depend on the other prompts of a batch.
     """
     if isinstance(sampler, Beam):
         return keras_hub.samplers.BeamSampler(num_beams=sampler.beams)
     if isinstance(sampler, Greedy):
         return keras_hub.samplers.GreedySampler()
-    raise ValueError(
+    raise UserError(
         "this model's architecture can be decoded by the samplers greedy and beam. Received: "
         f"{type(sampler).__name__}. Set generation.sampler to one of the two."
     )

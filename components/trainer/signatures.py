@@ -199,6 +199,7 @@ class ServingModule(tf.Module):
             `completion`: string (batch,); the run's stop texts do not end it.
         """
         room = self._max_positions or tf.int32.max
+        max_new_tokens = tf.minimum(max_new_tokens, room - 2)
         text, _ = self._complete_tokens(self._encode(_valid_utf8(prompt)), room - max_new_tokens, max_new_tokens, seed)
         return {"completion": text}
 

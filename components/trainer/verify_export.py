@@ -59,6 +59,8 @@ def verify_export(
         completions = signatures["complete"](prompt=tf.constant(list(prompts)))["completion"].numpy()
         for prompt, exported in zip(prompts, completions, strict=True):
             live, margin = _complete(model, prompt, text, generation)
+            ends = [place for stop in generation.get("stop", []) if (place := live.find(stop)) >= 0]
+            live = live[: min(ends, default=len(live))]
             if _comparable(exported.decode()) == _comparable(live):
                 continue
             if margin > tolerance:

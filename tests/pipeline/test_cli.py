@@ -136,8 +136,10 @@ def test_the_mysql_password_comes_from_the_environment(call, tmp_path, monkeypat
         (["--data", "nowhere"], "must be a file or a folder with files that end in .jsonl"),
         (["--shots", "2"], "--shots needs --shots-from"),
         (["--suite", "humaneval"], "Give --allow-code-execution"),
-        (["--suite", "bbq", "--samples", "2"], "bbq has choices"),
-        (["--samples", "2"], "needs a sampler that draws"),
+        (["--suite", "bbq", "--max-new-tokens", "2"], "bbq has choices"),
+        (["--samples", "2"], "--samples is for pass@k"),
+        (["--suite", "humaneval", "--samples", "2", "--allow-code-execution", ""], "needs a sampler that draws"),
+        (["--sampler", "top_k,k=["], "--sampler: must be NAME"),
         (["--model", "no/where"], "--model must be a pushed model's folder or a preset"),
     ],
 )
@@ -145,7 +147,8 @@ def test_benchmarks_that_cannot_run(call, tmp_path, options, message):
     (tmp_path / "a.jsonl").write_text("{}")
     given = {"--model": "data/base/tiny_gpt2_en", "--suite": "gsm8k", "--data": str(tmp_path / "a.jsonl")}
     given |= dict(zip(options[::2], options[1::2], strict=True))
-    result = call("benchmark", *[word for pair in given.items() for word in pair], "--root", str(tmp_path / "runs"))
+    words = [word for pair in given.items() for word in pair if word]
+    result = call("benchmark", *words, "--root", str(tmp_path / "runs"))
     assert result.exit_code in (1, 2)
     assert re.search(message, result.output), result.output
     assert not (tmp_path / "runs").exists()

@@ -23,7 +23,9 @@ def compile_run(monkeypatch, tmp_path):
 
     def compile_run(*overrides):
         config = load_config("configs/runs/tiny_gpt2_en_lora.yaml", overrides)
-        folders = {f"{name}_root": str(tmp_path) for name in ("pipeline", "serving", "checkpoint", "quarantine")}
+        folders = {
+            f"{name}_root": str(tmp_path) for name in ("pipeline", "serving", "checkpoint", "quarantine", "judge_cache")
+        }
         compiled = compiler.Compiler().compile(create_pipeline(config, **folders))
         return {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
 

@@ -17,7 +17,7 @@ class Bbq(Suite):
         """See `Suite`."""
         texts = ("context", "question", "ans0", "ans1", "ans2", "context_condition", "question_polarity")
         for record in read_json_lines(path, texts, ("label",)):
-            if record["label"] not in (0, 1, 2):
+            if type(record["label"]) is not int or not 0 <= record["label"] <= 2:
                 raise UserError(f"{path}: each label must be 0, 1 or 2. Received: {record['label']!r}.")
             yield Task(
                 prompt=f"{record['context']}\n\nQuestion: {record['question']}\nAnswer:",

@@ -31,8 +31,8 @@ class Mmlu(Suite):
             if len(row) != len(_HEADER):
                 raise UserError(f"{path}, row {number} must have {len(_HEADER)} columns. Received: {len(row)}.")
             question, *choices, answer = row
-            place = _LETTERS.find(answer.strip()) if answer.strip() in _LETTERS else "0123".find(answer.strip())
-            if place < 0 or not answer.strip():
+            places = dict(zip((*_LETTERS, *"0123"), (*range(4), *range(4)), strict=True))
+            if (place := places.get(answer.strip())) is None:
                 raise UserError(
                     f"{path}, row {number}: the answer must be A to D or 0 to 3. Received: {answer[:50]!r}."
                 )

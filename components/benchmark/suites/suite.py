@@ -5,6 +5,7 @@ import csv
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,12 +179,12 @@ class _Utf8:
     def _read(self, read: Any) -> str:
         try:
             return read()
-        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
             raise UserError(f"{self._path} must be whole and in UTF-8: {error}.") from error
 
 
 def _parse(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where} must be JSON: {error}.") from error

@@ -116,7 +116,14 @@ def test_several_samples_of_programs(run, tmp_path):
     completions = records[0]["completion"].bytes_list.value
     assert len(completions) == 3
     assert len(set(completions)) > 1
-    assert 0 <= result["metrics"]["overall"]["pass_at_1"] <= 1
+    values = result["metrics"]["overall"]
+    assert 0 <= values["pass_at_1"] <= values["pass_at_3"] <= 1
+
+
+def test_answers_that_leave_no_room_for_the_task(run, tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"question": "?", "answer": "#### 1"}))
+    with pytest.raises(UserError, match=r"at most half of the model's 160 positions.* Set --max-new-tokens to 80"):
+        run("gsm8k", tmp_path / "a.jsonl")
 
 
 def test_prompt_that_is_too_long_loses_its_beginning(exported, model):

@@ -108,6 +108,8 @@ def test_ifeval(read):
         ),
         ("mmlu", "a.csv", "q,a,b,c,d,e\n", "row 1: the answer must be A to D or 0 to 3. Received: 'e'"),
         ("mmlu", "a.csv", "q,a,b,c,d,\n", "row 1: the answer must be"),
+        ("mmlu", "a.csv", "q,a,b,c,d,BCD\n", "row 1: the answer must be"),
+        ("gsm8k", "a.jsonl", "[" * 100_000, "line 1 must be JSON"),
         ("mmlu", "a.csv", "q,a,b\n", "row 1 must have 6 columns. Received: 3"),
         ("squad", "a.json", [], "must hold an object with the keys data"),
         ("squad", "a.json", {"data": [{}]}, "Missing: paragraphs"),

@@ -212,3 +212,29 @@ def test_preset_judges_here(tmp_path):
     (reply,) = client.answer(["How are you?"])
     assert reply
     assert client.answer(["How are you?"]) == [reply]
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\r", f"{KEY}\n", f" {KEY}", f"{KEY}\u00e9"])
+def test_key_that_is_none_is_not_shown(monkeypatch, key):
+    monkeypatch.setenv("JUDGE_KEY", key)
+    with pytest.raises(UserError, match="JUDGE_KEY must hold a key of printable ASCII") as caught:
+        EndpointClient(Judge(endpoint="http://127.0.0.1:9/v1", model="m", api_key_env="JUDGE_KEY"))
+    assert KEY not in str(caught.value)
+
+
+def test_server_that_repeats_the_key(server, make):
+    server.reply = lambda body, number: (401, {}, f"wrong key {KEY}")
+    with pytest.raises(UserError, match=r"wrong key \*\*\*") as caught:
+        ask(make(), "a")
+    assert KEY not in str(caught.value)
+
+
+def test_damaged_answer_is_asked_again(server, make, tmp_path):
+    client = CachedClient(make(), str(tmp_path), "judge")
+    server.reply = lambda body, number: (200, {}, complete("\ud83d half"))
+    assert client.answer(["a"]) == ["\ud83d half"]
+    assert client.answer(["a"]) == ["\ud83d half"]
+    assert len(server.requests) == 1
+    next(tmp_path.iterdir()).write_text("{")
+    client.answer(["a"])
+    assert len(server.requests) == 2

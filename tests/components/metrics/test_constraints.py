@@ -151,3 +151,18 @@ def test_drfr(compute):
 
 def test_ifeval_has_all_of_the_25():
     assert len(IFEVAL) == 25
+
+
+def test_numbers_of_other_types():
+    assert not follows("two words", "length_constraints:number_words", {"relation": "at least", "num_words": 300.0})
+    assert follows("two words", "length_constraints:number_words", {"relation": "less than", "num_words": 300.0})
+    for wanted in ("1", True, None):
+        with pytest.raises(ValueError, match="needs other arguments"):
+            follows("two words", "length_constraints:number_words", {"relation": "at least", "num_words": wanted})
+    with pytest.raises(ValueError, match="must be a name"):
+        follows("a", 5, {})
+
+
+def test_arguments_that_are_no_object(compute):
+    with pytest.raises(UserError, match="must hold objects or nulls"):
+        compute("ifeval", [_predict("a", ["punctuation:no_comma"], ["x"])])

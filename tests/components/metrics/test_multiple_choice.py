@@ -56,3 +56,8 @@ def test_options_are_checked(options, key, part):
     found = find_option_problems("multiple_choice", options)
     assert list(found) == [key]
     assert part in found[key]
+
+
+def test_loss_that_is_no_number_is_no_choice(compute):
+    values = compute("multiple_choice", [_predict((math.nan,) * 3, 0)], choices=list(CHOICES))
+    assert all(map(math.isnan, values.values()))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
-from components.metrics import sandbox
+from components.metrics import sandbox, sandbox_child
 from components.metrics.metric import Prediction
 from components.metrics.table import find_option_problems
 
@@ -79,6 +79,32 @@ def test_program_has_no_network():
         assert not sandbox.run_program(program, **LIMITS)
 
 
+def test_program_has_no_sockets_of_this_machine(tmp_path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        assert not sandbox.run_program(f"import socket; socket.socket(socket.AF_UNIX).connect({path!r})", **LIMITS)
+    assert sandbox.run_program("import socket; socket.socket(socket.AF_INET)", **LIMITS)
+
+
+def test_program_that_leaves_its_group_is_ended_as_well():
+    before = set(Path("/proc").glob("[0-9]*"))
+    program = "import os, time, ctypes\nos.setsid()\nctypes.CDLL(None).prctl(1, 0)\ntime.sleep(77)"
+    assert not sandbox.run_program(program, seconds=1, memory_mib=256)
+    left = [
+        p
+        for p in set(Path("/proc").glob("[0-9]*")) - before
+        if p.exists() and b"\0-I\0-\0" in (p / "cmdline").read_bytes()
+    ]
+    assert left == []
+
+
+def test_program_that_prints_at_its_end_and_one_that_ends_as_if_not_shut_in():
+    assert sandbox.run_program("import atexit; atexit.register(print, 'bye')", **LIMITS)
+    assert not sandbox.run_program("raise SystemExit(97)", **LIMITS)
+
+
 def test_what_a_program_starts_ends_with_it(tmp_path):
     marker = f"marker-{tmp_path.name}"
     program = f"import os\nif os.fork() == 0:\n    os.setsid()\n    os.execv({sys.executable!r}, ['{marker}', '-c', 'while True: pass'])"
@@ -89,11 +115,11 @@ def test_what_a_program_starts_ends_with_it(tmp_path):
 
 def test_without_name_spaces_nothing_runs(monkeypatch, tmp_path):
     child = tmp_path / "child.py"
-    source = Path(sandbox.__file__).with_name("sandbox_child.py").read_text()
+    source = Path(sandbox_child.__file__).read_text()
     child.write_text(
         source.replace('call("unshare", _NEW_NAMESPACES)', "raise PermissionError(1, 'unshare: not here')")
     )
-    monkeypatch.setattr(sandbox, "_CHILD", child)
+    monkeypatch.setattr(sandbox_child, "__file__", str(child))
     with pytest.raises(UserError, match=r"unshare: not here. Nothing was run"):
         sandbox.run_program("", **LIMITS)
 

@@ -214,6 +214,7 @@ def test_completion_ends_before_a_stop_text(model, complete_alone, tmp_path):
     signature = tf.saved_model.load(str(tmp_path / "m")).signatures["complete"]
     (completion,) = signature(prompt=tf.constant([prompt]))["completion"].numpy()
     assert completion.decode() == whole[: whole.index(stop)].partition("\n")[0]
+    verify_export(str(tmp_path / "m"), model, [], [prompt], TEXT, {**GENERATION, "stop": ["[never]", stop, "\n"]})
 
 
 @pytest.mark.parametrize("sampler", [{"name": "top_k", "k": 3}, {"name": "beam", "beams": 2}])
@@ -260,6 +261,7 @@ def test_model_card(saved_model):
         "max_length": 96,
         "max_prompt_length": 90,
         "generation": GENERATION,
+        "max_positions": 96,
         "preset": "tiny",
     }
 

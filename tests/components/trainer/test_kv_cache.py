@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.errors import UserError
 from components.trainer import decoding, kv_cache
 from components.trainer.samplers import GREEDY, Beam, TopK
 
@@ -29,6 +30,10 @@ FAMILIES = {
         )
     ),
     "qwen3": lambda: models.Qwen3CausalLM(models.Qwen3Backbone(**GROUPED, head_dim=8)),
+    "opt": lambda: models.OPTCausalLM(models.OPTBackbone(**SIZES, num_heads=4, max_sequence_length=64, dropout=0.0)),
+    "gemma": lambda: models.GemmaCausalLM(models.GemmaBackbone(**GROUPED, head_dim=8)),
+    "qwen": lambda: models.QwenCausalLM(models.QwenBackbone(**GROUPED)),
+    "gpt_neo_x": lambda: models.GPTNeoXCausalLM(models.GPTNeoXBackbone(**SIZES, num_heads=4)),
     "phi3": lambda: models.Phi3CausalLM(models.Phi3Backbone(**GROUPED)),
     "bloom, ALiBi": lambda: models.BloomCausalLM(models.BloomBackbone(**SIZES, num_heads=4, dropout=0.0)),
     "falcon": lambda: models.FalconCausalLM(models.FalconBackbone(**SIZES, num_attention_heads=4)),
@@ -94,7 +99,7 @@ def test_architecture_with_another_cache_is_left_to_keras_hub():
     new, _ = _compile(model, STOP)(PROMPTS, LENGTHS)
     expected, _ = _compile(models.GPT2CausalLM(backbone), STOP)(PROMPTS, LENGTHS)
     np.testing.assert_array_equal(new, expected)
-    with pytest.raises(ValueError, match="the samplers greedy and beam. Received: TopK"):
+    with pytest.raises(UserError, match="the samplers greedy and beam. Received: TopK"):
         _compile(model, STOP, TopK())(PROMPTS, LENGTHS)
 
 
