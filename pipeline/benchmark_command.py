@@ -12,6 +12,7 @@ from rich.table import Table
 
 from components.benchmark.suites.table import SUITES
 from components.errors import UserError
+from components.metrics import sandbox
 from configs.schema import RunnerConfig
 from pipeline import local_runner, serving
 from pipeline.code_hash import hash_code, hash_folder, hash_preset
@@ -139,6 +140,8 @@ def _check(model: str, benchmark: Benchmark, sampler: dict[str, Any], allow_code
     name = _read_sampler(found) if found else sampler["name"]
     if benchmark.samples > 1 and name not in ("top_k", "top_p"):
         raise UserError(f"--samples needs a sampler that draws: top_k or top_p. Received: {name}.")
+    if suite.runs_code and (reason := sandbox.find_problem()):
+        raise UserError(reason)
     return found
 
 

@@ -68,9 +68,9 @@ def run(config_path: str, runner_name: str, overrides: tuple[str, ...], root: st
     """
     config, runner = _load(config_path, runner_name, overrides, root)
     from configs.load import ConfigError
-    from pipeline.validate import find_missing_secrets
+    from pipeline.validate import find_environment_problems
 
-    if problems := find_missing_secrets(config):
+    if problems := find_environment_problems(config):
         raise ConfigError(config_path, problems)
     runtime.set_defaults()
     from pipeline.run_command import run_pipeline

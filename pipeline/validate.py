@@ -11,8 +11,10 @@ from components.errors import UserError
 from components.evaluator.gate import GENERAL, GENERAL_METRICS
 from components.example_gen.files import detect_format, split_path
 from components.methods.table import find_option_problems
+from components.metrics import sandbox
 from components.metrics.embedding_similarity import EmbeddingSimilarity
 from components.metrics.judge import WIN, Judge
+from components.metrics.pass_at_k import PassAtK
 from components.metrics.table import find_option_problems as find_metric_problems
 from components.metrics.table import make_metric
 from components.options import nearest
@@ -54,8 +56,8 @@ def load_config(path: str, overrides: Iterable[str] = ()) -> RunConfig:
     return RunConfig(**cast(dict[str, Any], sections))
 
 
-def find_missing_secrets(config: RunConfig) -> list[Problem]:
-    """Returns which secrets the run needs and this environment does not have; `validate` may run where there are none."""
+def find_environment_problems(config: RunConfig) -> list[Problem]:
+    """Returns what the run needs and this environment does not have: secrets, isolation. `validate` may run elsewhere."""
     problems = []
     for i, section in enumerate(config.evaluation.metrics):
         metric = make_metric(section.name, section.options)
@@ -70,6 +72,8 @@ def find_missing_secrets(config: RunConfig) -> list[Problem]:
                 "or set `api_key_env: null` if the endpoint needs none."
             )
             problems.append(Problem(f"evaluation.metrics.{i}.api_key_env", message))
+        if isinstance(metric, PassAtK) and (reason := sandbox.find_problem()):
+            problems.append(Problem(f"evaluation.metrics.{i}", reason))
     return problems
 
 

@@ -68,3 +68,12 @@ def run_program(program: str, *, seconds: int, memory_mib: int) -> bool:
             "`--security-opt seccomp=unconfined --security-opt apparmor=unconfined`), or leave the metric out."
         )
     return process.returncode == 0 and token.encode() in output.splitlines()
+
+
+def find_problem() -> str | None:
+    """Returns why programs cannot be shut in on this machine; None if they can."""
+    try:
+        run_program("", seconds=20, memory_mib=256)
+    except UserError as error:
+        return str(error)
+    return None

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from configs.load import ConfigError
-from pipeline.validate import find_missing_secrets, load_config
+from pipeline.validate import find_environment_problems, load_config
 
 
 @pytest.fixture
@@ -207,13 +207,13 @@ def test_key_of_a_judge_is_asked_for_before_a_run_alone(write, monkeypatch):
     metric = {"name": "judge", "endpoint": "https://judge.example/v1", "model": "m", "api_key_env": "JUDGE_KEY"}
     monkeypatch.delenv("JUDGE_KEY", raising=False)
     config = load_config(write(evaluation=_evaluate(metric)))
-    (problem,) = find_missing_secrets(config)
+    (problem,) = find_environment_problems(config)
     assert problem.key == "evaluation.metrics.0.api_key_env"
     assert "JUDGE_KEY must hold the key" in problem.message
     monkeypatch.setenv("JUDGE_KEY", "sk")
-    assert find_missing_secrets(config) == []
+    assert find_environment_problems(config) == []
     monkeypatch.delenv("JUDGE_KEY")
-    assert find_missing_secrets(load_config(write(evaluation=_evaluate(metric | {"api_key_env": None})))) == []
+    assert find_environment_problems(load_config(write(evaluation=_evaluate(metric | {"api_key_env": None})))) == []
 
 
 def _evaluate(metric):

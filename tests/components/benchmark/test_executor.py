@@ -11,6 +11,7 @@ from tfx.types import standard_artifacts
 
 from components.benchmark.executor import Executor
 from components.errors import UserError
+from components.metrics import sandbox
 from components.trainer.export import export_model
 from components.trainer.graph_tokenizer import byte_symbols
 
@@ -109,6 +110,7 @@ def test_written_answers_are_cut_and_measured(run, tmp_path):
     assert result["metrics"]["overall"] == {"number_match": 0.0, "example_count": 3.0}
 
 
+@pytest.mark.skipif(sandbox.find_problem() is not None, reason="this machine allows no name spaces")
 def test_several_samples_of_programs(run, tmp_path):
     record = {"task_id": "t", "prompt": "x = '''", "test": "'''\ndef check(f): pass", "entry_point": "x"}
     (tmp_path / "h.jsonl").write_text(json.dumps(record | {"canonical_solution": ""}))
