@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from components.evaluator.gate import GENERAL, OVERALL
 from pipeline import lineage_view
 from pipeline.html import render, write_whole
 from pipeline.lineage_view import describe_cleaning
@@ -17,8 +18,6 @@ from pipeline.report_store import RunReport
 from pipeline.tokens_view import make_harmless
 
 _TEMPLATE = Path(__file__).with_name("report_page.html.j2")
-OVERALL = "overall"
-GENERAL = "general"
 _LINEAGE_WIDTH = 110
 _CONFUSION = re.compile(r"confusion\[(.*) -> (.*)\]", re.DOTALL)
 

@@ -22,13 +22,11 @@ from components.evaluator.eval_config import make_eval_config
 from components.evaluator.examples import JoinPredictions
 from components.evaluator.gate import CANDIDATE
 from components.evaluator.results import read_results, to_json
+from components.evaluator.write_results import WriteResults
 from components.metrics.table import make_metrics, read_directions
 from components.predictor.choices import score_choices
 from components.splits import read_records
 from components.text import features
-
-import tensorflow_model_analysis as tfma  # isort: skip  After tfx, see components/evaluator/resampling.py.
-from tensorflow_model_analysis.extractors import slice_key_extractor  # isort: skip
 
 RESULT = "benchmark.json"
 _SIGNATURES = ("generate", "score_text")
@@ -134,12 +132,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             _ = (
                 pipeline
                 | "Join" >> JoinPredictions({CANDIDATE: predictions}, suite.slice_columns, columns)
-                | "Evaluate"
-                >> tfma.ExtractEvaluateAndWriteResults(
-                    eval_config=eval_config,
-                    extractors=[slice_key_extractor.SliceKeyExtractor(eval_config=eval_config, materialize=False)],
-                    output_path=evaluation.uri,
-                )
+                | "Evaluate" >> WriteResults(eval_config, evaluation.uri)
             )
         results = to_json(read_results(evaluation.uri, [CANDIDATE]), CANDIDATE)
         content = {

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from tfx.components.evaluator import constants
@@ -20,12 +20,11 @@ from components.evaluator.extremes import WriteExtremes
 from components.evaluator.gate import BASELINE, CANDIDATE, PRESET, Results
 from components.evaluator.results import add_general, checks_to_json, read_results, to_json
 from components.evaluator.summary import make_summary
+from components.evaluator.write_results import WriteResults
 from components.judge.annotator import check_budget
 from components.metrics.judge import Judge
+from components.metrics.metric import Metric
 from components.metrics.table import make_metrics, read_directions
-
-import tensorflow_model_analysis as tfma  # isort: skip  After tfx, see resampling.py.
-from tensorflow_model_analysis.extractors import slice_key_extractor  # isort: skip
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -56,12 +55,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 predictions[BASELINE] = of_baseline
 
         metrics = make_metrics(evaluation["metrics"])
-        columns = {column for metric in metrics.values() for column in metric.needed_columns()}
         for metric in metrics.values():
             if isinstance(metric, Judge):
                 count = predictions[CANDIDATE].get_int_custom_property("examples")
                 check_budget(metric, count, len(predictions))
-        self._run_tfma(predictions, baseline_name, evaluation, columns, result_artifact.uri)
+        self._run_tfma(predictions, baseline_name, evaluation, metrics, result_artifact.uri)
 
         results = read_results(result_artifact.uri, list(predictions))
         directions = read_directions(metrics)
@@ -105,22 +103,18 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         predictions: dict[str, Artifact],
         baseline: str,
         evaluation: dict[str, Any],
-        metric_columns: Iterable[str],
+        metrics: Mapping[str, Metric],
         output_path: str,
     ) -> None:
         eval_config = make_eval_config(evaluation, list(predictions))
         columns = evaluation["slice_columns"]
+        metric_columns = {column for metric in metrics.values() for column in metric.needed_columns()}
         with self._make_beam_pipeline() as pipeline:
             extracts = pipeline | "Read" >> JoinPredictions(predictions, columns, sorted(metric_columns))
-            metrics = make_metrics(evaluation["metrics"])
             if needs_annotation(metrics):
                 extracts |= "Annotate" >> Annotate(metrics, CANDIDATE, baseline, evaluation["judge_cache"])
             _ = extracts | "Extremes" >> WriteExtremes(CANDIDATE, baseline, columns, output_path)
-            _ = extracts | "Evaluate" >> tfma.ExtractEvaluateAndWriteResults(
-                eval_config=eval_config,
-                extractors=[slice_key_extractor.SliceKeyExtractor(eval_config=eval_config, materialize=False)],
-                output_path=output_path,
-            )
+            _ = extracts | "Evaluate" >> WriteResults(eval_config, output_path)
 
     def _measure_general(
         self, predictions: dict[str, Artifact], evaluation: dict[str, Any], output_path: str
@@ -129,16 +123,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         metrics = [{"name": name} for name in gate.GENERAL_METRICS]
         eval_config = make_eval_config(evaluation | {"metrics": metrics, "slice_columns": []}, list(predictions))
         with self._make_beam_pipeline() as pipeline:
-            _ = (
-                pipeline
-                | "Read" >> JoinPredictions(predictions, [])
-                | "Evaluate"
-                >> tfma.ExtractEvaluateAndWriteResults(
-                    eval_config=eval_config,
-                    extractors=[slice_key_extractor.SliceKeyExtractor(eval_config=eval_config, materialize=False)],
-                    output_path=path,
-                )
-            )
+            _ = pipeline | "Read" >> JoinPredictions(predictions, []) | "Evaluate" >> WriteResults(eval_config, path)
         return read_results(path, list(predictions))
 
     def _write_blessing(

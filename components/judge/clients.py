@@ -170,11 +170,12 @@ class PresetClient(Client):
         """
         import tensorflow as tf
 
+        from components.trainer.decoding import count_positions
         from components.trainer.export import export_model
         from components.trainer.model import load_model
 
         model = load_model(str(judge.preset))
-        positions = getattr(model.backbone, "max_sequence_length", None) or 4096
+        positions = count_positions(model)
         with tempfile.TemporaryDirectory() as folder:
             text = {"template": "plain", "system": "", "max_length": positions}
             export_model(model, f"{folder}/model", text, {"max_new_tokens": min(judge.max_new_tokens, positions - 2)})

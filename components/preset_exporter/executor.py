@@ -7,9 +7,6 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-# Where the model does not say how many positions it has, and the run does not either.
-_POSITIONS = 4096
-
 
 class Executor(base_executor.BaseExecutor):
     """Loads the preset and exports it."""
@@ -21,6 +18,7 @@ class Executor(base_executor.BaseExecutor):
             UserError: If the preset cannot be loaded, or the lengths do not fit it.
         """
         # Keras is imported by the executor, not where the pipeline is only wired.
+        from components.trainer.decoding import count_positions
         from components.trainer.export import export_model
         from components.trainer.model import load_model
 
@@ -30,7 +28,7 @@ class Executor(base_executor.BaseExecutor):
         model = load_model(section["preset"], section["dtype"], seed=0)
         text = json.loads(exec_properties["text"])
         if text["max_length"] is None:
-            text["max_length"] = getattr(model.backbone, "max_sequence_length", None) or _POSITIONS
+            text["max_length"] = count_positions(model)
         export_model(
             model,
             path_utils.serving_model_dir(artifact.uri),

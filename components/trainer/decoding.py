@@ -15,6 +15,8 @@ from components.trainer.sampling import Chooser, make_chooser, make_keras_hub_sa
 
 # Positions by which the cache grows.
 _CACHE_PIECE = 32
+# Of a model that does not say how many it has.
+_POSITIONS = 4096
 
 
 def score_tokens(model: keras_hub.models.CausalLM, token_ids: Any, target_mask: Any) -> dict[str, Any]:
@@ -171,6 +173,11 @@ def stop_token_ids(tokenizer: Any) -> list[int]:
     """Returns the ids that end a completion. Some models have two (Llama 3)."""
     ids = [tokenizer.end_token_id, getattr(tokenizer, "end_token2_id", None)]
     return [int(i) for i in ids if i is not None]
+
+
+def count_positions(model: keras_hub.models.CausalLM) -> int:
+    """Returns how many tokens a text may have that is to use all of the model's positions."""
+    return getattr(model.backbone, "max_sequence_length", None) or _POSITIONS
 
 
 def max_prompt_length(model: keras_hub.models.CausalLM, text: Mapping[str, Any], generation: Mapping[str, Any]) -> int:

@@ -219,3 +219,12 @@ def test_key_of_a_judge_is_asked_for_before_a_run_alone(write, monkeypatch):
 def _evaluate(metric):
     value = "judge" if metric["name"] == "judge" else "embedding_f1"
     return {"metrics": [metric], "thresholds": [{"metric": value, "lower_bound": 0.0}]}
+
+
+def test_programs_must_be_shut_in_where_a_run_is_started(write, monkeypatch):
+    metric = {"name": "pass_at_k", "column": "program", "allow_code_execution": True}
+    evaluation = {"metrics": [metric], "thresholds": [{"metric": "pass_at_1", "lower_bound": 0.1}]}
+    config = load_config(write(evaluation=evaluation, data={"path": "records.jsonl", "carry_columns": ["program"]}))
+    for reason in (None, "no name spaces"):
+        monkeypatch.setattr("components.metrics.sandbox.find_problem", lambda reason=reason: reason)
+        assert [problem.message for problem in find_environment_problems(config)] == [reason] * bool(reason)
