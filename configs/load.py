@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from components.errors import UserError
 from components.options import nearest
-from configs.schema import MethodSection, RunConfig, RunnerConfig
+from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, LocalRunnerConfig, VertexRunnerConfig
+from configs.schema import MethodSection, RunConfig
 
 MAX_CONFIG_BYTES = 1_000_000
 
@@ -147,20 +148,37 @@ def parse_sections(raw: Mapping[str, Any]) -> tuple[dict[str, BaseModel], list[P
     return sections, problems
 
 
-def load_runner(path: str, overrides: Iterable[str] = ()) -> RunnerConfig:
+RUNNERS: dict[str, type[LocalRunnerConfig] | type[ClusterRunnerConfig]] = {
+    "local": LocalRunnerConfig,
+    "kubeflow": KubeflowRunnerConfig,
+    "vertex": VertexRunnerConfig,
+}
+
+
+def load_runner(path: str, overrides: Iterable[str] = ()) -> LocalRunnerConfig | ClusterRunnerConfig:
     """Returns the runner configuration in the YAML file at `path`.
 
     Raises:
         ConfigError: With every problem of the file.
     """
     raw, problems = apply_overrides(read_yaml(path), overrides)
-    try:
-        config = RunnerConfig.model_validate(raw)
-    except ValidationError as error:
-        problems += [_to_problem("", detail, RunnerConfig) for detail in error.errors()]
-    if problems:
-        raise ConfigError(path, problems)
+    kind = raw.get("kind")
+    if not isinstance(kind, str) or kind not in RUNNERS:
+        near = nearest(str(kind), RUNNERS)
+        raise ConfigError(path, [*problems, Problem("kind", f"must be one of {', '.join(RUNNERS)}.{near} Received: {kind!r}.")])
+    config, more = parse_runner(raw)
+    if problems or more or config is None:
+        raise ConfigError(path, [*problems, *more])
     return config
+
+
+def parse_runner(raw: Mapping[str, Any]) -> tuple[LocalRunnerConfig | ClusterRunnerConfig | None, list[Problem]]:
+    """Returns the runner that a mapping with a known `kind` describes, or its problems."""
+    runner_class = RUNNERS[raw["kind"]]
+    try:
+        return runner_class.model_validate(raw), []
+    except ValidationError as error:
+        return None, [_to_problem("", detail, runner_class) for detail in error.errors()]
 
 
 def dump_config(config: RunConfig) -> str:
@@ -178,7 +196,7 @@ def _unknown_keys(prefix: str, raw: Mapping[str, Any], model: type[BaseModel]) -
 
 
 def _to_problem(section: str, detail: Any, root: type[BaseModel]) -> Problem:
-    location = [part for part in detail["loc"] if not (isinstance(part, str) and part in {"sqlite", "mysql"})]
+    location = [part for part in detail["loc"] if not (isinstance(part, str) and part in {"sqlite", "mysql", "grpc"})]
     key = ".".join(str(part) for part in ([section] if section else []) + list(location))
     if detail["type"] == "extra_forbidden":
         names = _keys_at(root, location[:-1])

@@ -1,4 +1,4 @@
-"""What a run is: the sections of a run's YAML and of a runner's YAML, with their types, ranges and defaults.
+"""What a run is: the sections of a run's YAML, with their types, ranges and defaults. Where it runs: `configs.runner_schema`.
 
 The classes say what one section may hold. What needs knowledge from elsewhere (the options of a tuning method, the names
 of templates and metrics, files that must exist) is checked in `pipeline.validate`, which reports together with these.
@@ -355,30 +355,3 @@ class RunConfig(Section):
     train: TrainSection = TrainSection()
     generation: GenerationSection = GenerationSection()
     evaluation: EvaluationSection
-
-
-class SqliteSection(Section):
-    """The metadata store in a file; relative paths are below the runner's `root`."""
-
-    kind: Literal["sqlite"]
-    path: Name = "metadata.sqlite"
-
-
-class MysqlSection(Section):
-    """The metadata store on a MySQL or MariaDB server. The password comes from the environment, never from YAML."""
-
-    kind: Literal["mysql"]
-    host: Name = "127.0.0.1"
-    port: int = Field(3306, ge=1, le=65535)
-    database: Name
-    user: Name
-    password_env: Name = "MLMD_MYSQL_PASSWORD"
-
-
-class RunnerConfig(Section):
-    """Where a run happens: folders, metadata store, Beam options."""
-
-    kind: Literal["local"]
-    root: Name = "runs"
-    metadata: SqliteSection | MysqlSection = Field(SqliteSection(kind="sqlite"), discriminator="kind")
-    beam_pipeline_args: list[str] = []
