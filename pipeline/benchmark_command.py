@@ -13,11 +13,14 @@ from rich.table import Table
 from components.benchmark.suites.table import SUITES
 from components.errors import UserError
 from components.metrics import sandbox
-from configs.schema import RunnerConfig
+from configs.runner_schema import LocalRunnerConfig
 from pipeline import local_runner, serving
+from pipeline.beam_options import make_beam_args
+from pipeline.child_process import Interrupted
 from pipeline.code_hash import hash_code, hash_folder, hash_preset
 from pipeline.console import redirect_output
 from pipeline.lineage_graph import get_properties
+from pipeline.node_runner import NodeFailedError
 from pipeline.paths import Paths
 from pipeline.preset_checks import find_preset_problems
 from pipeline.run_command import explain_failure
@@ -60,7 +63,7 @@ def run_benchmark(
     model: str,
     benchmark: Benchmark,
     sampler: dict[str, Any],
-    runner: RunnerConfig,
+    runner: LocalRunnerConfig,
     allow_code: bool = False,
     as_json: bool = False,
 ) -> int:
@@ -81,7 +84,7 @@ def run_benchmark(
     run_id = local_runner.make_run_id()
     paths = Paths(root=Path(runner.root).resolve(), name=f"benchmark-{benchmark.suite.replace('_', '-')}")
     settings = {"model": model, "sampler": sampler, "benchmark": asdict(benchmark)}
-    record = make_run_record(yaml.safe_dump(settings, sort_keys=False), "")
+    record = make_run_record(yaml.safe_dump(settings, sort_keys=False), "", paths.name)
     with redirect_output(paths.log(run_id)) as console:
         if as_json:
             console = Console(stderr=True, highlight=False)
@@ -90,14 +93,15 @@ def run_benchmark(
         try:
             with local_runner.signals_as_exceptions() as signals:
                 result = local_runner.run_nodes(
-                    lambda: _create_pipeline(folder, model, benchmark, sampler, paths, runner),
+                    create_pipeline,
+                    (folder, model, benchmark, sampler, paths, make_beam_args(runner.beam)),
                     paths,
                     runner,
                     record,
                     run_id,
                     console,
                 )
-        except (local_runner.NodeFailedError, local_runner.Interrupted) as error:
+        except (NodeFailedError, Interrupted) as error:
             return explain_failure(error, bool(signals), paths.log(run_id), console)
         artifact = result.artifact("Benchmark", "evaluation")
         content = (Path(artifact.uri) / "benchmark.json").read_text(encoding="utf-8")
@@ -153,14 +157,15 @@ def _read_sampler(folder: Path) -> str:
         return "greedy"
 
 
-def _create_pipeline(
+def create_pipeline(
     folder: Path | None,
     preset: str,
     benchmark: Benchmark,
     sampler: dict[str, Any],
     paths: Paths,
-    runner: RunnerConfig,
+    beam_args: list[str],
 ) -> Any:
+    """Returns the TFX pipeline of a benchmark; to be called in a process that has TFX."""
     from tfx.dsl.components.common.importer import Importer
     from tfx.orchestration.pipeline import Pipeline
     from tfx.types import standard_artifacts
@@ -201,9 +206,9 @@ def _create_pipeline(
     )
     return Pipeline(
         pipeline_name=paths.name,
-        pipeline_root=str(paths.artifacts),
+        pipeline_root=paths.places.artifacts,
         components=[model, node],
-        beam_pipeline_args=list(runner.beam_pipeline_args),
+        beam_pipeline_args=beam_args,
         enable_cache=True,
     )
 

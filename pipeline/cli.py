@@ -1,73 +1,63 @@
 """The command line. Every command imports what it needs when it runs, so that help and errors come at once."""
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import yaml
 
 from components import runtime
 from components.errors import UserError
-from pipeline import exit_codes
-
-if TYPE_CHECKING:
-    from configs.schema import RunConfig, RunnerConfig
+from pipeline.cli_options import ROOT, RUNNER, SET, CommandGroup, load_files, load_runner_file, require_local
 
 
-_SET = click.option(
-    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one value of the file; repeatable."
-)
-_ROOT = click.option("--root", metavar="FOLDER", help="Overrides the runner's root folder.")
-_RUNNER = click.option(
-    "--runner",
-    "runner_name",
-    default="local",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="A file in configs/runners/.",
-)
-
-
-class _Group(click.Group):
-    """Prints errors that the user can mend without a traceback."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        from configs.load import ConfigError
-
-        try:
-            return super().invoke(ctx)
-        except ConfigError as error:
-            click.echo(f"ConfigError: {error}", err=True)
-            ctx.exit(exit_codes.USAGE)
-        except UserError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(exit_codes.FAILED)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Fine-tune a language model, gate it on evidence, push it, and know where it came from."""
 
 
 @main.command()
 @click.argument("config_path", metavar="CONFIG")
-@_RUNNER
-@_SET
-@_ROOT
-def run(config_path: str, runner_name: str, overrides: tuple[str, ...], root: str | None) -> None:
-    """Run the pipeline that CONFIG describes.
+@RUNNER
+@SET
+@ROOT
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN_ID]",
+    help="Go on with a run that did not finish; without an id, the newest.",
+)
+@click.option("--from", "from_nodes", multiple=True, metavar="NODE", help="Run this node and what follows; repeatable.")
+@click.option("--to", "to_nodes", multiple=True, metavar="NODE", help="Run this node and what it needs; repeatable.")
+def run(
+    config_path: str,
+    runner_name: str,
+    overrides: tuple[str, ...],
+    root: str | None,
+    resume: str | None,
+    from_nodes: tuple[str, ...],
+    to_nodes: tuple[str, ...],
+) -> None:
+    """Run the pipeline that CONFIG describes, on this machine.
 
-    Nodes whose inputs, parameters and code have not changed are taken from the cache. A run that was interrupted during
-    training goes on at its last checkpoint when it is started again.
+    Nodes that do not depend on each other run side by side, each in a process of its own with a log file of its own. Nodes
+    whose inputs, parameters and code have not changed are taken from the cache. A run that was interrupted during training
+    goes on at its last checkpoint when it is started again.
+
+    With --from and --to a part of the pipeline runs; the outputs of all other nodes are those of the newest run that has them.
 
     Exit codes: 0 the model is blessed and pushed; 1 a node failed; 2 the configuration has problems; 3 the model was not
     blessed, so nothing was pushed; 130 interrupted.
     """
-    config, runner = _load(config_path, runner_name, overrides, root)
+    config, runner = load_files(config_path, runner_name, overrides, root)
+    local = require_local(runner, "run", "`submit` runs a pipeline on a cluster.")
+    if resume is not None and (from_nodes or to_nodes):
+        raise click.UsageError("--resume goes on with a whole run: leave out --from and --to.")
     from configs.load import ConfigError
+    from pipeline.local_runner import Part
     from pipeline.validate import find_environment_problems
 
     if problems := find_environment_problems(config):
@@ -75,14 +65,15 @@ def run(config_path: str, runner_name: str, overrides: tuple[str, ...], root: st
     runtime.set_defaults()
     from pipeline.run_command import run_pipeline
 
-    sys.exit(run_pipeline(config, config_path, runner))
+    part = Part(from_nodes=from_nodes, to_nodes=to_nodes, resume=resume)
+    sys.exit(run_pipeline(config, config_path, local, part))
 
 
 @main.command()
 @click.argument("config_path", metavar="CONFIG")
-@_RUNNER
-@_SET
-@_ROOT
+@RUNNER
+@SET
+@ROOT
 @click.option("--print", "print_config", is_flag=True, help="Print the whole configuration, defaults included.")
 def validate(
     config_path: str, runner_name: str, overrides: tuple[str, ...], root: str | None, print_config: bool
@@ -90,7 +81,7 @@ def validate(
     """Check CONFIG and list every problem at once. Runs nothing. Exit code 2 if there are any."""
     from configs.load import dump_config
 
-    config, _ = _load(config_path, runner_name, overrides, root)
+    config, _ = load_files(config_path, runner_name, overrides, root)
     if print_config:
         click.echo(dump_config(config), nl=False)
     else:
@@ -101,8 +92,8 @@ def validate(
 @click.argument("path", required=False)
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only models of this pipeline.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_RUNNER
-@_ROOT
+@RUNNER
+@ROOT
 def lineage(path: str | None, pipeline_name: str | None, as_json: bool, runner_name: str, root: str | None) -> None:
     """Show where a model came from: data file and hash, configuration, code version, metrics.
 
@@ -115,7 +106,7 @@ def lineage(path: str | None, pipeline_name: str | None, as_json: bool, runner_n
     from pipeline.lineage import trace as trace_model
     from pipeline.metadata_connection import make_connection_config
 
-    store = lineage_store.open_store(make_connection_config(_load_runner(runner_name, root)))
+    store = lineage_store.open_store(make_connection_config(load_runner_file(runner_name, root)))
     trace = trace_model(store, path, pipeline_name)
     if as_json:
         click.echo(lineage_view.to_json(trace))
@@ -129,8 +120,8 @@ def lineage(path: str | None, pipeline_name: str | None, as_json: bool, runner_n
 @click.option("--example", "example_id", metavar="ID", help="The example to show, or the beginning of a reported one.")
 @click.option("--html", "page", metavar="FILE", help="Where the page goes, instead of into the root's `reports/`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON (of --example, if given); no page.")
-@_RUNNER
-@_ROOT
+@RUNNER
+@ROOT
 def tokens(
     run_id: str | None,
     pipeline_name: str | None,
@@ -149,13 +140,13 @@ def tokens(
     from pipeline import lineage_store, tokens_page, tokens_store, tokens_view
     from pipeline.console import PLAIN_WIDTH
     from pipeline.metadata_connection import make_connection_config
-    from pipeline.paths import Paths
+    from pipeline.paths import Paths, find_root
 
     if as_json and page is not None:
         raise click.UsageError("give --html or --json, not both.")
     # An example that is in no report is looked up with TensorFlow.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    runner = _load_runner(runner_name, root)
+    runner = load_runner_file(runner_name, root)
     store = lineage_store.open_store(make_connection_config(runner))
     cleaning = tokens_store.load_cleaning(store, run_id, pipeline_name)
     if as_json and example_id is None:
@@ -167,7 +158,7 @@ def tokens(
         return
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(tokens_view.render(cleaning, found, coloured=console.color_system is not None))
-    paths = Paths(root=Path(runner.root).resolve(), name=cleaning.pipeline_name)
+    paths = Paths(root=Path(find_root(runner)).resolve(), name=cleaning.pipeline_name)
     path = paths.tokens_page(cleaning.run_id) if page is None else Path(page)
     tokens_page.write_page(cleaning, path)
     console.print(f"\nPage: {path}", soft_wrap=True, markup=False)
@@ -177,13 +168,13 @@ def tokens(
 @click.option("--run", "run_id", metavar="ID", help="The run. Without it: the newest one that was evaluated.")
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only runs of this pipeline.")
 @click.option("--html", "page", metavar="FILE", help="Where the page goes, instead of into the root's `reports/`.")
-@_RUNNER
-@_ROOT
+@RUNNER
+@ROOT
 def report(run_id: str | None, pipeline_name: str | None, page: str | None, runner_name: str, root: str | None) -> None:
     """Write the page of a run again: metrics with intervals, the verdict, examples, lineage. `run` writes it at its end."""
     from pipeline.run_command import write_report_page
 
-    click.echo(f"Page: {write_report_page(_load_runner(runner_name, root), run_id, pipeline_name, page)}")
+    click.echo(f"Page: {write_report_page(load_runner_file(runner_name, root), run_id, pipeline_name, page)}")
 
 
 @main.command()
@@ -200,8 +191,8 @@ def report(run_id: str | None, pipeline_name: str | None, page: str | None, runn
 @click.option("--sampler", default="greedy", show_default=True, metavar="NAME[,OPTION=VALUE]", help="For a preset.")
 @click.option("--allow-code-execution", is_flag=True, help="Let programs run that the model writes (humaneval).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_RUNNER
-@_ROOT
+@RUNNER
+@ROOT
 def benchmark(
     model: str,
     suite: str,
@@ -241,7 +232,7 @@ def benchmark(
         raise click.UsageError(f"--sampler: must be NAME[,OPTION=VALUE]. Received: {sampler!r}.") from error
     if problems := find_option_problems(name, values):
         raise click.UsageError("\n".join(f"--sampler {key}: {problem}" for key, problem in problems.items()))
-    runner = _load_runner(runner_name, root)
+    runner = require_local(load_runner_file(runner_name, root), "benchmark", "")
     runtime.set_defaults()
     from pipeline.benchmark_command import Benchmark, run_benchmark
 
@@ -255,8 +246,8 @@ def benchmark(
 @click.option("--model", "model_path", metavar="FOLDER", help="An exported model; instead of --pipeline.")
 @click.option("--input", "context", metavar="TEXT", help="The input that the instructions are about.")
 @click.option("--rendered", is_flag=True, help="The prompts are rendered already: apply no template.")
-@_RUNNER
-@_ROOT
+@RUNNER
+@ROOT
 def generate(
     prompts: tuple[str, ...],
     pipeline_name: str | None,
@@ -282,7 +273,8 @@ def generate(
     if not texts:
         raise click.UsageError("needs a prompt, as an argument or on standard input.")
     if model_path is None:
-        serving_root = Path(_load_runner(runner_name, root).root) / "serving"
+        hint = "`--model` names the folder of any exported model."
+        serving_root = Path(require_local(load_runner_file(runner_name, root), "generate", hint).root) / "serving"
         folder = serving.find_pushed_model(serving_root / (pipeline_name or _only_pipeline(serving_root)))
     else:
         folder = Path(model_path)
@@ -292,38 +284,6 @@ def generate(
         texts, rendered = serving.render(folder, texts, context), True
     for text in serving.generate(model, texts, "complete" if rendered else "serving_default"):
         click.echo(text)
-
-
-def _load_runner(name: str, root: str | None) -> "RunnerConfig":
-    from configs.load import load_runner
-    from pipeline.code_hash import REPOSITORY_ROOT
-
-    path = name if name.endswith((".yaml", ".yml")) else str(REPOSITORY_ROOT / "configs" / "runners" / f"{name}.yaml")
-    return load_runner(path, [] if root is None else [f"root={json.dumps(root)}"])
-
-
-def _load(
-    config_path: str, runner_name: str, overrides: tuple[str, ...], root: str | None
-) -> tuple["RunConfig", "RunnerConfig"]:
-    """Returns both configurations, or raises the problems of both."""
-    from configs.load import ConfigError
-    from pipeline.validate import load_config
-
-    errors = []
-    config = runner = None
-    try:
-        config = load_config(config_path, overrides)
-    except ConfigError as error:
-        errors.append(error)
-    try:
-        runner = _load_runner(runner_name, root)
-    except ConfigError as error:
-        errors.append(error)
-    if errors or config is None or runner is None:
-        for other in errors[:-1]:
-            click.echo(f"ConfigError: {other}", err=True)
-        raise errors[-1]
-    return config, runner
 
 
 def _only_pipeline(serving_root: Path) -> str:

@@ -9,8 +9,6 @@ from pathlib import Path
 from absl import logging as absl_logging
 from rich.console import Console
 
-from components.trainer.progress import CONSOLE_FD_VARIABLE
-
 PLAIN_WIDTH = 120
 
 
@@ -18,16 +16,13 @@ PLAIN_WIDTH = 120
 def redirect_output(log_path: Path) -> Iterator[Console]:
     """Sends this process's standard output and error to `log_path`, and yields a console on the terminal.
 
-    The file descriptors themselves are redirected, since TensorFlow and its C++ parts write to them directly. The
-    terminal's descriptor is left in the environment variable `PIPELINE_CONSOLE_FD`, for the Trainer's progress.
+    The file descriptors themselves are redirected, since TensorFlow and its C++ parts write to them directly.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     terminal_fd, error_fd = os.dup(1), os.dup(2)
-    os.set_inheritable(terminal_fd, True)
     log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.environ[CONSOLE_FD_VARIABLE] = str(terminal_fd)
     terminal = os.fdopen(os.dup(terminal_fd), "w", encoding="utf-8", errors="replace")
     try:
         os.dup2(log_fd, 1)
@@ -43,6 +38,5 @@ def redirect_output(log_path: Path) -> Iterator[Console]:
         terminal.close()
         os.dup2(terminal_fd, 1)
         os.dup2(error_fd, 2)
-        del os.environ[CONSOLE_FD_VARIABLE]
         for fd in (terminal_fd, error_fd, log_fd):
             os.close(fd)

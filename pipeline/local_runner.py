@@ -1,54 +1,55 @@
-"""Runs a pipeline on this machine, node by node, in this process."""
+"""Runs a pipeline on this machine: each node in a process of its own, independent ones side by side."""
 
 import contextlib
+import os
 import signal
-import time
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 
 from components.errors import UserError
 from configs.load import dump_config
-from configs.schema import RunConfig, RunnerConfig
-from pipeline.metadata_connection import make_connection_config
+from configs.runner_schema import LocalRunnerConfig
+from configs.schema import RunConfig
+from pipeline.beam_options import make_beam_args
+from pipeline.child_process import ChildDiedError, ChildError, ChildProcess, Interrupted
+from pipeline.metadata_connection import ConnectionConfig, make_connection_config, open_writable_store
+from pipeline.node_launcher import CompiledPipeline, compile_pipeline
+from pipeline.node_runner import NodeFailedError, run_node
 from pipeline.paths import Paths
+from pipeline.run_display import RunDisplay
 from pipeline.run_record import make_run_record, write_run_record
+from pipeline.run_state import NodeState, close_dead_runs, find_run
+from pipeline.store_lock import lock_store
+from pipeline.task_graph import RunningTasks, run_tasks
 
-
-class Interrupted(Exception):  # noqa: N818 - it is no error
-    """A signal asked the run to stop. No BaseException, so that TFX marks the running node as failed."""
-
-
-class NodeFailedError(Exception):
-    """A node failed; its cause is this exception's `__cause__`."""
-
-    def __init__(self, node_id: str):
-        self.node_id = node_id
-        super().__init__(f"{node_id} failed")
+_MAX_AUTO_NODES = 4
+_ACCELERATORS = ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodeResult:
-    """What became of one node.
+class Part:
+    """Which part of a pipeline runs.
 
     Attributes:
-        node_id: Its name.
-        cached: True if an earlier execution's outputs were taken.
-        seconds: Wall time.
-        outputs: Its output artifacts by key.
-        execution: Its execution in the metadata store.
+        from_nodes: These and what follows; all if empty.
+        to_nodes: These and what they need; all if empty.
+        resume: The run to go on with: an id, "" for the newest, or None for a new run.
     """
 
-    node_id: str
-    cached: bool
-    seconds: float
-    outputs: dict[str, list[metadata_store_pb2.Artifact]] = field(repr=False)
-    execution: metadata_store_pb2.Execution = field(repr=False)
+    from_nodes: tuple[str, ...] = ()
+    to_nodes: tuple[str, ...] = ()
+    resume: str | None = None
+
+
+WHOLE = Part()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class RunResult:
 
     run_id: str
     paths: Paths
-    nodes: dict[str, NodeResult]
+    nodes: dict[str, NodeState]
 
     def artifact(self, node_id: str, key: str) -> metadata_store_pb2.Artifact:
         """Returns the one output artifact `key` of a node."""
@@ -70,154 +71,183 @@ def make_run_id() -> str:
     return datetime.now().strftime("%Y%m%d-%H%M%S-%f")
 
 
-def run(config: RunConfig, config_path: str, runner: RunnerConfig, run_id: str, console: Console) -> RunResult:
+def find_run_id(config: RunConfig, runner: LocalRunnerConfig, resume: str | None) -> str:
+    """Returns the id of a new run, or of the one to go on with.
+
+    Raises:
+        UserError: If there is none to go on with, or it had another configuration or other code.
+    """
+    if resume is None:
+        return make_run_id()
+    connection = make_connection_config(runner)
+    with lock_store(connection):
+        context = find_run(open_writable_store(connection), config.pipeline.name, resume or None)
+    recorded = {name: value.string_value for name, value in context.custom_properties.items()}
+    if changed := _list_changes(recorded["config"], dump_config(config)):
+        raise UserError(
+            f"a run goes on only with the configuration that it was started with. Other in {context.name}: "
+            f"{'; '.join(changed)}. Give the same, or start a new run: what has not changed comes from the cache."
+        )
+    now = make_run_record("", "", "")["code_sha256"]
+    if recorded["code_sha256"] != now:
+        raise UserError(
+            f"a run goes on only with the code that it was started with; the code has changed since {context.name}. Start a new "
+            "run: what has not changed comes from the cache."
+        )
+    return context.name
+
+
+def run(
+    config: RunConfig, config_path: str, runner: LocalRunnerConfig, run_id: str, console: Console, part: Part = WHOLE
+) -> RunResult:
     """Runs every node that is not cached, and prints a line for each.
 
     Args:
         config: The run.
         config_path: Where it was read from, for the record.
         runner: Where it runs.
-        run_id: See `make_run_id`.
+        run_id: See `find_run_id`.
         console: Where the lines go.
+        part: Which part of the pipeline.
 
     Raises:
-        NodeFailedError: If a node fails; the ones before it keep their results, and a repeated run takes them from the
-            cache.
+        NodeFailedError: If a node fails; the others keep their results, and a repeated run takes them from the cache.
         UserError: If the metadata store cannot be reached.
     """
     paths = Paths(root=Path(runner.root).resolve(), name=config.pipeline.name)
+    record = make_run_record(dump_config(config), config_path, paths.name)
+    return run_nodes(create, (config, paths, make_beam_args(runner.beam)), paths, runner, record, run_id, console, part)
 
-    def create() -> Any:
-        from pipeline.pipeline import create_pipeline
 
-        return create_pipeline(
-            config,
-            pipeline_root=str(paths.artifacts),
-            serving_root=str(paths.serving),
-            checkpoint_root=str(paths.checkpoints),
-            quarantine_root=str(paths.quarantine),
-            judge_cache_root=str(paths.judgements),
-            beam_pipeline_args=list(runner.beam_pipeline_args),
-        )
+def create(config: RunConfig, paths: Paths, beam_args: list[str]) -> Any:
+    """Returns the TFX pipeline of a run; to be called in a process that has TFX."""
+    from pipeline.pipeline import create_pipeline
 
-    return run_nodes(create, paths, runner, make_run_record(dump_config(config), config_path), run_id, console)
+    return create_pipeline(config, places=paths.places, beam_pipeline_args=beam_args)
 
 
 def run_nodes(
-    create: Callable[[], Any], paths: Paths, runner: RunnerConfig, record: dict[str, str], run_id: str, console: Console
+    create: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    paths: Paths,
+    runner: LocalRunnerConfig,
+    record: dict[str, str],
+    run_id: str,
+    console: Console,
+    part: Part = WHOLE,
 ) -> RunResult:
     """Runs every node of a pipeline that is not cached, and prints a line for each.
 
     Args:
-        create: Makes the TFX pipeline; is called once TensorFlow may be imported.
+        create: Makes the TFX pipeline; a function of a module, called in a process that has TFX.
+        arguments: Of `create`.
         paths: Where it keeps what it writes.
         runner: Where it runs.
         record: See `make_run_record`.
-        run_id: See `make_run_id`.
+        run_id: See `find_run_id`.
         console: Where the lines go.
+        part: Which part of the pipeline.
 
     Raises:
         NodeFailedError: If a node fails.
         UserError: If the metadata store cannot be reached.
     """
     connection = make_connection_config(runner)
-    _prepare_folders(paths, connection)
-    started = time.monotonic()
-    with console.status("Loading TensorFlow and TFX"):
-        from tfx.dsl.compiler import compiler, constants
-        from tfx.orchestration.portable import runtime_parameter_utils
-
-        compiled = compiler.Compiler().compile(create())
-        runtime_parameter_utils.substitute_runtime_parameter(
-            compiled, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
-        )
-    _print_line(console, "·", "loaded", time.monotonic() - started)
-    nodes: dict[str, NodeResult] = {}
-    for node in compiled.nodes:
-        node_id = node.pipeline_node.node_info.id
-        # These draw their own progress.
-        draws = node_id.endswith(("Trainer", "TokenScorer"))
-        status = contextlib.nullcontext() if draws else console.status(node_id)
-        started = time.monotonic()
+    for folder in (paths.places.artifacts, paths.places.serving, paths.places.checkpoints):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    with lock_store(connection):
+        dead = close_dead_runs(open_writable_store(connection), paths.name)
+    display = RunDisplay(console)
+    tasks = RunningTasks()
+    with display.live():
+        for name in dead:
+            display.print(
+                f"[dim]Run {name} was killed; its unfinished nodes are marked as failed. --resume {name} goes on.[/]"
+            )
+        line = display.start("Loading TensorFlow and TFX")
         try:
-            with status:
-                _launch(compiled, node.pipeline_node, connection)
-        except Exception as error:
-            _print_line(console, "[red]✗[/]", node_id, time.monotonic() - started)
-            raise NodeFailedError(node_id) from error
-        finally:
-            if not nodes:
-                write_run_record(_open_store(connection), run_id, record)
-        nodes[node_id] = _read_result(connection, paths.name, run_id, node_id, time.monotonic() - started)
-        mark = "[dim]=[/]" if nodes[node_id].cached else "[green]✓[/]"
-        _print_line(console, mark, node_id, nodes[node_id].seconds, "cached" if nodes[node_id].cached else "")
+            child = ChildProcess(
+                compile_pipeline,
+                (create, arguments, run_id, connection, part.from_nodes, part.to_nodes),
+                paths.log(run_id),
+            )
+            tasks.add("compile", child.stop)
+            pipeline = CompiledPipeline.from_json(child.wait())
+        except (ChildError, ChildDiedError) as error:
+            line.end("[red]✗[/]")
+            raise NodeFailedError("Compiling the pipeline") from error
+        except BaseException:
+            tasks.stop_all()
+            line.end("[red]✗[/]")
+            raise
+        tasks.remove("compile")
+        line.end("·")
+        with lock_store(connection):
+            write_run_record(open_writable_store(connection), run_id, record)
+        nodes = _run_all(pipeline, run_id, connection, paths, display, tasks, _count_parallel(runner))
     return RunResult(run_id=run_id, paths=paths, nodes=nodes)
 
 
-def _prepare_folders(paths: Paths, connection: metadata_store_pb2.ConnectionConfig) -> None:
-    for folder in (paths.artifacts, paths.serving, paths.checkpoints):
-        folder.mkdir(parents=True, exist_ok=True)
-    if connection.HasField("sqlite"):
-        Path(connection.sqlite.filename_uri).parent.mkdir(parents=True, exist_ok=True)
-    _open_store(connection)
+def _run_all(
+    pipeline: CompiledPipeline,
+    run_id: str,
+    connection: ConnectionConfig,
+    paths: Paths,
+    display: RunDisplay,
+    tasks: RunningTasks,
+    max_parallel: int,
+) -> dict[str, NodeState]:
+    nodes: dict[str, NodeState] = {}
+    lock = threading.Lock()
+
+    def run_one(node_id: str) -> None:
+        line = display.start(node_id)
+        try:
+            state = run_node(
+                pipeline,
+                run_id,
+                node_id,
+                connection,
+                paths.node_log(run_id, node_id),
+                on_start=lambda child: tasks.add(node_id, child.stop),
+                on_text=line.write,
+            )
+        except BaseException:
+            line.end("[red]✗[/]")
+            raise
+        finally:
+            tasks.remove(node_id)
+        with lock:
+            nodes[node_id] = state
+        line.end("[dim]=[/]" if state.cached else "[green]✓[/]", "cached" if state.cached else "")
+
+    failed = run_tasks(pipeline.upstream, run_one, max_parallel, tasks.stop_all)
+    for error in failed.values():
+        raise error
+    return {node_id: nodes[node_id] for node_id in pipeline.upstream}
 
 
-def _open_store(connection: metadata_store_pb2.ConnectionConfig) -> Any:
-    from ml_metadata.metadata_store import MetadataStore
-
-    try:
-        return MetadataStore(connection)
-    except Exception as error:
-        kind = connection.WhichOneof("config")
-        place = (
-            connection.sqlite.filename_uri if kind == "sqlite" else f"{connection.mysql.host}:{connection.mysql.port}"
-        )
-        raise UserError(
-            f"the metadata store ({kind} at {place}) must be reachable and an ML Metadata store: {error}"
-        ) from error
+def _count_parallel(runner: LocalRunnerConfig) -> int:
+    if runner.max_parallel_nodes != "auto":
+        return runner.max_parallel_nodes
+    if any(Path(device).exists() for device in _ACCELERATORS):
+        return 1
+    return min(_MAX_AUTO_NODES, len(os.sched_getaffinity(0)))
 
 
-def _launch(compiled: Any, pipeline_node: Any, connection: metadata_store_pb2.ConnectionConfig) -> None:
-    from tfx.orchestration import metadata
-    from tfx.orchestration.local import runner_utils
-    from tfx.orchestration.portable import launcher
-
-    deployment = runner_utils.extract_local_deployment_config(compiled)
-    node_id = pipeline_node.node_info.id
-    launcher.Launcher(
-        pipeline_node=pipeline_node,
-        mlmd_connection=metadata.Metadata(connection),
-        pipeline_info=compiled.pipeline_info,
-        pipeline_runtime_spec=compiled.runtime_spec,
-        executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
-        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
-    ).launch()
+def _list_changes(before: str, now: str) -> list[str]:
+    old, new = (_flatten(yaml.safe_load(text)) for text in (before, now))
+    return [
+        f"{key} ({old.get(key)!r}, now {new.get(key)!r})"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    ]
 
 
-def _read_result(
-    connection: metadata_store_pb2.ConnectionConfig, pipeline_name: str, run_id: str, node_id: str, seconds: float
-) -> NodeResult:
-    store = _open_store(connection)
-    run_context = store.get_context_by_type_and_name("pipeline_run", run_id)
-    # TFX puts each execution in the contexts of its pipeline, its run and its node. The store may hold other pipelines.
-    node_context = store.get_context_by_type_and_name("node", f"{pipeline_name}.{node_id}")
-    executions = {e.id: e for e in store.get_executions_by_context(run_context.id)}
-    of_node = {e.id for e in store.get_executions_by_context(node_context.id)}
-    execution = executions[max(of_node & set(executions))]
-    events = store.get_events_by_execution_ids([execution.id])
-    keys = {
-        e.artifact_id: e.path.steps[0].key for e in events if e.type == metadata_store_pb2.Event.OUTPUT and e.path.steps
-    }
-    outputs: dict[str, list[metadata_store_pb2.Artifact]] = {}
-    for artifact in store.get_artifacts_by_id(list(keys)):
-        outputs.setdefault(keys[artifact.id], []).append(artifact)
-    return NodeResult(
-        node_id=node_id,
-        cached=execution.last_known_state == metadata_store_pb2.Execution.CACHED,
-        seconds=seconds,
-        outputs=outputs,
-        execution=execution,
-    )
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for name, inner in value.items() for k, v in _flatten(inner, f"{prefix}.{name}".strip(".")).items()}
 
 
 @contextlib.contextmanager
@@ -239,7 +269,3 @@ def signals_as_exceptions() -> Iterator[list[str]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _print_line(console: Console, mark: str, name: str, seconds: float, note: str = "") -> None:
-    console.print(f"{mark} {name:<20} {seconds:7.1f} s  {note}".rstrip())

@@ -2,25 +2,50 @@
 
 import os
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from ml_metadata.proto import metadata_store_pb2
 
 from components.errors import UserError
-from configs.schema import RunnerConfig, SqliteSection
+from configs.runner_schema import (
+    ClusterRunnerConfig,
+    GrpcSection,
+    KubeflowRunnerConfig,
+    LocalRunnerConfig,
+    MysqlSection,
+    SqliteSection,
+)
+
+ConnectionConfig: TypeAlias = metadata_store_pb2.ConnectionConfig | metadata_store_pb2.MetadataStoreClientConfig
 
 
-def make_connection_config(runner: RunnerConfig) -> metadata_store_pb2.ConnectionConfig:
+def make_connection_config(runner: LocalRunnerConfig | ClusterRunnerConfig) -> ConnectionConfig:
     """Returns the connection; an SQLite file and its folder are made when they are first written.
 
     Raises:
-        UserError: If the environment variable of the MySQL password is not set.
+        UserError: If the environment variable of the MySQL password is not set, or the runner has no store of this kind.
     """
-    config = metadata_store_pb2.ConnectionConfig()
+    if not isinstance(runner, LocalRunnerConfig | KubeflowRunnerConfig):
+        raise UserError(
+            "Vertex AI has a metadata store of its own, which this command does not read. See the lineage of a run in the "
+            "Google Cloud console, or give a runner with a store (--runner)."
+        )
     section = runner.metadata
-    if isinstance(section, SqliteSection):
-        config.sqlite.filename_uri = str(Path(runner.root).resolve() / section.path)
-        config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-        return config
+    match section:
+        case SqliteSection():
+            assert isinstance(runner, LocalRunnerConfig)
+            config = metadata_store_pb2.ConnectionConfig()
+            config.sqlite.filename_uri = str(Path(runner.root).resolve() / section.path)
+            config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+            return config
+        case GrpcSection():
+            return metadata_store_pb2.MetadataStoreClientConfig(host=section.host, port=section.port)
+        case MysqlSection():
+            return _make_mysql(section)
+
+
+def _make_mysql(section: MysqlSection) -> metadata_store_pb2.ConnectionConfig:
+    config = metadata_store_pb2.ConnectionConfig()
     password = os.environ.get(section.password_env)
     if password is None:
         raise UserError(
@@ -33,3 +58,30 @@ def make_connection_config(runner: RunnerConfig) -> metadata_store_pb2.Connectio
     config.mysql.user = section.user
     config.mysql.password = password
     return config
+
+
+def describe_connection(config: ConnectionConfig) -> str:
+    """Returns the kind and the place of a store, without user and password."""
+    if isinstance(config, metadata_store_pb2.MetadataStoreClientConfig):
+        return f"grpc at {config.host}:{config.port}"
+    if config.HasField("sqlite"):
+        return f"sqlite at {config.sqlite.filename_uri}"
+    return f"mysql at {config.mysql.host}:{config.mysql.port}"
+
+
+def open_writable_store(config: ConnectionConfig) -> Any:
+    """Returns the store (`ml_metadata.MetadataStore`); an SQLite file and tables that are missing are made.
+
+    Raises:
+        UserError: If it cannot be reached.
+    """
+    from ml_metadata.metadata_store import MetadataStore
+
+    if isinstance(config, metadata_store_pb2.ConnectionConfig) and config.HasField("sqlite"):
+        Path(config.sqlite.filename_uri).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return MetadataStore(config)
+    except Exception as error:
+        raise UserError(
+            f"the metadata store ({describe_connection(config)}) must be reachable and an ML Metadata store: {error}"
+        ) from error

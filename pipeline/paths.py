@@ -1,7 +1,40 @@
-"""Where a run of the local runner keeps what it writes."""
+"""Where runs keep what they write."""
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the nodes of one pipeline write: local folders, or addresses in a bucket.
+
+    Attributes:
+        artifacts: TFX's pipeline root.
+        serving: Pushed models, one numbered folder a version: what TensorFlow Serving is pointed at.
+        checkpoints: Trainer checkpoints; TFX deletes the outputs of a failed node, so they live elsewhere.
+        quarantine: Copies of the quarantine files of runs that were stopped because of them.
+        judgements: What judges have answered; shared by all pipelines of a root.
+    """
+
+    artifacts: str
+    serving: str
+    checkpoints: str
+    quarantine: str
+    judgements: str
+
+
+def make_places(root: str, name: str) -> Places:
+    """Returns the places of the pipeline `name` below `root`, a folder or an address."""
+    root = root.rstrip("/")
+    return Places(
+        artifacts=f"{root}/artifacts/{name}",
+        serving=f"{root}/serving/{name}",
+        checkpoints=f"{root}/checkpoints/{name}",
+        quarantine=f"{root}/quarantine/{name}",
+        judgements=f"{root}/judgements",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,37 +50,30 @@ class Paths:
     name: str
 
     @property
-    def artifacts(self) -> Path:
-        """TFX's pipeline root."""
-        return self.root / "artifacts" / self.name
+    def places(self) -> Places:
+        """Where the nodes write."""
+        return make_places(str(self.root), self.name)
 
     @property
     def serving(self) -> Path:
-        """Pushed models, one numbered folder a version: what TensorFlow Serving is pointed at."""
-        return self.root / "serving" / self.name
+        """Pushed models."""
+        return Path(self.places.serving)
 
-    @property
-    def checkpoints(self) -> Path:
-        """Trainer checkpoints; TFX deletes the outputs of a failed node, so they live elsewhere."""
-        return self.root / "checkpoints" / self.name
-
-    @property
-    def quarantine(self) -> Path:
-        """Copies of the quarantine files of runs that were stopped because of them."""
-        return self.root / "quarantine" / self.name
-
-    @property
-    def judgements(self) -> Path:
-        """What judges have answered; shared by all pipelines of a root."""
-        return self.root / "judgements"
+    def logs(self, run_id: str) -> Path:
+        """The folder of a run's logs: one file a node, and one of the runner itself."""
+        return self.root / "logs" / self.name / run_id
 
     def log(self, run_id: str) -> Path:
-        """The log file of a run: everything that its libraries print."""
-        return self.root / "logs" / self.name / f"{run_id}.log"
+        """The runner's own log."""
+        return self.logs(run_id) / "run.log"
+
+    def node_log(self, run_id: str, node_id: str) -> Path:
+        """Everything that a node and its libraries print."""
+        return self.logs(run_id) / f"{node_id}.log"
 
     def report(self, run_id: str) -> Path:
         """The summary that `run` prints at its end."""
-        return self.root / "logs" / self.name / f"{run_id}.summary.txt"
+        return self.logs(run_id) / "summary.txt"
 
     def tokens_page(self, run_id: str) -> Path:
         """The page that `tokens` writes: what token cleaning kept and dropped in a run."""
@@ -56,3 +82,8 @@ class Paths:
     def report_page(self, run_id: str) -> Path:
         """The page of a run: what went in, what was decided, and why."""
         return self.root / "reports" / self.name / f"{run_id}.html"
+
+
+def find_root(runner: LocalRunnerConfig | ClusterRunnerConfig) -> str:
+    """Returns the folder that pages are written below: the runner's own, or for a cluster the local default."""
+    return runner.root if isinstance(runner, LocalRunnerConfig) else "runs"

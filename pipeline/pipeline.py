@@ -24,17 +24,14 @@ from components.schema_importer.component import SchemaImporter
 from components.tokenizer.component import Tokenizer
 from configs.schema import RunConfig
 from pipeline.code_hash import hash_code, hash_preset
+from pipeline.paths import Places
 from pipeline.training_nodes import make_training_nodes
 
 
 def create_pipeline(
     config: RunConfig,
     *,
-    pipeline_root: str,
-    serving_root: str,
-    checkpoint_root: str,
-    quarantine_root: str,
-    judge_cache_root: str,
+    places: Places,
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
     beam_pipeline_args: list[str] | None = None,
 ) -> Pipeline:
@@ -45,11 +42,7 @@ def create_pipeline(
 
     Args:
         config: The run.
-        pipeline_root: Folder of the artifacts.
-        serving_root: Folder that models are pushed to.
-        checkpoint_root: Folder of the Trainer's checkpoints.
-        quarantine_root: Folder for the quarantine files of runs that fail.
-        judge_cache_root: Folder for what judges have answered.
+        places: Where the nodes write.
         metadata_connection_config: The metadata store; None where the platform has its own.
         beam_pipeline_args: Options of Apache Beam.
     """
@@ -61,7 +54,7 @@ def create_pipeline(
         path=_make_absolute(config.data.path),
         data_config={
             **config.data.model_dump(mode="json", exclude={"path", "schema_path"}),
-            "quarantine_dir": quarantine_root,
+            "quarantine_dir": places.quarantine,
         },
         code_hash=hash_code("components.example_gen.executor"),
     ).with_id("ExampleGen")
@@ -86,7 +79,7 @@ def create_pipeline(
     # Data that does not match its schema goes no further.
     tokenizer.add_upstream_node(example_validator)
     tokenized = tokenizer.outputs["tokenized_examples"]
-    training = make_training_nodes(config, tokenized, checkpoint_root)
+    training = make_training_nodes(config, tokenized, places.checkpoints)
     trainer = training[-1]
     preset_exporter = PresetExporter(
         model=model,
@@ -106,7 +99,7 @@ def create_pipeline(
     # A preset that was replaced in its folder is another judge, or encoder.
     metric_presets = [hash_preset(preset)[0] for metric in metrics if (preset := getattr(metric, "preset", None))]
     evaluation |= {
-        "judge_cache": os.path.join(judge_cache_root, *(found[:16] for found in metric_presets if found)),
+        "judge_cache": os.path.join(places.judgements, *(found[:16] for found in metric_presets if found)),
         "metric_presets": metric_presets,
     }
     prediction = {
@@ -146,7 +139,7 @@ def create_pipeline(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_root)
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
         ),
     )
     components: list[Any] = [
@@ -165,7 +158,7 @@ def create_pipeline(
     ]
     return Pipeline(
         pipeline_name=config.pipeline.name,
-        pipeline_root=pipeline_root,
+        pipeline_root=places.artifacts,
         components=components,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=beam_pipeline_args or [],

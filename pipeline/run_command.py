@@ -7,16 +7,23 @@ from pathlib import Path
 from rich.console import Console
 
 from components.errors import UserError
-from configs.schema import RunConfig, RunnerConfig
+from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
+from configs.schema import RunConfig
 from pipeline import exit_codes, lineage_store, local_runner, report_page, report_store, summary
+from pipeline.child_process import ChildDiedError, ChildError, ChildProcess, Interrupted
 from pipeline.console import redirect_output
+from pipeline.local_runner import WHOLE, Part
 from pipeline.metadata_connection import make_connection_config
-from pipeline.paths import Paths
+from pipeline.node_runner import NodeFailedError
+from pipeline.paths import Paths, find_root
+
+# Without these there is nothing to sum up.
+_REPORTED = ("ExampleGen", "Tokenizer", "Trainer", "Evaluator", "Pusher")
 
 
-def run_pipeline(config: RunConfig, config_path: str, runner: RunnerConfig) -> int:
+def run_pipeline(config: RunConfig, config_path: str, runner: LocalRunnerConfig, part: Part = WHOLE) -> int:
     """Runs the pipeline, prints its summary, writes its page, and returns the exit code."""
-    run_id = local_runner.make_run_id()
+    run_id = local_runner.find_run_id(config, runner, part.resume)
     paths = Paths(root=Path(runner.root).resolve(), name=config.pipeline.name)
     log_path = paths.log(run_id)
     with redirect_output(log_path) as console:
@@ -25,17 +32,19 @@ def run_pipeline(config: RunConfig, config_path: str, runner: RunnerConfig) -> i
         signals: list[str] = []
         try:
             with local_runner.signals_as_exceptions() as signals:
-                result = local_runner.run(config, config_path, runner, run_id, console)
+                result = local_runner.run(config, config_path, runner, run_id, console, part)
                 return _report(config, runner, result, console)
-        except (local_runner.NodeFailedError, local_runner.Interrupted) as error:
+        except (NodeFailedError, Interrupted) as error:
             return explain_failure(error, bool(signals), log_path, console)
 
 
-def _report(config: RunConfig, runner: RunnerConfig, result: local_runner.RunResult, console: Console) -> int:
+def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.RunResult, console: Console) -> int:
+    if not set(_REPORTED) <= set(result.nodes):
+        console.print(f"\nRan {', '.join(result.nodes)}: a part of the pipeline, of which there is no verdict.")
+        return 0
     with console.status("Summary"):
         blessed = summary.is_blessed(result)
-        samples = summary.make_samples(result, config.evaluation.split)
-        text = summary.make_summary(config, result, samples)
+        text = summary.make_summary(config, result, _ask_for_samples(config, result))
     console.print(text)
     with result.paths.report(result.run_id).open("w", encoding="utf-8") as file:
         Console(file=file, width=120, highlight=False).print(text)
@@ -50,20 +59,36 @@ def _report(config: RunConfig, runner: RunnerConfig, result: local_runner.RunRes
     return 0 if blessed else exit_codes.NOT_BLESSED
 
 
+def _ask_for_samples(config: RunConfig, result: local_runner.RunResult) -> list[summary.Sample]:
+    """Completions by the new model; none if it cannot be asked, since the run has ended all the same."""
+    places = (result.artifact("Tokenizer", "tokenized_examples").uri, result.artifact("Trainer", "model").uri)
+    child = ChildProcess(
+        summary.make_samples, (*places, config.evaluation.split), result.paths.node_log(result.run_id, "summary")
+    )
+    try:
+        return [summary.Sample(**sample) for sample in child.wait()]
+    except (UserError, ChildError, ChildDiedError) as error:
+        logging.warning("no completions for the summary: %s", error)
+        return []
+    except BaseException:
+        child.stop()
+        raise
+
+
 def explain_failure(error: Exception, interrupted: bool, log_path: Path, console: Console) -> int:
     """Prints the cause that a user can mend, or the last words of a defect; the log has the traceback."""
     logging.error("%s", error, exc_info=error)
-    node_id = error.node_id if isinstance(error, local_runner.NodeFailedError) else "the run"
-    cause: BaseException | None = error.__cause__ if isinstance(error, local_runner.NodeFailedError) else error
+    node_id = error.node_id if isinstance(error, NodeFailedError) else "the run"
+    cause: BaseException | None = error.__cause__ if isinstance(error, NodeFailedError) else error
     causes = []
     while cause is not None and cause not in causes:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     if interrupted:
         console.print(
-            f"\n[yellow]Interrupted in {node_id}.[/] Run the same command again to go on: finished nodes are cached,"
+            f"\n[yellow]Interrupted in {node_id}.[/] Run the same command again to go on, or with --resume as the same run:"
         )
-        console.print("and training continues at its last checkpoint.")
+        console.print("finished nodes do not run again, and training continues at its last checkpoint.")
         return exit_codes.INTERRUPTED
     mendable = [c for c in causes if isinstance(c, UserError)]
     if mendable:
@@ -71,14 +96,24 @@ def explain_failure(error: Exception, interrupted: bool, log_path: Path, console
         console.print(str(mendable[0]), markup=False)
     else:
         console.print(f"\n[red]{node_id} failed:[/] ", end="")
-        console.print(f"{type(causes[0]).__name__}: {causes[0]}"[:2000], markup=False)
-        console.print("This is not a problem of the configuration or the data that we know of.")
-    console.print(f"[dim]Traceback and all messages: {log_path}[/]", soft_wrap=True)
+        known = isinstance(causes[0], ChildError | ChildDiedError)
+        console.print(f"{'' if known else f'{type(causes[0]).__name__}: '}{causes[0]}"[:2000], markup=False)
+        if not isinstance(causes[0], ChildDiedError):
+            console.print("This is not a problem of the configuration or the data that we know of.")
+    console.print(f"[dim]Traceback and all messages: {_find_log(log_path, node_id)}[/]", soft_wrap=True)
     return exit_codes.FAILED
 
 
+def _find_log(run_log: Path, node_id: str) -> Path:
+    node_log = run_log.with_name(f"{node_id}.log")
+    return node_log if node_log.is_file() else run_log
+
+
 def write_report_page(
-    runner: RunnerConfig, run_id: str | None, pipeline_name: str | None = None, page: str | None = None
+    runner: LocalRunnerConfig | ClusterRunnerConfig,
+    run_id: str | None,
+    pipeline_name: str | None = None,
+    page: str | None = None,
 ) -> Path:
     """Writes the page of a run; returns its place.
 
@@ -93,7 +128,7 @@ def write_report_page(
     """
     store = lineage_store.open_store(make_connection_config(runner))
     found = report_store.load_report(store, run_id, pipeline_name)
-    paths = Paths(root=Path(runner.root).resolve(), name=found.pipeline_name)
+    paths = Paths(root=Path(find_root(runner)).resolve(), name=found.pipeline_name)
     path = paths.report_page(found.run_id) if page is None else Path(page)
     report_page.write_page(found, path)
     return path

@@ -8,15 +8,20 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.code_hash import REPOSITORY_ROOT
+from pipeline.code_hash import REPOSITORY_ROOT, hash_folder
+from pipeline.run_state import PROCESS, RUN_CONTEXT, describe_process
+
+_CODE_FOLDERS = ("components", "configs", "pipeline")
 
 
-def make_run_record(config: str, config_path: str) -> dict[str, str]:
+def make_run_record(config: str, config_path: str, pipeline_name: str, runner: str = "local") -> dict[str, str]:
     """Returns the properties of the run's context; all text.
 
     Args:
         config: The configuration as YAML, defaults included.
         config_path: Where it was read from.
+        pipeline_name: The pipeline that runs.
+        runner: Kind of the runner.
     """
     # An image holds no repository; the command that builds it passes the commit on.
     commit = _git("rev-parse", "HEAD") or os.environ.get("CODE_VERSION")
@@ -25,11 +30,21 @@ def make_run_record(config: str, config_path: str) -> dict[str, str]:
     return {
         "config": config,
         "config_path": config_path,
+        "pipeline_name": pipeline_name,
+        "runner": runner,
         "code_version": commit or "unknown",
         "code_dirty": "unknown" if status is None else str(bool(status)).lower(),
+        "code_sha256": hash_project_code(),
         "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else "unknown",
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        PROCESS: describe_process(),
     }
+
+
+def hash_project_code() -> str:
+    """Returns the SHA-256 of this project's own code; unlike a commit it also tells changes that are not committed."""
+    parts = [hash_folder(REPOSITORY_ROOT / folder, "**/*.py") for folder in _CODE_FOLDERS]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def write_run_record(store: Any, run_id: str, record: dict[str, str]) -> None:
@@ -40,7 +55,7 @@ def write_run_record(store: Any, run_id: str, record: dict[str, str]) -> None:
         run_id: The run.
         record: See `make_run_record`.
     """
-    context = store.get_context_by_type_and_name("pipeline_run", run_id)
+    context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
     if context is None:
         return
     for name, value in record.items():

@@ -39,20 +39,19 @@ def is_blessed(result: RunResult) -> bool:
     return _property(result.artifact("Evaluator", "blessing"), "blessed") == 1
 
 
-def make_samples(result: RunResult, split: str) -> list[Sample]:
-    """Returns completions of the first records of `split` by the run's exported model."""
+def make_samples(tokenized_uri: str, model_uri: str, split: str) -> list[dict[str, str]]:
+    """Returns completions of the first records of `split` by an exported model, as the fields of `Sample`."""
     import tensorflow as tf
 
-    tokenized = Path(result.artifact("Tokenizer", "tokenized_examples").uri)
-    files = sorted(str(p) for p in (tokenized / f"Split-{split}").glob("*"))
+    files = sorted(str(p) for p in (Path(tokenized_uri) / f"Split-{split}").glob("*"))
     records = []
     for serialized in tf.data.TFRecordDataset(files, compression_type="GZIP").take(NUM_SAMPLES):
         values = tf.train.Example.FromString(serialized.numpy()).features.feature
         records.append([values[name].bytes_list.value[0].decode() for name in (features.PROMPT, features.RESPONSE)])
-    model = serving.load_model(Path(result.artifact("Trainer", "model").uri) / "Format-Serving")
+    model = serving.load_model(Path(model_uri) / "Format-Serving")
     completions = serving.generate(model, [prompt for prompt, _ in records], signature="complete")
     return [
-        Sample(prompt=prompt, completion=completion, reference=reference)
+        {"prompt": prompt, "completion": completion, "reference": reference}
         for (prompt, reference), completion in zip(records, completions, strict=True)
     ]
 
@@ -112,7 +111,7 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample]) ->
     facts.add_row(
         "Model", escape(f"{model.uri}  (preset/{', adapter/' if config.method.name != 'full' else ''} inside)")
     )
-    facts.add_row("Run", f"{result.run_id}, log {escape(str(result.paths.log(result.run_id)))}")
+    facts.add_row("Run", f"{result.run_id}, logs {escape(str(result.paths.logs(result.run_id)))}")
     parts: list[RenderableType] = [Text(), facts, Text(), *_make_metrics_tables(config, result)]
     if samples:
         parts += [Text(), _make_samples_table(samples, config.evaluation.split)]

@@ -1,14 +1,11 @@
-"""How a training is seen on the console: a live line on a terminal, plain lines elsewhere."""
+"""How a training is seen on the console: a line that is overwritten, and lines that stay."""
 
 import contextlib
 import os
 import sys
 import time
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import IO, TYPE_CHECKING
 
 from components.trainer.state import TrainState
 
@@ -17,6 +14,7 @@ if TYPE_CHECKING:
 
 # A runner that sends a component's stdout and stderr to a log file passes its console's descriptor on in this variable.
 CONSOLE_FD_VARIABLE = "PIPELINE_CONSOLE_FD"
+_SECONDS_BETWEEN_UPDATES = 0.25
 
 
 def open_console_stream() -> IO[str]:
@@ -26,20 +24,46 @@ def open_console_stream() -> IO[str]:
     return sys.stderr
 
 
-def start_bar(title: str, total: int | None, stream: IO[str]) -> tuple[Progress, Any]:
-    """Starts a live line on a terminal; returns it and its task, whose `text` field stands behind the numbers."""
-    progress = Progress(
-        TextColumn(title),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
-        console=Console(file=stream),
-        refresh_per_second=4,
-    )
-    task = progress.add_task(title, total=total, text="starting")
-    progress.start()
-    return progress, task
+class ConsoleLine:
+    """A line of the user's console.
+
+    As on a terminal, a carriage return ends what the next line overwrites, and a line feed what stays. The first kind is
+    written only where somebody overwrites it: a terminal, or a runner that shows it.
+    """
+
+    def __init__(self, stream: IO[str] | None = None, clock: Callable[[], float] = time.monotonic):
+        """Writes nothing yet.
+
+        Args:
+            stream: Where to write; None is the user's console.
+            clock: Seconds.
+        """
+        self._stream = stream or open_console_stream()
+        self._clock = clock
+        self._is_live = self._stream.isatty() or CONSOLE_FD_VARIABLE in os.environ
+        self._clear = "\x1b[2K" if self._stream.isatty() else ""
+        self._shown = -float("inf")
+
+    def show(self, text: str) -> None:
+        """Writes what the next line overwrites; not more often than can be read."""
+        if self._is_live and self._clock() - self._shown >= _SECONDS_BETWEEN_UPDATES:
+            self._shown = self._clock()
+            self._write(f"{self._clear}{text}\r")
+
+    def keep(self, text: str) -> None:
+        """Writes a line that stays."""
+        self._write(f"{self._clear}{text}\n")
+
+    def close(self) -> None:
+        """Gives the console back."""
+        if self._stream is not sys.stderr:
+            with contextlib.suppress(OSError):
+                self._stream.close()
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # whoever showed it is gone; the training is not
+            self._stream.write(text)
+            self._stream.flush()
 
 
 class ConsoleProgress:
@@ -55,16 +79,12 @@ class ConsoleProgress:
             stream: where to write; None is the user's console.
             clock: seconds, for the speed.
         """
-        self._stream = stream or open_console_stream()
+        self._line = ConsoleLine(stream)
         self._num_steps = num_steps
         self._clock = clock
         self._window: tuple[float, int, int] | None = None
         self._speed = ""
         self._loss = ""
-        self._progress: Progress | None = None
-        self._task: Any = None
-        if self._stream.isatty():
-            self._progress, self._task = start_bar("train", num_steps, self._stream)
 
     def on_step(self, state: TrainState, result: "StepResult", learning_rate: float) -> None:
         """Updates the loss and, once a second, the speed."""
@@ -77,26 +97,18 @@ class ConsoleProgress:
             tokens, targets = state.tokens_seen - self._window[1], state.target_tokens_seen - self._window[2]
             self._speed = f"{tokens / seconds:,.0f} tokens/s ({targets / seconds:,.0f} target)"
             self._window = (now, state.tokens_seen, state.target_tokens_seen)
-        if self._progress:
-            self._progress.update(self._task, completed=state.step, text=self._text(state))
+        self._line.show(self._text(state))
 
     def on_evaluation(self, state: TrainState) -> None:
-        """Shows the evaluation loss; off a terminal, writes a line."""
-        if self._progress:
-            self._progress.update(self._task, completed=state.step, text=self._text(state))
-        else:
-            self._stream.write(f"train {state.step}/{self._num_steps}  {self._text(state)}\n")
-            self._stream.flush()
+        """Writes a line with the evaluation loss."""
+        self._line.keep(self._text(state))
         if self._window is not None:  # the evaluation's seconds are not the training's
             self._window = (self._clock(), state.tokens_seen, state.target_tokens_seen)
 
     def close(self) -> None:
-        """Ends the display and leaves its last state on the console."""
-        if self._progress:
-            self._progress.stop()
-        if self._stream is not sys.stderr:
-            self._stream.close()
+        """Gives the console back."""
+        self._line.close()
 
     def _text(self, state: TrainState) -> str:
-        parts = [self._loss, f"eval_loss {state.eval_loss:.4f}", self._speed]
+        parts = [f"train {state.step}/{self._num_steps}", self._loss, f"eval_loss {state.eval_loss:.4f}", self._speed]
         return "  ".join(part for part in parts if part)

@@ -30,7 +30,9 @@ def test_plain_lines_at_each_evaluation_on_the_runners_console(tmp_path, monkeyp
         monkeypatch.setenv(CONSOLE_FD_VARIABLE, str(console.fileno()))
         drive(ConsoleProgress(4, clock=clock))
         console.seek(0)  # still open: the stream had its own descriptor
-        lines = console.read().splitlines()
+        shown = console.read()
+    lines = [line.rpartition("\r")[2] for line in shown.split("\n")[:-1]]
+    assert "train 1/4  loss 2.9000  eval_loss 4.0000\r" in shown  # what a runner shows until the next one
     assert lines == [
         "train 0/4  eval_loss 4.0000",
         "train 4/4  loss 2.6000  eval_loss 2.5000  1,000 tokens/s (400 target)",
@@ -43,7 +45,9 @@ def test_without_a_usable_descriptor_it_is_stderr(monkeypatch, capsys, clock, va
     if value is not None:
         monkeypatch.setenv(CONSOLE_FD_VARIABLE, value)
     drive(ConsoleProgress(4, clock=clock))
-    assert "train 4/4" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "train 4/4" in shown
+    assert ("\r" in shown) == (value is not None)
 
 
 def test_live_on_a_terminal(monkeypatch, clock):
@@ -56,6 +60,7 @@ def test_live_on_a_terminal(monkeypatch, clock):
     shown = ""
     while select.select([primary], [], [], 0.2)[0]:
         shown += os.read(primary, 65536).decode()
-    assert "4/4" in shown and "eval_loss 2.5000" in shown
+    assert "\x1b[2Ktrain 1/4" in shown
+    assert shown.endswith("\x1b[2Ktrain 4/4  loss 2.6000  eval_loss 2.5000  1,000 tokens/s (400 target)\r\n")
     os.close(primary)
     os.close(replica)

@@ -1,0 +1,140 @@
+"""What the metadata store says of a run: which node is in which state, and whether its process is alive.
+
+Nothing here imports TFX.
+"""
+
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+from ml_metadata.metadata_store.metadata_store import ListOptions, OrderByField
+from ml_metadata.proto import metadata_store_pb2
+
+from components.errors import UserError
+
+Execution = metadata_store_pb2.Execution
+RUN_CONTEXT = "pipeline_run"
+# Custom properties of executions and runs.
+FAILURE = "failure"
+PROCESS = "process"
+FINISHED = (Execution.COMPLETE, Execution.CACHED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeState:
+    """What became of one node in one run.
+
+    Attributes:
+        node_id: Its name.
+        execution: Its execution in the metadata store.
+        outputs: Its output artifacts by key.
+    """
+
+    node_id: str
+    execution: metadata_store_pb2.Execution = field(repr=False)
+    outputs: dict[str, list[metadata_store_pb2.Artifact]] = field(repr=False)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it need not run again."""
+        return self.execution.last_known_state in FINISHED
+
+    @property
+    def cached(self) -> bool:
+        """Whether an earlier execution's outputs were taken."""
+        return self.execution.last_known_state == Execution.CACHED
+
+
+def describe_process() -> str:
+    """Returns this process as `host pid start`, where start tells it from a later one with the same number."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def is_process_gone(process: str) -> bool:
+    """Returns whether a process of `describe_process` was of this machine and has ended; False if that cannot be known."""
+    host, _, rest = process.partition(" ")
+    pid, _, start = rest.partition(" ")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        return f"{psutil.Process(int(pid)).create_time():.2f}" != start
+    except psutil.NoSuchProcess:
+        return True
+
+
+def read_node(store: Any, pipeline_name: str, run_id: str, node_id: str) -> NodeState | None:
+    """Returns the state of a node in a run, or None if it has not started there."""
+    run_context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    # TFX puts each execution in the contexts of its pipeline, its run and its node. The store may hold other pipelines.
+    node_context = store.get_context_by_type_and_name("node", f"{pipeline_name}.{node_id}")
+    if run_context is None or node_context is None:
+        return None
+    executions = {e.id: e for e in store.get_executions_by_context(run_context.id)}
+    of_node = {e.id for e in store.get_executions_by_context(node_context.id)} & set(executions)
+    if not of_node:
+        return None
+    execution = executions[max(of_node)]
+    events = store.get_events_by_execution_ids([execution.id])
+    keys = {
+        e.artifact_id: e.path.steps[0].key for e in events if e.type == metadata_store_pb2.Event.OUTPUT and e.path.steps
+    }
+    outputs: dict[str, list[metadata_store_pb2.Artifact]] = {}
+    for artifact in store.get_artifacts_by_id(list(keys)):
+        outputs.setdefault(keys[artifact.id], []).append(artifact)
+    return NodeState(node_id=node_id, execution=execution, outputs=outputs)
+
+
+def mark_failed(store: Any, execution: metadata_store_pb2.Execution, reason: str) -> None:
+    """Sets an execution that no process runs any more to FAILED."""
+    execution.last_known_state = Execution.FAILED
+    execution.custom_properties[FAILURE].string_value = reason
+    store.put_executions([execution])
+
+
+def mark_running(store: Any, execution: metadata_store_pb2.Execution) -> None:
+    """Sets a failed execution that is about to be taken over to RUNNING."""
+    execution.last_known_state = Execution.RUNNING
+    execution.custom_properties.pop(FAILURE, None)
+    store.put_executions([execution])
+
+
+def close_dead_runs(store: Any, pipeline_name: str) -> list[str]:
+    """Sets to FAILED what runs of a pipeline left RUNNING when their process was killed; returns the ids of these runs.
+
+    Only runs of this machine: whether a process of another one is alive is not known here.
+    """
+    running = store.get_executions(
+        ListOptions(
+            filter_query=f"last_known_state = RUNNING AND contexts_p.type = 'pipeline' AND contexts_p.name = '{pipeline_name}'"
+        )
+    )
+    closed = []
+    for execution in running:
+        contexts = store.get_contexts_by_execution(execution.id)
+        for context in (c for c in contexts if c.type == RUN_CONTEXT):
+            process = context.custom_properties[PROCESS].string_value
+            if process and is_process_gone(process):
+                mark_failed(
+                    store, execution, f"the process of the run ({process.rpartition(' ')[0]}) ended without a word"
+                )
+                closed.append(context.name)
+    return sorted(set(closed))
+
+
+def find_run(store: Any, pipeline_name: str, run_id: str | None) -> metadata_store_pb2.Context:
+    """Returns the context of a run of the pipeline; without an id, of its newest one.
+
+    Raises:
+        UserError: If there is none.
+    """
+    query = f"type = '{RUN_CONTEXT}' AND custom_properties.pipeline_name.string_value = '{pipeline_name}'"
+    options = ListOptions(filter_query=query, order_by=OrderByField.CREATE_TIME, is_asc=False, limit=100)
+    found = [c for c in store.get_contexts(options) if run_id in (None, c.name)]
+    if not found:
+        known = ", ".join(c.name for c in store.get_contexts(options)[:5]) or "none"
+        raise UserError(
+            f"there is no run {run_id or ''} of the pipeline {pipeline_name!r}. Its newest runs: {known}. Start one without --resume."
+        )
+    return found[0]
