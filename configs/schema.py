@@ -70,9 +70,13 @@ class SplitsSection(Section):
 
 
 class DataSection(Section):
-    """The records: where they are, how they are read and split, and how many bad ones are tolerated."""
+    """The records: where they are, how they are read and split, and how many bad ones are tolerated.
+
+    With `{SPAN}`, or `{YYYY}`, `{MM}` and `{DD}`, in its `path` a run takes the newest `window` spans that are there.
+    """
 
     path: Name
+    window: int = Field(1, ge=1, le=10_000)
     format: Literal["auto", "jsonl", "json", "csv", "parquet"] = "auto"
     columns: ColumnsSection = ColumnsSection(instruction="instruction", input="input", output="output")
     slice_columns: list[Name] = []

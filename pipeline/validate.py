@@ -1,5 +1,6 @@
 """Checks a whole run before anything runs, without TensorFlow: the file itself and what it refers to."""
 
+import glob
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from components.errors import UserError
 from components.evaluator.gate import GENERAL, GENERAL_METRICS
 from components.example_gen.files import detect_format, split_path
+from components.example_gen.spans import find_problem, find_spans, has_placeholders
 from components.methods.table import find_option_problems
 from components.metrics import sandbox
 from components.metrics.embedding_similarity import EmbeddingSimilarity
@@ -101,6 +103,9 @@ def _check_data(sections: Mapping[str, BaseModel]) -> list[Problem]:
     if not isinstance(data, DataSection):
         return []
     problems = [Problem("data.path", message) for message in _find_file_problems(data.path, data.format)]
+    if data.window > 1 and not has_placeholders(data.path):
+        message = f"is for a data.path with {{SPAN}} or a date; this one has none. Received: {data.window}."
+        problems.append(Problem("data.window", message))
     if data.schema_path is not None and not Path(data.schema_path).is_file():
         problems.append(
             Problem("data.schema_path", f"must be a file, or null to infer the schema.{near_file(data.schema_path)}")
@@ -109,7 +114,12 @@ def _check_data(sections: Mapping[str, BaseModel]) -> list[Problem]:
 
 
 def _find_file_problems(path: str, file_format: str) -> list[str]:
+    if problem := find_problem(path):
+        return [problem]
+    if has_placeholders(path) and "://" in path:
+        return []  # a bucket is asked when the run starts
     try:
+        path = find_spans(path, 1, glob.glob)[-1].path if has_placeholders(path) else path
         base, pattern = split_path(path)
         if "://" not in path and not list(Path(base).glob(pattern)):
             return [f"must be a file, a folder or a glob of files that matches.{near_file(path)}"]

@@ -7,7 +7,6 @@ from typing import Any
 
 import apache_beam as beam
 from absl import logging
-from google.protobuf import wrappers_pb2
 from tfx import types
 from tfx.components.example_gen import write_split
 from tfx.components.util import examples_utils
@@ -15,14 +14,15 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import proto_utils
 
 from components.errors import UserError
 from components.example_gen import report as reports
-from components.example_gen.files import DataFile, join_path, list_files
+from components.example_gen.driver import read_paths
+from components.example_gen.files import DataFile, list_files, split_path
 from components.example_gen.ingest import REPORT, IngestFile
 from components.example_gen.item import QUARANTINE
 from components.example_gen.records import Columns
+from components.example_gen.settings import read_custom_config
 from components.example_gen.split import SPLITS
 
 REPORT_FILE = "ingest_report.json"
@@ -51,9 +51,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         data_config = read_custom_config(exec_properties)["data"]
         columns, shares = Columns.from_config(data_config), data_config["splits"]
-        base, pattern = exec_properties[standard_component_specs.INPUT_BASE_KEY], _get_pattern(exec_properties)
-        data_path = join_path(base, pattern)
-        files = list_files(base, pattern, data_config["format"])
+        paths = read_paths(exec_properties)
+        data_path = ", ".join(paths)
+        files = [file for path in paths for file in list_files(*split_path(path), data_config["format"])]
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
 
         written = self._run_beam(files, columns, shares, examples.uri)
@@ -108,20 +108,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         result[REPORT] = [line for line in lines if isinstance(line, dict)]
         fileio.rmtree(facts)
         return result
-
-
-def read_custom_config(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the component packed: `data` (the section of the run) and `code_hash`."""
-    config, text = example_gen_pb2.CustomConfig(), wrappers_pb2.StringValue()
-    proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], config)
-    config.custom_config.Unpack(text)
-    return json.loads(text.value)
-
-
-def _get_pattern(exec_properties: Mapping[str, Any]) -> str:
-    input_config = example_gen_pb2.Input()
-    proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], input_config)
-    return input_config.splits[0].pattern
 
 
 def _check_bad_records(report: Mapping[str, Any], data_config: Mapping[str, Any], uri: str) -> None:

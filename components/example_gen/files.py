@@ -30,7 +30,7 @@ def split_path(path: str) -> tuple[str, str]:
     folder, or a file.
 
     Raises:
-        UserError: If it is empty, has a glob in its folder part, or braces (TFX takes `{SPAN}` for a placeholder).
+        UserError: If it is empty, has a glob in its folder part, or braces, which are for spans (see `spans.py`).
     """
     head, _, name = path.rstrip("/").rpartition("/")
     if not path.strip() or not name:

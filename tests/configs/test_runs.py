@@ -34,4 +34,7 @@ def test_there_are_runs():
 
 def test_runners():
     for path in (ROOT / "configs" / "runners").glob("*.yaml"):
-        assert load_runner(str(path)).root
+        runner = load_runner(str(path))
+        assert runner.kind == path.stem
+        # Complete: a reader of the file sees every key there is.
+        assert set(read_yaml(str(path))) == set(type(runner).model_fields)

@@ -103,6 +103,7 @@ def execute(tmp_path):
     from tfx.types import standard_artifacts
 
     from components.example_gen.component import InstructionExampleGen
+    from components.example_gen.driver import resolve_exec_properties
     from components.example_gen.executor import Executor
 
     def run(path, config):
@@ -110,7 +111,7 @@ def execute(tmp_path):
         examples = standard_artifacts.Examples()
         examples.uri = str(tmp_path / "examples")
         context = BaseBeamExecutor.Context(beam_pipeline_args=list(BEAM_ARGS))
-        Executor(context).Do({}, {"examples": [examples]}, component.exec_properties)
+        Executor(context).Do({}, {"examples": [examples]}, resolve_exec_properties(component.exec_properties))
         return examples
 
     return run

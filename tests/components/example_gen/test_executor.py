@@ -84,42 +84,73 @@ def test_a_broken_file_is_a_user_error_of_do(execute, data_config, write):
 
 def test_the_component_passes_on_what_the_records_depend_on(data_config):
     from components.example_gen.component import InstructionExampleGen
-    from components.example_gen.executor import read_custom_config
+    from components.example_gen.settings import read_custom_config
 
     config = data_config(path="gs://b/d/*.csv", schema_path="s.pbtxt", quarantine_dir="q")
     properties = InstructionExampleGen("gs://b/d/*.csv", config, "hash").exec_properties
-    assert properties["input_base"] == "gs://b/d"
-    assert json.loads(properties["input_config"]) == {"splits": [{"name": "all", "pattern": "*.csv"}]}
+    assert properties["input_base"] == "gs://b/d/*.csv"
     buckets = json.loads(properties["output_config"])["split_config"]["splits"]
     assert {split["name"]: split["hash_buckets"] for split in buckets} == {"train": 8000, "eval": 1000, "test": 1000}
     assert read_custom_config(properties) == {"code_hash": "hash", "data": data_config(quarantine_dir="q")}
 
 
-def test_in_a_pipeline_the_node_runs_again_only_if_something_changed(data_config, write, tmp_path):
+@pytest.fixture
+def make_examples_pipeline(tmp_path):
+    """Returns a function that makes a function that runs ExampleGen in a pipeline and tells what it has recorded."""
     from ml_metadata.proto import metadata_store_pb2
     from tfx import v1 as tfx
     from tfx.orchestration import metadata
 
     from components.example_gen.component import InstructionExampleGen
 
+    connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
+
+    def make(path, config, code_hash="1"):
+        def run():
+            pipeline = tfx.dsl.Pipeline(
+                pipeline_name="examples",
+                pipeline_root=str(tmp_path / "root"),
+                components=[InstructionExampleGen(path, config, code_hash)],
+                enable_cache=True,
+                metadata_connection_config=connection,
+                beam_pipeline_args=["--runner=DirectRunner", "--prism_location=/nonexistent", "--sdk_container_image=none"],
+            )
+            tfx.orchestration.LocalDagRunner().run(pipeline)
+            with metadata.Metadata(connection) as handle:
+                execution = handle.store.get_executions()[-1]
+                artifact = handle.store.get_artifacts()[-1]
+            values = {name: getattr(v, v.WhichOneof("value")) for name, v in artifact.custom_properties.items()}
+            return {"cached": execution.last_known_state == metadata_store_pb2.Execution.CACHED, **values}
+
+        return run
+
+    return make
+
+
+def test_in_a_pipeline_the_node_runs_again_only_if_something_changed(data_config, write, make_examples_pipeline):
     path = write("a.jsonl", lines(ROWS))
-    store = str(tmp_path / "metadata.sqlite")
 
     def run(config, code_hash):
-        pipeline = tfx.dsl.Pipeline(
-            pipeline_name="examples",
-            pipeline_root=str(tmp_path / "root"),
-            components=[InstructionExampleGen(str(path), config, code_hash)],
-            enable_cache=True,
-            metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(store),
-            beam_pipeline_args=["--runner=DirectRunner", "--prism_location=/nonexistent", "--sdk_container_image=none"],
-        )
-        tfx.orchestration.LocalDagRunner().run(pipeline)
-        with metadata.Metadata(tfx.orchestration.metadata.sqlite_metadata_connection_config(store)) as handle:
-            executions = handle.store.get_executions()
-        return executions[-1].last_known_state == metadata_store_pb2.Execution.CACHED
+        return make_examples_pipeline(str(path), config, code_hash)()["cached"]
 
     config = data_config(columns=COLUMNS, path=str(path), schema_path="schema.pbtxt")
     assert [run(config, "1"), run({**config, "schema_path": None}, "1"), run(config, "2")] == [False, True, False]
     path.write_text(lines(ROWS[:99]))
     assert run(config, "2") is False
+
+
+def test_a_window_of_spans_is_read_and_a_new_span_runs_the_node_again(data_config, tmp_path, make_examples_pipeline):
+    for span in (1, 2, 10):
+        folder = tmp_path / "data" / f"span-{span}"
+        folder.mkdir(parents=True)
+        (folder / "a.jsonl").write_text(lines(ROWS[: 40 + span]))
+    config = data_config(columns=COLUMNS, window=2)
+    run = make_examples_pipeline(str(tmp_path / "data" / "span-{SPAN}" / "*.jsonl"), config)
+    first, again = run(), run()
+    assert [first["cached"], again["cached"]] == [False, True]
+    # The newest two: 10 follows 2 as a number.
+    assert (first["span"], first["rows_read"]) == (10, 42 + 50)
+    (tmp_path / "data" / "span-11").mkdir()
+    (tmp_path / "data" / "span-11" / "a.jsonl").write_text(lines(ROWS[:30]))
+    newer = run()
+    assert (newer["cached"], newer["span"], newer["rows_read"]) == (False, 11, 50 + 30)

@@ -26,7 +26,7 @@ def clock():
 
 
 def test_plain_lines_at_each_evaluation_on_the_runners_console(tmp_path, monkeypatch, clock):
-    with (tmp_path / "console").open("w+") as console:
+    with (tmp_path / "console").open("w+", newline="") as console:
         monkeypatch.setenv(CONSOLE_FD_VARIABLE, str(console.fileno()))
         drive(ConsoleProgress(4, clock=clock))
         console.seek(0)  # still open: the stream had its own descriptor
