@@ -43,6 +43,9 @@ class GrpcSection(Section):
     port: int = Field(8080, ge=1, le=65535)
 
 
+MetadataSection = Annotated[SqliteSection | MysqlSection | GrpcSection, Field(discriminator="kind")]
+
+
 class BeamSection(Section):
     """What runs the Beam pipelines inside of the nodes.
 
@@ -76,9 +79,7 @@ class LocalRunnerConfig(Section):
 
     kind: Literal["local"]
     root: Name = "runs"
-    metadata: Annotated[SqliteSection | MysqlSection | GrpcSection, Field(discriminator="kind")] = SqliteSection(
-        kind="sqlite"
-    )
+    metadata: MetadataSection = SqliteSection(kind="sqlite")
     beam: BeamSection = BeamSection()
     max_parallel_nodes: int | Literal["auto"] = "auto"
 
@@ -206,3 +207,8 @@ RunnerConfig = Annotated[
     LocalRunnerConfig | KubeflowRunnerConfig | VertexRunnerConfig,
     Field(discriminator="kind"),
 ]
+
+
+def find_resources(runner: ClusterRunnerConfig, node_id: str) -> ResourcesSection | None:
+    """Returns what a node may use: its own section, or the default one."""
+    return runner.resources.get(node_id) or runner.resources.get(DEFAULT_RESOURCES)

@@ -16,7 +16,7 @@ from components.metrics import sandbox
 from configs.runner_schema import LocalRunnerConfig
 from pipeline import local_runner, serving
 from pipeline.beam_options import make_beam_args
-from pipeline.child_process import Interrupted
+from pipeline.child_process import Interrupted, signals_as_exceptions
 from pipeline.code_hash import hash_code, hash_folder, hash_preset
 from pipeline.console import redirect_output
 from pipeline.lineage_graph import get_properties
@@ -91,7 +91,7 @@ def run_benchmark(
         console.print(f"Benchmark [bold]{benchmark.suite}[/], run {run_id}")
         signals: list[str] = []
         try:
-            with local_runner.signals_as_exceptions() as signals:
+            with signals_as_exceptions() as signals:
                 result = local_runner.run_nodes(
                     create_pipeline,
                     (folder, model, benchmark, sampler, paths, make_beam_args(runner.beam)),

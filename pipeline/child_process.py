@@ -5,6 +5,7 @@ milliseconds, its memory is given back when it ends, and nothing that kills it k
 starts in the server: its threads would not live on in a fork (a test says so).
 """
 
+import contextlib
 import ctypes
 import json
 import multiprocessing
@@ -13,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -206,3 +207,24 @@ def _stop_on_signals() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+
+
+@contextlib.contextmanager
+def signals_as_exceptions() -> Iterator[list[str]]:
+    """Raises `Interrupted` where SIGINT or SIGTERM would end the process.
+
+    Yields the names of the signals received so far: libraries turn exceptions into others, so that the one which arrives
+    at the top need not be `Interrupted`.
+    """
+    received: list[str] = []
+
+    def stop(signum: int, _frame: Any) -> None:
+        received.append(signal.Signals(signum).name)
+        raise Interrupted(received[-1])
+
+    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -43,17 +43,20 @@ class CommandGroup(click.Group):
             ctx.exit(exit_codes.FAILED)
 
 
-def load_runner_file(name: str, root: str | None) -> "LocalRunnerConfig | ClusterRunnerConfig":
+def load_runner_file(
+    name: str, root: str | None, image: str | None = None
+) -> "LocalRunnerConfig | ClusterRunnerConfig":
     """Returns the runner of that name in `configs/runners/`, or in that file."""
     from configs.load import load_runner
     from pipeline.code_hash import REPOSITORY_ROOT
 
     path = name if name.endswith((".yaml", ".yml")) else str(REPOSITORY_ROOT / "configs" / "runners" / f"{name}.yaml")
-    return load_runner(path, [] if root is None else [f"root={json.dumps(root)}"])
+    given = {"root": root, "image": image}
+    return load_runner(path, [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None])
 
 
 def load_files(
-    config_path: str, runner_name: str, overrides: tuple[str, ...], root: str | None
+    config_path: str, runner_name: str, overrides: tuple[str, ...], root: str | None, image: str | None = None
 ) -> tuple["RunConfig", "LocalRunnerConfig | ClusterRunnerConfig"]:
     """Returns both configurations, or raises the problems of both."""
     from configs.load import ConfigError
@@ -66,7 +69,7 @@ def load_files(
     except ConfigError as error:
         errors.append(error)
     try:
-        runner = load_runner_file(runner_name, root)
+        runner = load_runner_file(runner_name, root, image)
     except ConfigError as error:
         errors.append(error)
     if errors or config is None or runner is None:

@@ -1,10 +1,8 @@
 """Runs a pipeline on this machine: each node in a process of its own, independent ones side by side."""
 
-import contextlib
 import os
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +17,7 @@ from configs.load import dump_config
 from configs.runner_schema import LocalRunnerConfig
 from configs.schema import RunConfig
 from pipeline.beam_options import make_beam_args
-from pipeline.child_process import ChildDiedError, ChildError, ChildProcess, Interrupted
+from pipeline.child_process import ChildDiedError, ChildError, ChildProcess
 from pipeline.metadata_connection import ConnectionConfig, make_connection_config, open_writable_store
 from pipeline.node_launcher import CompiledPipeline, compile_pipeline
 from pipeline.node_runner import NodeFailedError, run_node
@@ -248,24 +246,3 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix: value}
     return {k: v for name, inner in value.items() for k, v in _flatten(inner, f"{prefix}.{name}".strip(".")).items()}
-
-
-@contextlib.contextmanager
-def signals_as_exceptions() -> Iterator[list[str]]:
-    """Raises `Interrupted` where SIGINT or SIGTERM would end the process.
-
-    Yields the names of the signals received so far: libraries turn exceptions into others, so that the one which arrives
-    at the top need not be `Interrupted`.
-    """
-    received: list[str] = []
-
-    def stop(signum: int, _frame: Any) -> None:
-        received.append(signal.Signals(signum).name)
-        raise Interrupted(received[-1])
-
-    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -30,12 +30,19 @@ def make_connection_config(runner: LocalRunnerConfig | ClusterRunnerConfig) -> C
             "Vertex AI has a metadata store of its own, which this command does not read. See the lineage of a run in the "
             "Google Cloud console, or give a runner with a store (--runner)."
         )
-    section = runner.metadata
+    return make_connection(runner.metadata, runner.root if isinstance(runner, LocalRunnerConfig) else "")
+
+
+def make_connection(section: SqliteSection | MysqlSection | GrpcSection, root: str) -> ConnectionConfig:
+    """Returns the connection of a `metadata` section; an SQLite file is below `root`.
+
+    Raises:
+        UserError: If the environment variable of the MySQL password is not set.
+    """
     match section:
         case SqliteSection():
-            assert isinstance(runner, LocalRunnerConfig)
             config = metadata_store_pb2.ConnectionConfig()
-            config.sqlite.filename_uri = str(Path(runner.root).resolve() / section.path)
+            config.sqlite.filename_uri = str(Path(root).resolve() / section.path)
             config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
             return config
         case GrpcSection():

@@ -6,13 +6,10 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components import SchemaGen, StatisticsGen
-from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2
-from tfx.types import Channel, standard_artifacts
 from tfx.types.channel import BaseChannel
 
-from components.evaluator.baseline import LatestOtherBlessedModel
 from components.evaluator.component import Evaluator
 from components.example_gen.component import InstructionExampleGen
 from components.example_validator.component import ExampleValidator
@@ -25,6 +22,8 @@ from components.tokenizer.component import Tokenizer
 from configs.schema import RunConfig
 from pipeline.code_hash import hash_code, hash_preset
 from pipeline.paths import Places
+from pipeline.platforms import LOCAL, Platform
+from pipeline.run_parameters import PIPELINE_ROOT, PUSH_DESTINATION
 from pipeline.training_nodes import make_training_nodes
 
 
@@ -34,6 +33,7 @@ def create_pipeline(
     places: Places,
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
     beam_pipeline_args: list[str] | None = None,
+    platform: Platform = LOCAL,
 ) -> Pipeline:
     """Returns the pipeline of a run.
 
@@ -45,16 +45,17 @@ def create_pipeline(
         places: Where the nodes write.
         metadata_connection_config: The metadata store; None where the platform has its own.
         beam_pipeline_args: Options of Apache Beam.
+        platform: What the nodes must know of where they run.
     """
     model, text = config.model.model_dump(mode="json"), config.text.model_dump(mode="json")
     generation = config.generation.model_dump(mode="json")
     preset_hash, tokenizer_hash = hash_preset(config.model.preset)
 
     example_gen = InstructionExampleGen(
-        path=_make_absolute(config.data.path),
+        path=platform.parameters.get("data.path") or platform.locate(config.data.path),
         data_config={
             **config.data.model_dump(mode="json", exclude={"path", "schema_path"}),
-            "quarantine_dir": places.quarantine,
+            **({} if platform.keeps_failed_outputs else {"quarantine_dir": places.quarantine}),
         },
         code_hash=hash_code("components.example_gen.executor"),
     ).with_id("ExampleGen")
@@ -62,7 +63,8 @@ def create_pipeline(
     if config.data.schema_path is None:
         schema_gen = SchemaGen(statistics=statistics_gen.outputs["statistics"], infer_feature_shape=True)
     else:
-        schema_gen = SchemaImporter(Path(config.data.schema_path)).with_id("SchemaGen")
+        schema_path = config.data.schema_path
+        schema_gen = SchemaImporter(Path(schema_path), platform.locate(schema_path)).with_id("SchemaGen")
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema_gen.outputs["schema"],
@@ -79,7 +81,7 @@ def create_pipeline(
     # Data that does not match its schema goes no further.
     tokenizer.add_upstream_node(example_validator)
     tokenized = tokenizer.outputs["tokenized_examples"]
-    training = make_training_nodes(config, tokenized, places.checkpoints)
+    training = make_training_nodes(config, tokenized, places.checkpoints, platform)
     trainer = training[-1]
     preset_exporter = PresetExporter(
         model=model,
@@ -88,12 +90,7 @@ def create_pipeline(
         preset_hash=preset_hash,
         code_hash=hash_code("components.preset_exporter.executor"),
     )
-    baseline_resolver = Resolver(
-        strategy_class=LatestOtherBlessedModel,
-        candidate=trainer.outputs["model"],
-        model=Channel(type=standard_artifacts.Model),
-        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-    ).with_id("BaselineResolver")
+    baseline_resolver = platform.find_baseline(trainer.outputs["model"]).with_id("BaselineResolver")
     evaluation = config.evaluation.model_dump(mode="json")
     metrics = make_metrics(evaluation["metrics"]).values()
     # A preset that was replaced in its folder is another judge, or encoder.
@@ -122,7 +119,7 @@ def create_pipeline(
             ("Baseline", baseline_resolver.outputs["model"]),
         )
     }
-    general = _make_general_nodes(config, trainer.outputs["model"], preset_exporter.outputs["model"])
+    general = _make_general_nodes(config, platform, trainer.outputs["model"], preset_exporter.outputs["model"])
     evaluator = Evaluator(
         predictions=predictors["Candidate"].outputs["predictions"],
         preset_predictions=predictors["Preset"].outputs["predictions"],
@@ -134,13 +131,13 @@ def create_pipeline(
         code_hash=hash_code("components.evaluator.executor"),
         general_predictions=general[-2].outputs["predictions"] if general else None,
         general_preset_predictions=general[-1].outputs["predictions"] if general else None,
+        root=platform.parameters.get(PIPELINE_ROOT),
     )
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
-        ),
+        push_destination=platform.parameters.get(PUSH_DESTINATION)
+        or pusher_pb2.PushDestination(filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)),
     )
     components: list[Any] = [
         example_gen,
@@ -155,6 +152,7 @@ def create_pipeline(
         *general,
         evaluator,
         pusher,
+        *platform.make_more_pushers(trainer.outputs["model"], evaluator.outputs["blessing"]),
     ]
     return Pipeline(
         pipeline_name=config.pipeline.name,
@@ -166,13 +164,15 @@ def create_pipeline(
     )
 
 
-def _make_general_nodes(config: RunConfig, candidate: BaseChannel, preset: BaseChannel) -> list[Any]:
+def _make_general_nodes(
+    config: RunConfig, platform: Platform, candidate: BaseChannel, preset: BaseChannel
+) -> list[Any]:
     """Returns the nodes that read and predict `evaluation.general`; the last two are those of candidate and preset."""
     section = config.evaluation.general
     if section is None:
         return []
     example_gen = InstructionExampleGen(
-        path=_make_absolute(section.path),
+        path=platform.locate(section.path),
         data_config={
             **section.model_dump(mode="json", include={"format", "columns", "max_bad_fraction"}),
             "splits": {"train": 0.0, "eval": 0.0, "test": 1.0},
@@ -204,8 +204,3 @@ def _make_general_nodes(config: RunConfig, candidate: BaseChannel, preset: BaseC
         for name, model in (("Candidate", candidate), ("Preset", preset))
     ]
     return [example_gen, tokenizer, *predictors]
-
-
-def _make_absolute(path: str) -> str:
-    """Returns the path as whoever reads the lineage later needs it."""
-    return path if "://" in path else os.path.abspath(path)

@@ -10,7 +10,7 @@ from components.errors import UserError
 from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 from configs.schema import RunConfig
 from pipeline import exit_codes, lineage_store, local_runner, report_page, report_store, summary
-from pipeline.child_process import ChildDiedError, ChildError, ChildProcess, Interrupted
+from pipeline.child_process import ChildDiedError, ChildError, ChildProcess, Interrupted, signals_as_exceptions
 from pipeline.console import redirect_output
 from pipeline.local_runner import WHOLE, Part
 from pipeline.metadata_connection import make_connection_config
@@ -31,7 +31,7 @@ def run_pipeline(config: RunConfig, config_path: str, runner: LocalRunnerConfig,
         console.print(f"[dim]Log: {log_path}[/]", soft_wrap=True)
         signals: list[str] = []
         try:
-            with local_runner.signals_as_exceptions() as signals:
+            with signals_as_exceptions() as signals:
                 result = local_runner.run(config, config_path, runner, run_id, console, part)
                 return _report(config, runner, result, console)
         except (NodeFailedError, Interrupted) as error:

@@ -1,12 +1,12 @@
 """The nodes from tokenized examples to the trained model, for each strategy of token cleaning. Wiring only."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tfx.components import Trainer, Transform
-from tfx.dsl.components.base import executor_spec
+from tfx.components import Transform
 from tfx.dsl.components.base.base_node import BaseNode
-from tfx.proto import trainer_pb2, transform_pb2
+from tfx.proto import transform_pb2
 from tfx.types.channel import BaseChannel
 
 from components.cleaning_report.component import CleaningReport
@@ -14,24 +14,29 @@ from components.partitioner.component import Partitioner
 from components.schema_importer.component import SchemaImporter
 from components.splits import EVAL, TRAIN
 from components.token_scorer.component import TokenScorer
-from components.trainer.executor import Executor as TrainerExecutor
+from components.trainer.component import Trainer
 from configs.schema import MethodSection, RunConfig, TrainSection
 from pipeline.code_hash import REPOSITORY_ROOT, hash_code, hash_preset
+from pipeline.platforms import Platform
+from pipeline.run_parameters import PIPELINE_ROOT
 
 TOKENIZED_SCHEMA = REPOSITORY_ROOT / "components" / "transform" / "tokenized_schema.pbtxt"
 SCORED_SCHEMA = REPOSITORY_ROOT / "components" / "transform" / "scored_schema.pbtxt"
 WARMUP = "warmup"
 
 
-def make_training_nodes(config: RunConfig, tokenized: BaseChannel, checkpoint_root: str) -> list[BaseNode]:
+def make_training_nodes(
+    config: RunConfig, tokenized: BaseChannel, checkpoint_root: str, platform: Platform
+) -> list[BaseNode]:
     """Returns the nodes in order; the last one is the Trainer whose model is the candidate.
 
     Args:
         config: The run.
         tokenized: Output of the Tokenizer.
         checkpoint_root: Folder of the checkpoints.
+        platform: Where the nodes run.
     """
-    factory = _Factory(config=config, checkpoint_root=checkpoint_root, tokenized=tokenized)
+    factory = _Factory(config=config, checkpoint_root=checkpoint_root, tokenized=tokenized, platform=platform)
     match config.token_cleaning.strategy:
         case "none":
             return factory.make_uncleaned()
@@ -48,15 +53,16 @@ class _Factory:
     config: RunConfig
     checkpoint_root: str
     tokenized: BaseChannel
+    platform: Platform
 
     def make_uncleaned(self) -> list[BaseNode]:
-        schema = SchemaImporter(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
+        schema = self._schema(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
         transform = self._transform("", self.tokenized, schema, TRAIN, is_scored=False)
         return [schema, transform, self._trainer("", transform, TRAIN)]
 
     def make_with_given_reference(self) -> list[BaseNode]:
         """`random`, which needs no reference, and `fixed` with a preset."""
-        schema = SchemaImporter(SCORED_SCHEMA).with_id("ScoredSchema")
+        schema = self._schema(SCORED_SCHEMA).with_id("ScoredSchema")
         scorer = self._scorer("", self.tokenized, TRAIN)
         transform = self._transform("", scorer.outputs["scored_examples"], schema, TRAIN, is_scored=True)
         report = self._report("", 1, scorer, transform)
@@ -67,12 +73,12 @@ class _Factory:
         shares = {WARMUP: reference.warmup_share}
         partitioner = self._partitioner(shares)
         parts = partitioner.outputs["parts"]
-        schema = SchemaImporter(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
+        schema = self._schema(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
         warmup_transform = self._transform("Reference", parts, schema, WARMUP, is_scored=False)
         trainer = self._trainer(
             "Reference", warmup_transform, WARMUP, is_reference=True, method=reference.method, train=reference.train
         )
-        scored_schema = SchemaImporter(SCORED_SCHEMA).with_id("ScoredSchema")
+        scored_schema = self._schema(SCORED_SCHEMA).with_id("ScoredSchema")
         scorer = self._scorer("", self.tokenized, TRAIN, reference_model=trainer.outputs["model"])
         transform = self._transform("", scorer.outputs["scored_examples"], scored_schema, TRAIN, is_scored=True)
         report = self._report("", 1, scorer, transform, shares)
@@ -85,10 +91,10 @@ class _Factory:
         names = [f"part_{i}" for i in range(count)]
         partitioner = self._partitioner(dict.fromkeys(names, 1 / count))
         parts = partitioner.outputs["parts"]
-        schema = SchemaImporter(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
+        schema = self._schema(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
         transform = self._transform("Round0", parts, schema, names[0], is_scored=False)
         trainer = self._trainer("Round0", transform, names[0], is_reference=True, round_index=0)
-        scored_schema = SchemaImporter(SCORED_SCHEMA).with_id("ScoredSchema")
+        scored_schema = self._schema(SCORED_SCHEMA).with_id("ScoredSchema")
         nodes: list[BaseNode] = [partitioner, schema, transform, trainer, scored_schema]
         for i in range(1, count):
             is_last = i == count - 1
@@ -102,6 +108,9 @@ class _Factory:
             )
             nodes += [scorer, transform, report, trainer]
         return nodes
+
+    def _schema(self, path: Path) -> SchemaImporter:
+        return SchemaImporter(path, self.platform.locate(str(path)))
 
     def _partitioner(self, shares: dict[str, float]) -> Partitioner:
         return Partitioner(
@@ -181,13 +190,11 @@ class _Factory:
             total, count = section["max_steps"], config.token_cleaning.parts
             section["max_steps"] = total * (round_index + 1) // count - total * round_index // count
         return Trainer(
-            run_fn="components.trainer.module.run_fn",
-            custom_executor_spec=executor_spec.ExecutorClassSpec(TrainerExecutor),
             examples=transform.outputs["transformed_examples"],
             transform_graph=transform.outputs["transform_graph"],
             base_model=base_model,
-            train_args=trainer_pb2.TrainArgs(splits=[split]),
-            eval_args=trainer_pb2.EvalArgs(splits=[EVAL]),
+            train_split=split,
+            eval_split=EVAL,
             custom_config={
                 "model": config.model.model_dump(mode="json"),
                 "method": (method or config.method).model_dump(mode="json"),
@@ -198,5 +205,20 @@ class _Factory:
                 "preset_hash": hash_preset(config.model.preset)[0],
                 "checkpoint_root": self.checkpoint_root,
                 "code_hash": hash_code("components.trainer.module", "components.trainer.executor"),
+                **self.platform.trainer_config,
             },
+            # A reference model's training has options of its own, which the run's parameters do not touch.
+            hyperparameters={} if train is not None else self._hyperparameters(round_index),
+            root=self.platform.parameters.get(PIPELINE_ROOT),
+            executor=self.platform.trainer_executor,
         ).with_id(f"{prefix}Trainer")
+
+    def _hyperparameters(self, round_index: int | None) -> dict[str, Any]:
+        given = {
+            key.removeprefix("train."): parameter
+            for key, parameter in self.platform.parameters.items()
+            if key.startswith("train.")
+        }
+        if round_index is not None:
+            given.pop("max_steps", None)  # each round takes its share of them, which is wired here
+        return given

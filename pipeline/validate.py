@@ -50,11 +50,20 @@ def load_config(path: str, overrides: Iterable[str] = ()) -> RunConfig:
     Raises:
         ConfigError: With every problem: of the file's form, of its values, and of what it refers to.
     """
-    raw, problems = apply_overrides(read_yaml(path), overrides)
+    return make_config(read_yaml(path), path, overrides)
+
+
+def make_config(raw: Mapping[str, Any], source: str, overrides: Iterable[str] = ()) -> RunConfig:
+    """Returns the run that a mapping describes, with each `section.key=value` of `overrides` set.
+
+    Raises:
+        ConfigError: With every problem; `source` is what it calls the mapping.
+    """
+    raw, problems = apply_overrides(raw, overrides)
     sections, section_problems = parse_sections(raw)
     problems += section_problems + check_sections(sections)
     if problems:
-        raise ConfigError(path, problems)
+        raise ConfigError(source, problems)
     return RunConfig(**cast(dict[str, Any], sections))
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # From the lowest layer up. A unit is in the layer that names it, else in the one whose pattern fits it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("components.errors", "components.options", "components.runtime"),
+    ("components.errors", "components.options", "components.places", "components.runtime"),
     ("configs",),
     ("components.text",),
     ("components.methods", "components.metrics", "components.splits"),
@@ -39,12 +39,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.serving",
         "pipeline.tokens_report",
     ),
+    ("pipeline.platforms", "pipeline.run_parameters", "pipeline.run_state", "pipeline.store_lock"),
     (
         "pipeline.training_nodes",
         "pipeline.validate_cleaning",
         "pipeline.tokens_store",
-        "pipeline.run_state",
-        "pipeline.store_lock",
     ),
     ("pipeline.node_launcher",),
     ("pipeline.*",),  # wiring, checks and records
@@ -52,7 +51,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.report_page", "pipeline.summary"),
     ("pipeline.run_command",),
     ("pipeline.benchmark_command",),
+    ("pipeline.cluster_commands", "pipeline.run_node_command"),
     ("pipeline.cli_options",),
+    ("pipeline.cluster_cli",),
     ("pipeline.cli",),
     ("pipeline.__main__",),
 )

@@ -16,6 +16,7 @@ class EvaluatorSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "evaluation": component_spec.ExecutionParameter(type=str),
         "code_hash": component_spec.ExecutionParameter(type=str),
+        "root": component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "predictions": component_spec.ChannelParameter(type=standard_artifacts.InferenceResult),
@@ -57,6 +58,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
         code_hash: str,
         general_predictions: BaseChannel | None = None,
         general_preset_predictions: BaseChannel | None = None,
+        root: Any = None,
     ):
         """Makes the node.
 
@@ -71,6 +73,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
             code_hash: Hash of the code that the node runs; an edit runs it again.
             general_predictions: The candidate's, on text that it is not tuned for.
             general_preset_predictions: The untouched preset's, on the same.
+            root: What `${root}` stands for in `judge_cache`; text, or a parameter of the run.
         """
         super().__init__(
             spec=EvaluatorSpec(
@@ -84,6 +87,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
                 baseline_model=baseline_model,
                 evaluation=json.dumps(evaluation, sort_keys=True),
                 code_hash=code_hash,
+                root=root,
                 evaluation_result=channel_utils.as_channel([standard_artifacts.ModelEvaluation()]),
                 blessing=channel_utils.as_channel([standard_artifacts.ModelBlessing()]),
             )

@@ -6,8 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tfx.components.evaluator import constants
-from tfx.dsl.components.base import base_beam_executor
+from tfx.components.evaluator import constants, executor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
@@ -25,10 +24,15 @@ from components.judge.annotator import check_budget
 from components.metrics.judge import Judge
 from components.metrics.metric import Metric
 from components.metrics.table import make_metrics, read_directions
+from components.places import find_folder
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
-    """Evaluates candidate, baseline and preset over one split and writes the blessing."""
+class Executor(executor.Executor):
+    """Evaluates candidate, baseline and preset over one split and writes the blessing.
+
+    Nothing of TFX's executor is left but its type, by which Vertex AI's entry point knows a blessing, and gives the model in it
+    the name that the next run's resolver asks for.
+    """
 
     def Do(self, input_dict: dict[str, list], output_dict: dict[str, list], exec_properties: dict[str, Any]) -> None:  # noqa: N802
         """Writes the blessing with its reason, and on the evaluation `verdict`, `metrics` and all that it rests on.
@@ -37,6 +41,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         evaluation = json.loads(exec_properties["evaluation"])
+        evaluation["judge_cache"] = find_folder(evaluation["judge_cache"], exec_properties.get("root"))
         result_artifact = artifact_utils.get_single_instance(output_dict["evaluation_result"])
         candidate = artifact_utils.get_single_instance(input_dict["model"])
         preset = artifact_utils.get_single_instance(input_dict["preset_model"])

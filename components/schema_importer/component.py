@@ -23,15 +23,16 @@ class SchemaImporter(base_component.BaseComponent):
     SPEC_CLASS = SchemaImporterSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, schema_file: Path):
+    def __init__(self, schema_file: Path, place: str | None = None):
         """Makes the node.
 
         Args:
-            schema_file: A schema in text format.
+            schema_file: A schema in text format, here.
+            place: The same file where the node runs; None: here.
         """
         super().__init__(
             spec=SchemaImporterSpec(
-                schema_file=str(schema_file.absolute()),
+                schema_file=place or str(schema_file.absolute()),
                 schema_hash=hashlib.sha256(schema_file.read_bytes()).hexdigest(),
                 schema=Channel(type=standard_artifacts.Schema),
             )

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from pipeline.local_runner import Interrupted, make_run_id, signals_as_exceptions
+from pipeline.child_process import Interrupted, signals_as_exceptions
+from pipeline.local_runner import make_run_id
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

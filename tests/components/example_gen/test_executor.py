@@ -113,7 +113,11 @@ def make_examples_pipeline(tmp_path):
                 components=[InstructionExampleGen(path, config, code_hash)],
                 enable_cache=True,
                 metadata_connection_config=connection,
-                beam_pipeline_args=["--runner=DirectRunner", "--prism_location=/nonexistent", "--sdk_container_image=none"],
+                beam_pipeline_args=[
+                    "--runner=DirectRunner",
+                    "--prism_location=/nonexistent",
+                    "--sdk_container_image=none",
+                ],
             )
             tfx.orchestration.LocalDagRunner().run(pipeline)
             with metadata.Metadata(connection) as handle:

@@ -29,7 +29,12 @@ def test_spans_are_numbers_with_or_without_zeros(make_files):
 
 
 def test_dates_in_folders_and_names(make_files):
-    root = make_files("2026/02/28/2026-02-28.csv", "2026/02/30/2026-02-30.csv", "2025/12/31/2025-12-31.csv", "2026/03/01/2026-03-02.csv")
+    root = make_files(
+        "2026/02/28/2026-02-28.csv",
+        "2026/02/30/2026-02-30.csv",
+        "2025/12/31/2025-12-31.csv",
+        "2026/03/01/2026-03-02.csv",
+    )
     days = 20512  # from 1970-01-01 to 2026-02-28
     path = "{YYYY}/{MM}/{DD}/{YYYY}-{MM}-{DD}.csv"
     # The 30th of February is no day, and a file that disagrees with its folder is of neither.

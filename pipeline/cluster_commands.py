@@ -1,0 +1,133 @@
+"""What `compile` and `run-spec` do."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from components.errors import UserError
+from configs.load import ConfigError
+from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, LocalRunnerConfig, VertexRunnerConfig
+from configs.schema import RunConfig
+from pipeline.child_process import ChildProcess, Interrupted, signals_as_exceptions
+from pipeline.code_hash import REPOSITORY_ROOT
+from pipeline.compiled_spec import CompiledSpec
+from pipeline.console import PLAIN_WIDTH
+from pipeline.exit_codes import FAILED, INTERRUPTED
+from pipeline.local_runner import make_run_id
+from pipeline.run_parameters import PIPELINE_ROOT, replace_root
+from pipeline.runner_checks import find_runner_problems, move_to_image
+from pipeline.spec_file import fill_parameters, name_parameters_file, read_spec, write_spec
+from pipeline.spec_runner import TaskFailedError, run_spec
+
+_METADATA = "metadata"
+_LOCAL_STORE = '{"kind": "sqlite", "path": "metadata.sqlite"}'
+
+
+def compile_run(config: RunConfig, config_path: str, runner: ClusterRunnerConfig, log_path: Path) -> CompiledSpec:
+    """Compiles a run for its cluster.
+
+    Args:
+        config: The run.
+        config_path: Where it was read from.
+        runner: The cluster; with an image.
+        log_path: What the libraries print.
+    """
+    child = ChildProcess(_compile, (config, config_path, runner), log_path)
+    try:
+        return CompiledSpec(**child.wait())
+    except BaseException:
+        child.stop()
+        raise
+
+
+def compile_to_file(
+    config: RunConfig, config_path: str, runner: LocalRunnerConfig | ClusterRunnerConfig, path: Path
+) -> None:
+    """Compiles a run, writes it with its parameters, and says what can be done with it.
+
+    Raises:
+        ConfigError: If the run cannot run there, with every reason.
+        UserError: If the runner is this machine.
+    """
+    cluster = require_cluster(runner, "compile")
+    if path.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--output must end in .yaml. Received: {path}.")
+    config = prepare(config, config_path, cluster)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    log_path = path.with_suffix(".log")
+    with console.status("Loading TensorFlow and TFX"):
+        compiled = compile_run(config, config_path, cluster, log_path)
+    write_spec(compiled, path)
+    log_path.unlink(missing_ok=True)
+    console.print(
+        f"{path}: {len(compiled.text):,} characters; parameters: {name_parameters_file(path)}", soft_wrap=True
+    )
+    console.print(f"Try it here: python -m pipeline run-spec {shlex.quote(str(path))}", soft_wrap=True, markup=False)
+
+
+def require_cluster(runner: LocalRunnerConfig | ClusterRunnerConfig, command: str) -> ClusterRunnerConfig:
+    """Returns the runner if it is a cluster.
+
+    Raises:
+        UserError: If it is this machine.
+    """
+    if isinstance(runner, LocalRunnerConfig):
+        raise UserError(f"`{command}` is for a cluster: give --runner kubeflow or --runner vertex. Received: local.")
+    return runner
+
+
+def prepare(config: RunConfig, config_path: str, runner: ClusterRunnerConfig) -> RunConfig:
+    """Returns the run as it stands in the image.
+
+    Raises:
+        ConfigError: With everything that would fail on the cluster.
+    """
+    moved, problems = move_to_image(config, runner)
+    problems += find_runner_problems(config, runner)
+    if problems:
+        raise ConfigError(config_path, problems)
+    return moved
+
+
+def _compile(config: RunConfig, config_path: str, runner: ClusterRunnerConfig) -> dict[str, Any]:
+    # Paths of the configuration are below it, here as in the image.
+    os.chdir(REPOSITORY_ROOT)
+    if isinstance(runner, VertexRunnerConfig):
+        from pipeline.vertex_compiler import compile_for_vertex
+
+        return compile_for_vertex(config, runner)
+    from pipeline.kubeflow_compiler import compile_for_kubeflow
+
+    assert isinstance(runner, KubeflowRunnerConfig)
+    return compile_for_kubeflow(config, config_path, runner)
+
+
+def run_spec_file(path: Path, given: Mapping[str, str], root: Path, max_parallel: int) -> int:
+    """Runs a compiled pipeline below `root`, and returns the exit code."""
+    file = read_spec(path)
+    root = root.resolve()
+    parameters = fill_parameters(file.spec, file.parameters)
+    if PIPELINE_ROOT in parameters:
+        parameters = replace_root(parameters, str(root))
+    if _METADATA in parameters:
+        parameters[_METADATA] = _LOCAL_STORE
+    parameters = fill_parameters(file.spec, {**parameters, **given})
+    run_id = make_run_id()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console.print(f"Pipeline [bold]{file.spec['pipelineInfo']['name']}[/], run {run_id}")
+    console.print(f"[dim]Logs: {root / 'runs' / run_id}[/]", soft_wrap=True)
+    signals: list[str] = []
+    try:
+        with signals_as_exceptions() as signals:
+            run_spec(file.spec, parameters, root, run_id, max_parallel, console)
+    except (TaskFailedError, Interrupted) as error:
+        console.print(f"\n[red]{'Interrupted' if signals else 'Failed'}.[/] ", end="")
+        console.print(str(error), markup=False, soft_wrap=True)
+        return INTERRUPTED if signals else FAILED
+    console.print(f"\nEvery task has run as the cluster would run it. Artifacts: {root}", soft_wrap=True)
+    return 0
