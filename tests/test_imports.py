@@ -24,9 +24,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("components.*", "data.*"),
     (
         "pipeline.code_hash",
+        "pipeline.compiled_spec",
         "pipeline.console",
+        "pipeline.cron",
         "pipeline.html",
         "pipeline.environment",
+        "pipeline.kubeflow_api",
         "pipeline.lineage_graph",
         "pipeline.lineage_store",
         "pipeline.metadata_connection",
@@ -35,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.serving",
         "pipeline.tokens_report",
     ),
-    ("pipeline.training_nodes", "pipeline.validate_cleaning", "pipeline.tokens_store"),
+    ("pipeline.kubeflow_client", "pipeline.training_nodes", "pipeline.validate_cleaning", "pipeline.tokens_store"),
     ("pipeline.*",),  # wiring, checks and records
     ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.report_store", "pipeline.tokens_page"),
     ("pipeline.report_page", "pipeline.summary"),
