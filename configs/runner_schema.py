@@ -5,6 +5,7 @@ region has) is checked in `pipeline.runner_checks`.
 """
 
 import re
+import zoneinfo
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -130,7 +131,8 @@ class KubeflowRunnerConfig(ClusterRunnerConfig):
     """Open-source Kubeflow Pipelines.
 
     `pipeline_root` is an address in a bucket or a folder below the volume's `mount_path`. Without `host`, kfp's own rules
-    find the API (its configuration file, the cluster it runs in).
+    find the API (its configuration file, the cluster it runs in). `schedule_timezone` is the one time zone in which the
+    installation reads all cron expressions (its setting `cronScheduleTimezone`); it cannot be asked for, so it is told here.
     """
 
     kind: Literal["kubeflow"]
@@ -139,8 +141,16 @@ class KubeflowRunnerConfig(ClusterRunnerConfig):
     namespace: Name | None = None
     experiment: Name = "Default"
     service_account: Name | None = None
+    schedule_timezone: Name = "UTC"
     volume: VolumeSection | None = None
     secrets: list[SecretSection] = []
+
+    @field_validator("schedule_timezone")
+    @classmethod
+    def _check_timezone(cls, value: str) -> str:
+        if value not in zoneinfo.available_timezones():
+            raise ValueError("must be an IANA name such as UTC or Europe/Berlin")
+        return value
 
     @model_validator(mode="after")
     def _check_root(self) -> Self:

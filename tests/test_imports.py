@@ -24,9 +24,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("components.*", "data.*"),
     (
         "pipeline.code_hash",
+        "pipeline.compiled_spec",
         "pipeline.console",
+        "pipeline.cron",
         "pipeline.html",
         "pipeline.environment",
+        "pipeline.kubeflow_api",
         "pipeline.lineage_graph",
         "pipeline.lineage_store",
         "pipeline.metadata_connection",
@@ -41,6 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("pipeline.platforms", "pipeline.run_parameters", "pipeline.run_state", "pipeline.store_lock"),
     (
+        "pipeline.kubeflow_client",
         "pipeline.training_nodes",
         "pipeline.validate_cleaning",
         "pipeline.tokens_store",
