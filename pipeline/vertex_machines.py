@@ -7,8 +7,9 @@ from components.options import nearest
 # As documented by Google, read on 2026-11-25:
 # https://docs.cloud.google.com/gemini-enterprise-agent-platform/machine-learning/training/configure-compute (machine types,
 #   numbers of GPUs, TPU topologies) and .../machine-learning/general/locations#accelerators (regions).
-# Left out: NVIDIA P100, whose support ended on 2026-09-15; TPU v2 and v3, which need a TensorFlow of their own; TPU slices
-# of several virtual machines, over which the Trainer does not spread.
+# Left out: NVIDIA P100, whose support ended on 2026-09-15; B200 and GB200 (a4, a4x), which are had by reservation; TPU v2
+# and v3, which need a TensorFlow of their own, and TPU7x, which needs Python 3.12; TPU slices of several virtual machines,
+# over which the Trainer does not spread.
 AS_OF = "2026-11-25"
 
 
@@ -166,12 +167,16 @@ def find_machine_problems(
         problems.append(("tpu_topology", f"is for TPU machines ({tpu_machines}). Leave it out, or take one of these."))
     if accelerator_type is None:
         return problems + (_find_missing_problems(machine_type, accelerator_count) if is_known else [])
-    return problems + _find_gpu_problems(machine_type if is_known else None, accelerator_type, accelerator_count, region)
+    return problems + _find_gpu_problems(
+        machine_type if is_known else None, accelerator_type, accelerator_count, region
+    )
 
 
 def _find_missing_problems(machine_type: str | None, count: int) -> list[tuple[str, str]]:
     if machine_type is not None and machine_type not in CPU_MACHINES:
-        need = next((name, gpu.counts[machine_type]) for name, gpu in ACCELERATORS.items() if machine_type in gpu.counts)
+        need = next(
+            (name, gpu.counts[machine_type]) for name, gpu in ACCELERATORS.items() if machine_type in gpu.counts
+        )
         message = f"must be {need[0]}, with accelerator_count {need[1][0]}, on {machine_type}. Received: none."
         return [("accelerator_type", message)]
     if count:
@@ -187,7 +192,10 @@ def _find_gpu_problems(machine_type: str | None, kind: str, count: int, region: 
         return [("accelerator_type", message)]
     gpu, problems = ACCELERATORS[kind], []
     if region not in gpu.regions:
-        regions, here = ", ".join(sorted(gpu.regions)), [name for name, gpu in ACCELERATORS.items() if region in gpu.regions]
+        regions, here = (
+            ", ".join(sorted(gpu.regions)),
+            [name for name, gpu in ACCELERATORS.items() if region in gpu.regions],
+        )
         message = (
             f"{kind} is not available for training in {region}. It is in {regions} (list of {AS_OF}). "
             f"GPUs of {region}: {', '.join(here) or 'none'}."
@@ -214,7 +222,9 @@ def _find_tpu_problems(
         )
         problems.append(("tpu_topology", message))
     if accelerator:
-        problems.append(("accelerator_type", f"must be left out, and accelerator_count too: {machine_type} has its TPU."))
+        problems.append(
+            ("accelerator_type", f"must be left out, and accelerator_count too: {machine_type} has its TPU.")
+        )
     if region not in regions:
         where = ", ".join(sorted(regions))
         message = f"{tpu} is not available for training in {region}. It is in {where} (list of {AS_OF})."

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("components.*", "data.*"),
     (
         "pipeline.code_hash",
+        "pipeline.compiled_spec",
         "pipeline.console",
         "pipeline.html",
         "pipeline.environment",
@@ -34,8 +35,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.preset_checks",
         "pipeline.serving",
         "pipeline.tokens_report",
+        "pipeline.vertex_errors",
+        "pipeline.vertex_machines",
     ),
-    ("pipeline.training_nodes", "pipeline.validate_cleaning", "pipeline.tokens_store"),
+    ("pipeline.training_nodes", "pipeline.validate_cleaning", "pipeline.tokens_store", "pipeline.vertex_job"),
     ("pipeline.*",),  # wiring, checks and records
     ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.report_store", "pipeline.tokens_page"),
     ("pipeline.report_page", "pipeline.summary"),
@@ -72,6 +75,7 @@ TENSORFLOW_ALLOWED = {
         "verify_export",
         "module",
         "executor",
+        "vertex_executor",
         "tensorflow_engine",
     )
 }

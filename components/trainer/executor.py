@@ -1,12 +1,13 @@
 """The Trainer's executor: as TFX's own, but that it puts the training record's numbers on the Model artifact."""
 
 import json
-from pathlib import Path
+import os
 from typing import Any
 
 from tfx import types
 from tfx.components.trainer import executor
 from tfx.components.util import udf_utils
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 
 from components.trainer.record import RECORD_NAME, get_scalars
@@ -29,14 +30,30 @@ class Executor(executor.GenericExecutor):
         run_fn = udf_utils.get_fn(exec_properties, "run_fn")
         run_fn(self._GetFnArgs(input_dict, output_dict, exec_properties))
         model = artifact_utils.get_single_instance(output_dict[standard_component_specs.MODEL_KEY])
-        path = Path(model.uri) / RECORD_NAME
-        if not path.exists() and not read_cluster().is_chief:
+        if not fileio.exists(_get_record_path(model)) and not read_cluster().is_chief:
             return  # another worker writes the model
-        record = json.loads(path.read_text(encoding="utf-8"))
-        for key, value in get_scalars(record).items():
-            if isinstance(value, str):
-                model.set_string_custom_property(key, value)
-            elif isinstance(value, int):
-                model.set_int_custom_property(key, value)
-            else:
-                model.set_float_custom_property(key, value)
+        set_record_properties(model)
+
+
+def set_record_properties(model: types.Artifact) -> None:
+    """Sets the scalars of a finished training's record as custom properties of its Model artifact.
+
+    Raises:
+        FileNotFoundError: there is no record below the artifact's URI, on a local disk or in a bucket.
+    """
+    path = _get_record_path(model)
+    if not fileio.exists(path):
+        raise FileNotFoundError(f"a finished training leaves {path}, and it is not there")
+    with fileio.open(path, "rb") as file:
+        record = json.loads(file.read())
+    for key, value in get_scalars(record).items():
+        if isinstance(value, str):
+            model.set_string_custom_property(key, value)
+        elif isinstance(value, int):
+            model.set_int_custom_property(key, value)
+        else:
+            model.set_float_custom_property(key, value)
+
+
+def _get_record_path(model: types.Artifact) -> str:
+    return os.path.join(model.uri, RECORD_NAME)
