@@ -38,6 +38,15 @@ def make_job(
     credentials: Any,
     run_id: str | None = None,
 ) -> Any:
+    """Returns the `PipelineJob`; nothing is sent yet.
+
+    Args:
+        runner: Where it is to run.
+        spec: What is to run.
+        document: See `read_spec`.
+        credentials: See `pipeline.vertex_errors.load_credentials`.
+        run_id: Of the run; None for the template of a schedule.
+    """
     from google.cloud import aiplatform
 
     label = re.sub("[^a-z0-9_-]", "-", spec.pipeline_name.lower())[:63]
