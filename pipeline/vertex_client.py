@@ -12,9 +12,8 @@ from components.options import nearest
 from configs.runner_schema import VertexRunnerConfig
 from pipeline.compiled_spec import CompiledSpec
 from pipeline.vertex_errors import explain_errors, load_credentials
-from pipeline.vertex_job import check_bucket, make_job, read_spec
+from pipeline.vertex_job import REQUEST_SECONDS, check_bucket, make_job, read_spec, submit_job
 
-_REQUEST_SECONDS = 60
 # Display names of our schedules: the pipeline's name and the hash of all that makes the schedule.
 _DISPLAY_NAME = re.compile(r"(?P<pipeline>.+)-[0-9a-f]{12}")
 _CRON = re.compile(r"(?:CRON_)?TZ=(?P<timezone>\S+)\s+(?P<cron>.+)")
@@ -72,10 +71,7 @@ def submit(runner: VertexRunnerConfig, spec: CompiledSpec) -> SubmittedRun:
     with explain_errors(runner, "submit the pipeline"):
         job = make_job(runner, spec, document, credentials, run_id)
         check_bucket(runner, job.runtime_config.gcs_output_directory, credentials)
-        job.submit(
-            service_account=runner.service_account, network=runner.network, create_request_timeout=_REQUEST_SECONDS
-        )
-        name = str(job.gca_resource.name)
+        name = submit_job(runner, job)
     url = f"{_CONSOLE}/{runner.region}/pipelines/runs/{run_id}?project={runner.project}"
     return SubmittedRun(run_id=run_id, name=name, url=url)
 
@@ -124,7 +120,7 @@ def create_schedule(
             max_concurrent_active_run_count=max_concurrency,  # that have not ended
             service_account=runner.service_account,
             network=runner.network,
-            create_request_timeout=_REQUEST_SECONDS,
+            create_request_timeout=REQUEST_SECONDS,
         )
         return _describe(runner, schedule.gca_resource)
 
@@ -174,7 +170,7 @@ def resume_schedule(runner: VertexRunnerConfig, name: str, catch_up: bool | None
             catch_up = schedule.gca_resource.allow_queueing
         # The library's own `resume` takes `catch_up` and does not send it.
         request = {"name": schedule.gca_resource.name, "catch_up": catch_up}
-        schedule.api_client.resume_schedule(request=request, timeout=_REQUEST_SECONDS)
+        schedule.api_client.resume_schedule(request=request, timeout=REQUEST_SECONDS)
 
 
 def delete_schedule(runner: VertexRunnerConfig, name: str) -> None:

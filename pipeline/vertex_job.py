@@ -12,6 +12,7 @@ from components.options import nearest
 from configs.runner_schema import VertexRunnerConfig
 from pipeline.compiled_spec import CompiledSpec
 
+REQUEST_SECONDS = 60
 _BUCKET_SECONDS = 15
 
 
@@ -49,7 +50,6 @@ def make_job(
     """
     from google.cloud import aiplatform
 
-    label = re.sub("[^a-z0-9_-]", "-", spec.pipeline_name.lower())[:63]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pipeline.yaml")
         path.write_text(yaml.safe_dump(document), encoding="utf-8")
@@ -61,15 +61,44 @@ def make_job(
             pipeline_root=document.get("defaultPipelineRoot") or runner.pipeline_root,
             parameter_values=spec.parameters,
             encryption_spec_key_name=runner.encryption_key,
-            labels={"pipeline": label} | runner.labels,
+            labels=_make_labels(runner, spec.pipeline_name),
             credentials=credentials,
             project=runner.project,
             location=runner.region,
         )
 
 
+def submit_job(runner: VertexRunnerConfig, job: Any) -> str:
+    """Creates the run of a `PipelineJob` with a `run_id`, once, and returns its full resource name.
+
+    The library's own `PipelineJob.submit` first looks the bucket and its project up, with minutes of retries, makes a bucket
+    that is missing, and goes on whatever came of it. Hence the same request here without that.
+    """
+    request = {
+        "display_name": job.pipeline_spec["pipelineInfo"]["name"],
+        "pipeline_spec": job.pipeline_spec,
+        "runtime_config": job.runtime_config,
+        "labels": _make_labels(runner, job.pipeline_spec["pipelineInfo"]["name"]),
+    }
+    if runner.service_account:
+        request["service_account"] = runner.service_account
+    if runner.network:
+        request["network"] = runner.network
+    if runner.encryption_key:
+        request["encryption_spec"] = {"kms_key_name": runner.encryption_key}
+    parent = f"projects/{runner.project}/locations/{runner.region}"
+    created = job.api_client.create_pipeline_job(
+        parent=parent, pipeline_job=request, pipeline_job_id=job.job_id, timeout=REQUEST_SECONDS
+    )
+    return str(created.name)
+
+
+def _make_labels(runner: VertexRunnerConfig, pipeline_name: str) -> dict[str, str]:
+    return {"pipeline": re.sub("[^a-z0-9_-]", "-", pipeline_name.lower())[:63]} | runner.labels
+
+
 def check_bucket(runner: VertexRunnerConfig, root: str, credentials: Any) -> None:
-    """Finds a missing bucket. Before a run the library would try for two minutes, and then make one by that name."""
+    """Raises a UserError if the bucket is missing: the run would only fail at its first step."""
     from google.api_core.exceptions import Forbidden
     from google.cloud import storage
     from google.cloud.storage.retry import DEFAULT_RETRY

@@ -155,6 +155,7 @@ def serve(server: VertexServer, certificate: Path, key: Path) -> http.server.Thr
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def _answer(self):
             parts = urlsplit(self.path)
