@@ -165,9 +165,7 @@ def load_runner(path: str, overrides: Iterable[str] = ()) -> LocalRunnerConfig |
     kind = raw.get("kind")
     if not isinstance(kind, str) or kind not in RUNNERS:
         near = nearest(str(kind), RUNNERS)
-        raise ConfigError(
-            path, [*problems, Problem("kind", f"must be one of {', '.join(RUNNERS)}.{near} Received: {kind!r}.")]
-        )
+        raise ConfigError(path, [*problems, Problem("kind", f"must be one of {', '.join(RUNNERS)}.{near} Received: {kind!r}.")])
     config, more = parse_runner(raw)
     if problems or more or config is None:
         raise ConfigError(path, [*problems, *more])

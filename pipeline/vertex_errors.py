@@ -77,7 +77,9 @@ def explain_errors(runner: VertexRunnerConfig, action: str) -> Iterator[None]:
     try:
         yield
     except tuple(kind for kinds, _ in reasons for kind in kinds) as error:
-        reason = next(text for kinds, text in reasons if isinstance(error, kinds))
+        # Over gRPC, credentials that cannot be renewed look like a server that cannot be reached.
+        seen = auth.RefreshError() if "metadata from plugin failed" in str(error) else error
+        reason = next(text for kinds, text in reasons if isinstance(seen, kinds))
         raise UserError(f"to {action} {where} {reason}. Google's message: {_shorten(error)}") from error
     finally:
         logging.disable(disabled)

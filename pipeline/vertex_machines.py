@@ -1,5 +1,6 @@
 """The machines and accelerators that Vertex AI documents for training, as data, and what is wrong with a choice of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from components.options import nearest
@@ -24,15 +25,15 @@ class Accelerator:
     """
 
     regions: frozenset[str]
-    counts: dict[str, tuple[int, ...]]
-    topologies: dict[str, str]
+    counts: Mapping[str, tuple[int, ...]]
+    topologies: Mapping[str, str]
 
 
-def _gpu(regions: str, counts: dict[str, tuple[int, ...]]) -> Accelerator:
+def _gpu(regions: str, counts: Mapping[str, tuple[int, ...]]) -> Accelerator:
     return Accelerator(frozenset(regions.split()), counts, {})
 
 
-def _tpu(regions: str, topologies: dict[str, str]) -> Accelerator:
+def _tpu(regions: str, topologies: Mapping[str, str]) -> Accelerator:
     return Accelerator(frozenset(regions.split()), {}, topologies)
 
 
