@@ -1,11 +1,16 @@
 """Fixtures of several folders."""
 
+import functools
+import importlib.util
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +73,55 @@ def mariadb(tmp_path_factory):
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """Paths of a certificate for 127.0.0.1 and of its key."""
+    pytest.importorskip("cryptography", reason="makes the certificate of the local server")
+    return _load_vertex_server().write_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+def vertex(certificate, tmp_path, monkeypatch):
+    """A server that answers as Vertex AI does; Google's clients in this process ask it, as a service account."""
+    from google.cloud.aiplatform import initializer
+
+    module = _load_vertex_server()
+    server = module.VertexServer(buckets={"my-bucket"})
+    web = module.serve(server, *certificate)
+    account = {
+        "type": "service_account",
+        "client_email": "tester@my-project.iam.gserviceaccount.com",
+        "private_key": certificate[1].read_text(),
+        "token_uri": f"{server.url}/token",
+    }
+    credentials = tmp_path / "account.json"
+    credentials.write_text(json.dumps(account))
+    for name, value in {
+        "GOOGLE_APPLICATION_CREDENTIALS": str(credentials),
+        "CLOUDSDK_CONFIG": str(tmp_path / "no_gcloud"),
+        "NO_GCE_CHECK": "true",  # no metadata server is looked for
+        "REQUESTS_CA_BUNDLE": str(certificate[0]),
+        "STORAGE_EMULATOR_HOST": server.url,
+        "NO_PROXY": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(initializer.global_config, "_api_endpoint", server.host)
+    monkeypatch.setattr(initializer.global_config, "_api_transport", "rest")
+    yield server
+    web.shutdown()
+    web.server_close()
+    assert server.problems == []
+
+
+@functools.cache
+def _load_vertex_server():
+    """The module beside this one: an installed package already owns the import name `tests`."""
+    specification = importlib.util.spec_from_file_location(
+        "vertex_server", Path(__file__).with_name("vertex_server.py")
+    )
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["vertex_server"] = module  # where dataclasses look for it
+    specification.loader.exec_module(module)
+    return module

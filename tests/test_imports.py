@@ -41,6 +41,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.preset_checks",
         "pipeline.serving",
         "pipeline.tokens_report",
+        "pipeline.vertex_errors",
+        "pipeline.vertex_machines",
     ),
     ("pipeline.platforms", "pipeline.run_parameters", "pipeline.run_state", "pipeline.store_lock"),
     (
@@ -48,6 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.training_nodes",
         "pipeline.validate_cleaning",
         "pipeline.tokens_store",
+        "pipeline.vertex_job",
     ),
     ("pipeline.node_launcher",),
     ("pipeline.*",),  # wiring, checks and records
@@ -89,6 +92,7 @@ TENSORFLOW_ALLOWED = {
         "verify_export",
         "module",
         "executor",
+        "vertex_executor",
         "tensorflow_engine",
     )
 }
