@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("components.methods", "components.metrics", "components.splits"),
     ("components.*", "data.*"),
     (
+        "pipeline.beam_options",
         "pipeline.code_hash",
         "pipeline.console",
         "pipeline.html",
@@ -35,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.serving",
         "pipeline.tokens_report",
     ),
-    ("pipeline.training_nodes", "pipeline.validate_cleaning", "pipeline.tokens_store"),
+    ("pipeline.training_nodes", "pipeline.validate_cleaning", "pipeline.tokens_store", "pipeline.beam_checks"),
     ("pipeline.*",),  # wiring, checks and records
     ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.report_store", "pipeline.tokens_page"),
     ("pipeline.report_page", "pipeline.summary"),
