@@ -7,7 +7,7 @@ from components.options import nearest
 from configs.load import Problem
 from configs.refused_runners import explain_refused_runner
 from configs.runner_schema import BeamSection
-from pipeline.beam_options import PORTABLE, get_worker_image, make_beam_args
+from pipeline.beam_options import PORTABLE, format_option, get_worker_image, make_beam_args
 from pipeline.beam_parser import BeamParser
 
 _ENVIRONMENTS = ("DOCKER", "EXTERNAL", "PROCESS", "LOOPBACK")
@@ -60,13 +60,13 @@ def find_beam_problems(
     options = {name: value for name, value in beam.options.items() if name not in refused}
     if options or beam.runner != "direct":
         parser = BeamParser(beam.runner)
-        bad = {name: message for name, value in options.items() if (message := parser.find_problem(name, value))}
-        good = beam.model_copy(update={"options": {k: v for k, v in options.items() if k not in bad}})
-        missing = {k: v for k, v in _find_missing(good, image, temp_root).items() if k not in bad and k not in refused}
-        found += [(f"options.{name}", message) for name, message in (bad | missing).items()]
-        found += _find_contradictions(
-            good, parser.parse(good.options), make_beam_args(good, image=image, temp_root=temp_root)
-        )
+        args = {name: format_option(name, value) for name, value in options.items()}
+        bad = {n: message for n, value in options.items() if (message := parser.find_problem(n, value, args[n]))}
+        good = beam.model_copy(update={"options": {n: value for n, value in options.items() if n not in bad}})
+        missing = _find_missing(good, image, temp_root)
+        found += [(f"options.{n}", message) for n, message in (missing | bad).items() if n not in refused]
+        values = parser.parse([arg for n in good.options for arg in args[n]])
+        found += _find_contradictions(beam.runner, values, make_beam_args(good, image=image, temp_root=temp_root))
     return [Problem(f"{key}.{place}", message) for place, message in found]
 
 
@@ -133,7 +133,7 @@ def _has_environment(options: Mapping[str, Any]) -> bool:
     return bool({"environment_config", "environment_option", "environment_options"} & set(options))
 
 
-def _find_contradictions(beam: BeamSection, values: Mapping[str, Any], args: list[str]) -> Iterator[tuple[str, str]]:
+def _find_contradictions(runner: str, values: Mapping[str, Any], args: list[str]) -> Iterator[tuple[str, str]]:
     """Options that are well formed and do not go together; most of these are known to Beam's own validator."""
     workers, most = values.get("num_workers"), values.get("max_num_workers")
     if values.get("autoscaling_algorithm") == "NONE" and most is not None and most != workers:
@@ -150,7 +150,7 @@ def _find_contradictions(beam: BeamSection, values: Mapping[str, Any], args: lis
         near = nearest(environment, _ENVIRONMENTS)
         choices = ", ".join(_ENVIRONMENTS)
         yield "options.environment_type", f"must be one of {choices}.{near} Received: {environment!r}."
-    for message in _validate(beam.runner, args):
+    for message in _validate(runner, args):
         yield "options", message
 
 

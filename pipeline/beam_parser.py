@@ -4,7 +4,6 @@ import argparse
 from typing import Any, NoReturn
 
 from components.options import nearest
-from pipeline.beam_options import format_option
 
 _OF_ALL = (
     "StandardOptions",
@@ -55,8 +54,8 @@ class BeamParser:
         self._runner = runner
         self._parser = _make_parser(runner)
 
-    def find_problem(self, name: str, value: Any) -> str | None:
-        """Returns what is wrong with one option, or None."""
+    def find_problem(self, name: str, value: Any, args: list[str]) -> str | None:
+        """Returns what is wrong with one option, or None; `args` are the arguments that give Beam its value."""
         actions = self._parser.actions
         action = actions.get(name)
         if action is None:
@@ -71,22 +70,20 @@ class BeamParser:
                 return None
             return f"must be a value, not true or false. Received: {value!r}."
         try:
-            parsed = self.parse({name: value})[action.dest]
+            parsed = self.parse(args)[action.dest]
         except ValueError as error:
             return f"{_state_rule(action, error)}. Received: {value!r}."
         if isinstance(value, list) and not isinstance(parsed, list | dict):
             return f"must be one value, not a list. Received: {value!r}."
         return None
 
-    def parse(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Returns what Beam makes of options, by its own names for them; absent ones have Beam's defaults.
+    def parse(self, args: list[str]) -> dict[str, Any]:
+        """Returns what Beam makes of arguments, by its own names for them; absent ones have Beam's defaults.
 
         Raises:
             ValueError: If Beam does not take a value.
         """
-        return vars(
-            self._parser.parse_args([arg for name, value in options.items() for arg in format_option(name, value)])
-        )
+        return vars(self._parser.parse_args(args))
 
 
 class _Parser(argparse.ArgumentParser):

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("components.*", "data.*"),
     (
         "pipeline.beam_options",
+        "pipeline.beam_parser",
         "pipeline.code_hash",
         "pipeline.console",
         "pipeline.html",
