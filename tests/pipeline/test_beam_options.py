@@ -96,6 +96,14 @@ def test_options_replace_defaults(name, value):
     assert len([arg for arg in args if name in arg]) == 1
 
 
+@pytest.mark.parametrize("plural", ["", "s"])
+def test_labels_and_plugins_stay_beside_ours(plural):
+    beam = BeamSection(runner="dataflow", options={f"label{plural}": "team=text", f"beam_plugin{plural}": "mine"})
+    parsed = parse(make_beam_args(beam, job_prefix="a"))
+    assert parsed["labels"] == ["pipeline=a", "team=text"]
+    assert parsed["beam_plugins"] == ["tfx", "mine"]
+
+
 def test_what_dataflow_would_be_asked_for():
     """The job that the client makes in a dry run, which reaches no service."""
     import apache_beam as beam
@@ -301,6 +309,7 @@ def dask_pipeline():
     cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
     options = PipelineOptions([f"--dask_client_address={cluster.scheduler_address}"])
     yield lambda: beam.Pipeline(runner=DaskRunner(), options=options)
+    distributed.default_client().close()  # DaskRunner leaves it open.
     cluster.close()
 
 
