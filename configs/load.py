@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from components.errors import UserError
 from components.options import nearest
+from configs.refused_runners import explain_refused_runner
 from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, LocalRunnerConfig, VertexRunnerConfig
 from configs.schema import MethodSection, RunConfig
 
@@ -206,6 +207,8 @@ def _to_problem(section: str, detail: Any, root: type[BaseModel]) -> Problem:
         return Problem(key, f"unknown key.{nearest(str(location[-1]), names)}{listing}")
     if detail["type"] == "missing":
         return Problem(key, "is required.")
+    if key == "beam.runner" and (reason := explain_refused_runner(str(detail["input"]))):
+        return Problem(key, reason)
     rule = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     if detail["type"] != "value_error":
         rule = f"must be {rule}" if not rule.startswith("must") else rule

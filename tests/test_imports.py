@@ -23,6 +23,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("components.methods", "components.metrics", "components.splits"),
     ("components.*", "data.*"),
     (
+        "pipeline.beam_options",
+        "pipeline.beam_parser",
         "pipeline.code_hash",
         "pipeline.compiled_spec",
         "pipeline.console",
@@ -51,6 +53,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.validate_cleaning",
         "pipeline.tokens_store",
         "pipeline.vertex_job",
+        "pipeline.beam_checks",
     ),
     ("pipeline.node_launcher",),
     ("pipeline.*",),  # wiring, checks and records
