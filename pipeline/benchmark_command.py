@@ -15,16 +15,16 @@ from components.errors import UserError
 from components.metrics import sandbox
 from configs.runner_schema import LocalRunnerConfig
 from pipeline import local_runner, serving
-from pipeline.beam_options import make_beam_args
-from pipeline.child_process import Interrupted, signals_as_exceptions
+from pipeline.beam.options import make_beam_args
 from pipeline.code_hash import hash_code, hash_folder, hash_preset
 from pipeline.console import redirect_output
+from pipeline.execution.child_process import Interrupted, signals_as_exceptions
+from pipeline.execution.node_runner import NodeFailedError
+from pipeline.execution.run_record import make_run_record
 from pipeline.lineage_graph import get_properties
-from pipeline.node_runner import NodeFailedError
 from pipeline.paths import Paths
 from pipeline.preset_checks import find_preset_problems
 from pipeline.run_command import explain_failure
-from pipeline.run_record import make_run_record
 
 # An exported preset serves nobody: what its other signatures write is short.
 _NEW_TOKENS = 32

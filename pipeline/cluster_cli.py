@@ -74,6 +74,6 @@ def run_node_command(
 ) -> None:
     """Run one node of a run: what a container of Kubeflow Pipelines does. `compile` writes the arguments."""
     runtime.set_defaults()
-    from pipeline.run_node_command import run_node_in_container
+    from pipeline.kubeflow.run_node import run_node_in_container
 
     sys.exit(run_node_in_container(node_id, settings, run_id, pipeline_root, metadata, parameters))

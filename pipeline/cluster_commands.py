@@ -13,16 +13,17 @@ from components.errors import UserError
 from configs.load import ConfigError
 from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, LocalRunnerConfig, VertexRunnerConfig
 from configs.schema import RunConfig
-from pipeline.child_process import ChildProcess, Interrupted, signals_as_exceptions
 from pipeline.code_hash import REPOSITORY_ROOT
-from pipeline.compiled_spec import CompiledSpec
 from pipeline.console import PLAIN_WIDTH
+from pipeline.execution.child_process import ChildProcess, Interrupted, signals_as_exceptions
 from pipeline.exit_codes import FAILED, INTERRUPTED
 from pipeline.local_runner import make_run_id
-from pipeline.run_parameters import PIPELINE_ROOT, replace_root
+from pipeline.paths import PIPELINE_ROOT
 from pipeline.runner_checks import find_runner_problems, move_to_image
-from pipeline.spec_file import fill_parameters, name_parameters_file, read_spec, write_spec
-from pipeline.spec_runner import TaskFailedError, run_spec
+from pipeline.specs.compiled_spec import CompiledSpec
+from pipeline.specs.file import fill_parameters, name_parameters_file, read_spec, write_spec
+from pipeline.specs.parameters import replace_root
+from pipeline.specs.runner import TaskFailedError, run_spec
 
 _METADATA = "metadata"
 _LOCAL_STORE = '{"kind": "sqlite", "path": "metadata.sqlite"}'
@@ -98,10 +99,10 @@ def _compile(config: RunConfig, config_path: str, runner: ClusterRunnerConfig) -
     # Paths of the configuration are below it, here as in the image.
     os.chdir(REPOSITORY_ROOT)
     if isinstance(runner, VertexRunnerConfig):
-        from pipeline.vertex_compiler import compile_for_vertex
+        from pipeline.vertex.compiler import compile_for_vertex
 
         return compile_for_vertex(config, runner)
-    from pipeline.kubeflow_compiler import compile_for_kubeflow
+    from pipeline.kubeflow.compiler import compile_for_kubeflow
 
     assert isinstance(runner, KubeflowRunnerConfig)
     return compile_for_kubeflow(config, config_path, runner)

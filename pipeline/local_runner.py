@@ -16,17 +16,17 @@ from components.errors import UserError
 from configs.load import dump_config
 from configs.runner_schema import LocalRunnerConfig
 from configs.schema import RunConfig
-from pipeline.beam_options import make_beam_args
-from pipeline.child_process import ChildDiedError, ChildError, ChildProcess
+from pipeline.beam.options import make_beam_args
+from pipeline.execution.child_process import ChildDiedError, ChildError, ChildProcess
+from pipeline.execution.node_launcher import CompiledPipeline, compile_pipeline
+from pipeline.execution.node_runner import NodeFailedError, run_node
+from pipeline.execution.run_display import RunDisplay
+from pipeline.execution.run_record import make_run_record, write_run_record
+from pipeline.execution.run_state import NodeState, close_dead_runs, find_run
+from pipeline.execution.store_lock import lock_store
+from pipeline.execution.task_graph import RunningTasks, run_tasks
 from pipeline.metadata_connection import ConnectionConfig, make_connection_config, open_writable_store
-from pipeline.node_launcher import CompiledPipeline, compile_pipeline
-from pipeline.node_runner import NodeFailedError, run_node
 from pipeline.paths import Paths
-from pipeline.run_display import RunDisplay
-from pipeline.run_record import make_run_record, write_run_record
-from pipeline.run_state import NodeState, close_dead_runs, find_run
-from pipeline.store_lock import lock_store
-from pipeline.task_graph import RunningTasks, run_tasks
 
 _MAX_AUTO_NODES = 4
 _ACCELERATORS = ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd")

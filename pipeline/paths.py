@@ -5,6 +5,10 @@ from pathlib import Path
 
 from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 
+# Parameters of a compiled pipeline beside keys of the run: the root of all places, and where models are pushed to.
+PIPELINE_ROOT = "pipeline_root"
+PUSH_DESTINATION = "push_destination"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Places:

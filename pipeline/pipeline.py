@@ -21,9 +21,8 @@ from components.schema_importer.component import SchemaImporter
 from components.tokenizer.component import Tokenizer
 from configs.schema import RunConfig
 from pipeline.code_hash import hash_code, hash_preset
-from pipeline.paths import Places
+from pipeline.paths import PIPELINE_ROOT, PUSH_DESTINATION, Places
 from pipeline.platforms import LOCAL, Platform
-from pipeline.run_parameters import PIPELINE_ROOT, PUSH_DESTINATION
 from pipeline.training_nodes import make_training_nodes
 
 

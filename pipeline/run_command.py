@@ -10,11 +10,17 @@ from components.errors import UserError
 from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 from configs.schema import RunConfig
 from pipeline import exit_codes, lineage_store, local_runner, report_page, report_store, summary
-from pipeline.child_process import ChildDiedError, ChildError, ChildProcess, Interrupted, signals_as_exceptions
 from pipeline.console import redirect_output
+from pipeline.execution.child_process import (
+    ChildDiedError,
+    ChildError,
+    ChildProcess,
+    Interrupted,
+    signals_as_exceptions,
+)
+from pipeline.execution.node_runner import NodeFailedError
 from pipeline.local_runner import WHOLE, Part
 from pipeline.metadata_connection import make_connection_config
-from pipeline.node_runner import NodeFailedError
 from pipeline.paths import Paths, find_root
 
 # Without these there is nothing to sum up.

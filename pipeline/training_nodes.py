@@ -17,8 +17,8 @@ from components.token_scorer.component import TokenScorer
 from components.trainer.component import Trainer
 from configs.schema import MethodSection, RunConfig, TrainSection
 from pipeline.code_hash import REPOSITORY_ROOT, hash_code, hash_preset
+from pipeline.paths import PIPELINE_ROOT
 from pipeline.platforms import Platform
-from pipeline.run_parameters import PIPELINE_ROOT
 
 TOKENIZED_SCHEMA = REPOSITORY_ROOT / "components" / "transform" / "tokenized_schema.pbtxt"
 SCORED_SCHEMA = REPOSITORY_ROOT / "components" / "transform" / "scored_schema.pbtxt"

@@ -10,7 +10,7 @@ from components.trainer.executor import Executor, set_record_properties
 
 
 class VertexExecutor(executor.GenericExecutor):
-    """Starts the job that `custom_config` describes (see `pipeline.vertex_trainer`), and waits for its end.
+    """Starts the job that `custom_config` describes (see `pipeline.vertex.trainer`), and waits for its end.
 
     The job runs `components.trainer.executor.Executor` with the same inputs, outputs and properties. What that sets on the
     Model artifact stays in the job; the record that it writes is where this one finds it.

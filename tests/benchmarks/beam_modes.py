@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from harness import run_in_fresh_process, write_report
 
 from configs.runner_schema import BeamSection
-from pipeline.beam_options import make_beam_args
+from pipeline.beam.options import make_beam_args
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESET = ROOT / "data" / "base" / "tiny_gpt2_en"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs.runner_schema import KubeflowRunnerConfig
-from pipeline.compiled_spec import CompiledSpec
+from pipeline.specs.compiled_spec import CompiledSpec
 
 
 def _load(name: str):

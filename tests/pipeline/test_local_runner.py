@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from pipeline.child_process import Interrupted, signals_as_exceptions
+from pipeline.execution.child_process import Interrupted, signals_as_exceptions
 from pipeline.local_runner import make_run_id
 
 

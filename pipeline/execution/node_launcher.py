@@ -1,0 +1,156 @@
+"""Compiles a pipeline and launches single nodes of it: driver, executor and publisher against the metadata store.
+
+This is what every runner but Vertex AI's does with a node. TFX is imported inside of the functions, which run in processes of
+their own (see `pipeline.execution.child_process`).
+"""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from components.errors import UserError
+from components.options import nearest
+from pipeline.execution.store_lock import lock_store
+from pipeline.metadata_connection import ConnectionConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledPipeline:
+    """A pipeline whose nodes can be launched.
+
+    Attributes:
+        name: Of the pipeline.
+        ir: TFX's intermediate representation, serialized.
+        upstream: The nodes to run, in order, and for each those of them that it waits for.
+    """
+
+    name: str
+    ir: bytes
+    upstream: dict[str, list[str]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a form that crosses from one process to another."""
+        return {"name": self.name, "ir": base64.b64encode(self.ir).decode(), "upstream": self.upstream}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "CompiledPipeline":
+        """Returns what `to_json` was called on."""
+        return cls(name=value["name"], ir=base64.b64decode(value["ir"]), upstream=value["upstream"])
+
+
+def compile_pipeline(
+    create: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    run_id: str,
+    connection: ConnectionConfig,
+    from_nodes: tuple[str, ...] = (),
+    to_nodes: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Compiles for one run.
+
+    Args:
+        create: Makes the TFX pipeline.
+        arguments: Of `create`.
+        run_id: The run's.
+        connection: The metadata store. The run is registered there; a part of a pipeline takes the outputs of all other nodes
+            from the newest run that has them.
+        from_nodes: Run these and what follows; all if empty.
+        to_nodes: Run these and what they need; all if empty.
+
+    Returns:
+        `CompiledPipeline.to_json`.
+
+    Raises:
+        UserError: If there is no such node, or no earlier run has what the part needs.
+    """
+    from tfx.dsl.compiler import compiler, constants
+    from tfx.orchestration.portable import partial_run_utils, runtime_parameter_utils
+    from tfx.orchestration.portable.mlmd import context_lib
+
+    compiled = compiler.Compiler().compile(create(*arguments))
+    runtime_parameter_utils.substitute_runtime_parameter(compiled, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    nodes = [node.pipeline_node for node in compiled.nodes]
+    names = [node.node_info.id for node in nodes]
+    for name in (*from_nodes, *to_nodes):
+        if name not in names:
+            raise UserError(f"unknown node {name!r}.{nearest(name, names)} Nodes: {', '.join(names)}.")
+    if from_nodes or to_nodes:
+        _mark_part(compiled, from_nodes or tuple(names), to_nodes or tuple(names), connection, partial_run_utils)
+    kept = [node for node in nodes if not node.execution_options.HasField("skip")]
+    ids = {node.node_info.id for node in kept}
+    upstream = {node.node_info.id: [name for name in node.upstream_nodes if name in ids] for node in kept}
+    with _connect(connection) as handle:
+        context_lib.prepare_contexts(metadata_handle=handle, node_contexts=kept[0].contexts)
+    name = compiled.pipeline_info.id
+    return CompiledPipeline(name=name, ir=compiled.SerializeToString(), upstream=upstream).to_json()
+
+
+def _mark_part(
+    compiled: Any, from_nodes: tuple[str, ...], to_nodes: tuple[str, ...], connection: ConnectionConfig, utils: Any
+) -> None:
+    from tfx.proto.orchestration import pipeline_pb2
+
+    settings = pipeline_pb2.SnapshotSettings()
+    settings.latest_pipeline_run_strategy.SetInParent()
+    try:
+        utils.mark_pipeline(compiled, from_nodes=from_nodes, to_nodes=to_nodes, snapshot_settings=settings)
+        if any(node.pipeline_node.execution_options.run.perform_snapshot for node in compiled.nodes):
+            with _connect(connection) as handle:
+                utils.snapshot(handle, compiled)
+    except (LookupError, ValueError) as error:
+        raise UserError(
+            "a part of a pipeline takes the outputs of all other nodes from an earlier run, which must have them. "
+            f"Run the whole pipeline once. Received: {error}"
+        ) from error
+
+
+def launch_node(pipeline: dict[str, Any], node_id: str, connection: ConnectionConfig) -> None:
+    """Runs one node; where the store has its result already, or an equal one, nothing is executed.
+
+    Args:
+        pipeline: See `compile_pipeline`.
+        node_id: The node.
+        connection: The metadata store.
+
+    Raises:
+        Exception: What the node raised; it is FAILED in the store then.
+    """
+    from tfx.orchestration.local import runner_utils
+    from tfx.orchestration.portable import launcher
+    from tfx.proto.orchestration import pipeline_pb2
+
+    compiled = pipeline_pb2.Pipeline.FromString(CompiledPipeline.from_json(pipeline).ir)
+    (node,) = (n.pipeline_node for n in compiled.nodes if n.pipeline_node.node_info.id == node_id)
+    deployment = runner_utils.extract_local_deployment_config(compiled)
+    launcher.Launcher(
+        pipeline_node=node,
+        mlmd_connection=_connect(connection),
+        pipeline_info=compiled.pipeline_info,
+        pipeline_runtime_spec=compiled.runtime_spec,
+        executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
+        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+    ).launch()
+
+
+def _connect(connection: ConnectionConfig) -> Any:
+    """Returns TFX's handle of the store, which holds the store's lock while it is open."""
+    import contextlib
+
+    from tfx.orchestration import metadata
+
+    class LockedMetadata(metadata.Metadata):
+        def __enter__(self) -> Any:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(lock_store(connection))
+                handle = super().__enter__()
+                self._lock = stack.pop_all()
+            return handle
+
+        def __exit__(self, *details: Any) -> None:
+            try:
+                super().__exit__(*details)
+            finally:
+                self._lock.close()
+
+    return LockedMetadata(connection)

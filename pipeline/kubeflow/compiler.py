@@ -1,0 +1,149 @@
+"""Compiles a run for open-source Kubeflow Pipelines: one container a node, whose command is `python -m pipeline run-node`.
+
+Its backend has neither TFX's resolvers nor the hook in which ExampleGen's driver runs on Vertex AI, so that each container does all
+of a node: driver, executor and publisher, against the metadata store.
+"""
+
+import inspect
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.runner_schema import KubeflowRunnerConfig, find_resources
+from configs.schema import RunConfig
+from pipeline.beam.options import make_beam_args
+from pipeline.paths import PIPELINE_ROOT
+from pipeline.platforms import locate_in_image
+from pipeline.specs.parameters import make_key_parameters, to_parameter_name
+
+METADATA = "metadata"
+RUN_ID = "run_id"
+
+
+def compile_for_kubeflow(config: RunConfig, config_path: str, runner: KubeflowRunnerConfig) -> dict[str, Any]:
+    """Compiles; to be called in a process that has TFX.
+
+    Returns:
+        The fields of `CompiledSpec`.
+    """
+    from kfp import compiler
+
+    parameters = make_key_parameters(config, runner, locate_in_image(config.data.path)) | {
+        PIPELINE_ROOT: runner.pipeline_root.rstrip("/"),
+        METADATA: json.dumps(runner.metadata.model_dump(mode="json"), sort_keys=True),
+    }
+    settings = {
+        "config": config.model_dump(mode="json"),
+        "config_path": locate_in_image(config_path),
+        "beam_args": make_beam_args(runner.beam),
+    }
+    upstream = list_upstream(config)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(_make_pipeline(config, runner, settings, parameters, upstream), str(path))
+        text = path.read_text(encoding="utf-8")
+    return {"pipeline_name": config.pipeline.name, "text": text, "parameters": parameters}
+
+
+def list_upstream(config: RunConfig) -> dict[str, list[str]]:
+    """Returns the nodes of a run, and for each those that it waits for."""
+    from tfx.dsl.compiler import compiler
+
+    from pipeline.paths import make_places
+    from pipeline.pipeline import create_pipeline
+
+    compiled = compiler.Compiler().compile(create_pipeline(config, places=make_places("/", config.pipeline.name)))
+    nodes = [node.pipeline_node for node in compiled.nodes]
+    return {node.node_info.id: list(node.upstream_nodes) for node in nodes}
+
+
+def _make_pipeline(
+    config: RunConfig,
+    runner: KubeflowRunnerConfig,
+    settings: dict[str, Any],
+    parameters: dict[str, str],
+    upstream: dict[str, list[str]],
+) -> Any:
+    from kfp import dsl
+
+    components = {node_id: _make_component(node_id, runner, settings, list(parameters)) for node_id in upstream}
+
+    def run(*given: Any) -> None:
+        values = dict(zip(parameters, given, strict=True))
+        tasks: dict[str, Any] = {}
+        for node_id, before in upstream.items():
+            task = components[node_id](**values, **{RUN_ID: dsl.PIPELINE_JOB_ID_PLACEHOLDER})
+            task.set_display_name(node_id)
+            # Kubeflow's own cache knows neither the code nor the data.
+            task.set_caching_options(enable_caching=False)
+            task.after(*(tasks[other] for other in before))
+            _set_resources(task, runner, node_id)
+            _set_surroundings(task, runner)
+            tasks[node_id] = task
+
+    # kfp reads the pipeline's parameters off the signature.
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=value, annotation=str)
+            for name, value in parameters.items()
+        ]
+    )
+    run.__annotations__ = dict.fromkeys(parameters, str)
+    return dsl.pipeline(name=config.pipeline.name)(run)
+
+
+def _make_component(node_id: str, runner: KubeflowRunnerConfig, settings: dict[str, Any], parameters: list[str]) -> Any:
+    """Returns kfp's component of a node: its command with the placeholders of the pipeline's parameters."""
+    from kfp import components
+
+    keys = {to_parameter_name(key): key for key in runner.parameters}
+    arguments: list[Any] = ["--node", node_id, "--settings", json.dumps(settings, sort_keys=True)]
+    for name in (RUN_ID, *parameters):
+        if name in keys:
+            arguments += ["--parameter", keys[name], {"inputValue": name}]
+        else:
+            arguments += [f"--{name.replace('_', '-')}", {"inputValue": name}]
+    text = yaml.safe_dump(
+        {
+            "name": node_id,
+            "inputs": [{"name": name, "type": "String"} for name in (RUN_ID, *parameters)],
+            "implementation": {
+                "container": {
+                    "image": runner.image,
+                    "command": ["python", "-m", "pipeline", "run-node"],
+                    "args": arguments,
+                }
+            },
+        },
+        sort_keys=False,
+    )
+    return components.load_component_from_text(text)
+
+
+def _set_resources(task: Any, runner: KubeflowRunnerConfig, node_id: str) -> None:
+    section = find_resources(runner, node_id)
+    if section is None:
+        return
+    if section.cpu:
+        task.set_cpu_request(f"{section.cpu:g}").set_cpu_limit(f"{section.cpu:g}")
+    if section.memory_gib:
+        memory = (
+            f"{section.memory_gib:g}Gi"
+            if section.memory_gib == int(section.memory_gib)
+            else f"{section.memory_gib * 1024:.0f}Mi"
+        )
+        task.set_memory_request(memory).set_memory_limit(memory)
+    if section.accelerator:
+        task.set_accelerator_type(section.accelerator.type).set_accelerator_limit(section.accelerator.count)
+
+
+def _set_surroundings(task: Any, runner: KubeflowRunnerConfig) -> None:
+    from kfp import kubernetes
+
+    if runner.volume:
+        kubernetes.mount_pvc(task, pvc_name=runner.volume.claim, mount_path=runner.volume.mount_path)
+    for secret in runner.secrets:
+        kubernetes.use_secret_as_env(task, secret_name=secret.secret, secret_key_to_env={secret.key: secret.env})
