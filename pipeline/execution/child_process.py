@@ -6,13 +6,13 @@ starts in the server: its threads would not live on in a fork (a test says so).
 """
 
 import contextlib
-import ctypes
 import json
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -33,7 +33,6 @@ PRELOAD = (
 )
 # What a node may take to publish its failure after a signal.
 GRACE_SECONDS = 30.0
-_PR_SET_PDEATHSIG = 1
 _READ_BYTES = 1 << 16
 
 
@@ -157,7 +156,7 @@ def _run(
     function: Callable[..., Any], arguments: tuple[Any, ...], log_path: str, answers: Connection, texts: Connection
 ) -> None:
     """What the process does: all output to the log, the answer to the caller."""
-    _die_with_parent()
+    _die_with_caller()
     _stop_on_signals()
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
@@ -167,6 +166,7 @@ def _run(
     # absl's handler stamps each line with its time; TFX, Beam and TFMA log through it or through Python's logging.
     absl_logging.use_absl_handler()
     absl_logging.set_verbosity(absl_logging.INFO)
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {function.__name__} in process {os.getpid()}", flush=True)
     try:
         answer = {"value": function(*arguments)}
     except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
@@ -191,10 +191,16 @@ def _describe_error(error: BaseException) -> dict[str, str]:
     return {"error": f"{type(error).__name__}: {error}"[:2000]}
 
 
-def _die_with_parent() -> None:
-    """The server ends when its user is gone, also by SIGKILL; its children must not live on."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _die_with_caller() -> None:
+    """Ends this process when its caller is gone, also by SIGKILL: nobody would take its answer, and its run is over."""
+    caller = multiprocessing.parent_process()
+    assert caller is not None
+
+    def watch() -> None:
+        wait([caller.sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _stop_on_signals() -> None:

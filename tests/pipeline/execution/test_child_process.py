@@ -1,0 +1,100 @@
+import json
+import operator
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from components.errors import UserError
+from configs.load import load_runner
+from pipeline.execution import child_process
+from pipeline.execution.child_process import ChildDiedError, ChildError, ChildProcess
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path):
+    """`call(function, *arguments)`, in a process of its own that waits for no import of TFX."""
+    monkeypatch.setattr(child_process, "PRELOAD", ("json",))
+    return lambda function, *arguments: ChildProcess(function, arguments, tmp_path / "logs" / "child.log")
+
+
+def test_the_value_comes_from_another_process(call, tmp_path):
+    assert call(json.loads, '{"a": [1, 2.5, null]}').wait() == {"a": [1, 2.5, None]}
+    child = call(os.getpid)
+    assert child.wait() == child.pid != os.getpid()
+    log = (tmp_path / "logs" / "child.log").read_text()
+    assert f"getpid in process {child.pid}" in log
+
+
+def test_what_it_writes_goes_to_the_log_and_what_is_for_the_console_here(call, tmp_path):
+    script = (
+        "import os; os.write(1, b'noise'); os.write(int(os.environ['PIPELINE_CONSOLE_FD']), b'step 1/2\\rstep 2/2\\n')"
+    )
+    shown = []
+    # A process that the child starts: descriptors and environment are what libraries find.
+    child = call(subprocess.call, [sys.executable, "-c", script])
+    assert child.wait(shown.append) in (0, 1)
+    assert "noise" in (tmp_path / "logs" / "child.log").read_text()
+
+
+def test_errors_that_a_user_can_mend_stay_what_they_are(call):
+    with pytest.raises(UserError, match="there is no such file"):
+        call(load_runner, "nowhere.yaml").wait()
+
+
+def test_other_errors_keep_their_type_in_words_and_their_traceback_in_the_log(call, tmp_path):
+    with pytest.raises(ChildError, match="ZeroDivisionError: integer division or modulo by zero"):
+        call(operator.floordiv, 1, 0).wait()
+    assert "Traceback" in (tmp_path / "logs" / "child.log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_killed_process_is_an_error_that_names_signal_and_log(call, number, tmp_path):
+    with pytest.raises(ChildDiedError, match=f"{number.name}.*{tmp_path}"):
+        call(signal.raise_signal, number).wait()
+
+
+def test_stop_interrupts_as_ctrl_c_does(call):
+    child = call(time.sleep, 600)
+    threading.Timer(0.2, child.stop).start()
+    with pytest.raises((ChildError, ChildDiedError), match="SIGTERM"):
+        child.wait()
+    child.stop()  # of one that has ended: nothing
+
+
+def test_children_do_not_outlive_a_killed_parent(tmp_path):
+    script = (
+        "import os, signal, time\n"
+        "from pathlib import Path\n"
+        "from pipeline.execution import child_process\n"
+        "child_process.PRELOAD = ('json',)\n"
+        f"child = child_process.ChildProcess(time.sleep, (600,), Path({str(tmp_path / 'log')!r}))\n"
+        "print(child.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    pid = int(done.stdout)
+    assert done.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while os.path.exists(f"/proc/{pid}") and "zombie" not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < deadline, "the child lives on"
+
+
+def test_nothing_of_tensorflows_runtime_starts_before_the_fork():
+    """Its threads would be missing in every child."""
+    script = (
+        "import importlib, threading\n"
+        "from pipeline.execution.child_process import PRELOAD\n"
+        "for name in PRELOAD: importlib.import_module(name)\n"
+        "from tensorflow.python.eager import context\n"
+        "print(context._context is None, threading.active_count())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-2:] == ["True", "1"]
