@@ -1,6 +1,6 @@
 # The image in which every step runs on Kubeflow Pipelines and Vertex AI; it runs the command line as well.
 # `make image IMAGE=registry/name:tag` builds it, with VARIANT=cuda or VARIANT=tpu for accelerators: docs/image.md.
-# tests/test_image.py does what this file says, without Docker. What changes most often comes last, for the sake of the cache.
+# tests/image/ does what this file says, without Docker. What changes most often comes last, for the sake of the cache.
 
 ARG BASE=docker.io/library/python:3.11.14-slim-bookworm
 
