@@ -77,12 +77,19 @@ def test_build_installs_the_locks(builder, dockerfile, variant: str | None, inst
     assert {path.name.split("-")[0] for path in folder.glob("requirements*.dist-info")} == installed
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-cuda.txt"])
-def test_build_refuses_another_file_than_the_locked_one(builder, dockerfile, lock: str):
+@pytest.mark.parametrize(
+    ("lock", "instead", "message"),
+    [
+        ("requirements.txt", f"--hash=sha256:{'0' * 64}", "DO NOT MATCH THE HASHES"),
+        ("requirements.txt", "", "Hashes are required"),
+        ("requirements-cuda.txt", "", "Hashes are required"),
+    ],
+)
+def test_build_takes_only_what_is_locked(builder, dockerfile, lock: str, instead: str, message: str):
     builder.arguments["VARIANT"] = "cuda"
     path = builder.context / lock
-    path.write_text(re.sub("sha256:.*", "sha256:" + "0" * 64, path.read_text()))
-    with pytest.raises(AssertionError, match="DO NOT MATCH THE HASHES"):
+    path.write_text(re.sub("--hash=.*", instead, path.read_text()))
+    with pytest.raises(AssertionError, match=message):
         builder.follow(dockerfile.build)
 
 
