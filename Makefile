@@ -5,7 +5,9 @@ PYTHON ?= python3.11
 CONFIG ?= configs/runs/tiny_gpt2_en_lora.yaml
 RUNNER ?= local
 ARGS ?=
-IMAGE ?= lm-fine-tuning:latest
+IMAGE ?=
+VARIANT ?= cpu
+DOCKER ?= docker
 # Processes that share the tests, file by file; each takes up to 4 GiB.
 TEST_PROCESSES ?= 2
 
@@ -15,7 +17,7 @@ BIN := $(VENV)/bin
 WITH_PATH := PYTHONPATH='$(CURDIR)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench bench-training check lock image clean venv venv-dev venv-jax
+.PHONY: help run test test-slow bench bench-training check lock image clean venv venv-dev venv-jax venv-cuda venv-tpu
 
 help: ## Show this list.
 	@echo 'Usage: make TARGET [CONFIG=$(CONFIG)] [RUNNER=$(RUNNER)] [ARGS=...]'
@@ -46,9 +48,18 @@ lock: venv-dev ## Write the locks anew from requirements*.in; ARGS=--upgrade tak
 	$(UV_COMPILE) --override requirements-overrides.txt requirements.in -o requirements.txt
 	$(UV_COMPILE) requirements-jax.in -o requirements-jax.txt
 	$(UV_COMPILE) -c requirements-jax.txt requirements-dev.in -o requirements-dev.txt
+	$(UV_COMPILE) requirements-cuda.in -o requirements-cuda.txt
+	$(UV_COMPILE) requirements-tpu.in -o requirements-tpu.txt
 
-image: ## Build the container image IMAGE.
-	docker build --build-arg CODE_VERSION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) -t $(IMAGE) .
+image: ## Build the container image IMAGE=registry/name:tag. VARIANT: cpu, jax, cuda or tpu; see docs/image.md.
+	@case '$(notdir $(IMAGE))' in ?*:?*) ;; *) \
+	  echo "IMAGE must be a name with a tag: make image IMAGE=registry/name:tag. Received: '$(IMAGE)'." >&2; exit 1;; esac
+	@case '$(VARIANT)' in cpu|jax|cuda|tpu) ;; *) \
+	  echo "VARIANT must be cpu, jax, cuda or tpu. Received: '$(VARIANT)'." >&2; exit 1;; esac
+	@command -v '$(DOCKER)' >/dev/null || { \
+	  echo "Docker is needed, and there is no command '$(DOCKER)'. Install it, or name what does the same: make DOCKER=podman ..." >&2; \
+	  exit 1; }
+	$(DOCKER) build --platform linux/amd64 --build-arg VARIANT=$(VARIANT) --build-arg CODE_VERSION=$(CODE_VERSION) -t $(IMAGE) .
 
 clean: ## Remove caches and build/. Keeps .venv and runs/.
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache
@@ -56,6 +67,9 @@ clean: ## Remove caches and build/. Keeps .venv and runs/.
 
 # The head of the locks names this command: with uv's own, paths and options of one machine would stand there.
 UV_COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' $(ARGS)
+
+# The commit; `-dirty` behind it if the files are not the commit's.
+CODE_VERSION = $(or $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null),unknown)
 
 # An environment is good if the copy of the lock that a finished installation left in it is the lock.
 define install
@@ -75,3 +89,9 @@ venv-dev: venv
 
 venv-jax: venv ## Add the JAX backend for CPUs to .venv (`train.backend: jax`).
 	$(call install,requirements-jax.txt)
+
+venv-cuda: venv ## Add TensorFlow's and JAX's libraries for NVIDIA GPUs to .venv.
+	$(call install,requirements-cuda.txt)
+
+venv-tpu: venv ## Add the JAX backend for TPUs to .venv.
+	$(call install,requirements-tpu.txt)

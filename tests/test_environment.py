@@ -1,11 +1,11 @@
-"""The environment is what the lock says, in `.venv` and in the image; and nothing of one machine is in the repository."""
+"""The environment is what the lock says; and nothing of one machine is in the repository."""
 
 import itertools
 import re
 import subprocess
 import sys
 import sysconfig
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from pipeline import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.txt", "requirements-jax.txt", "requirements-dev.txt")
+# Of machines with accelerators: not installed where tests run.
+ALL_LOCKS = (*LOCKS, "requirements-cuda.txt", "requirements-tpu.txt")
 
 
 def read(name: str) -> str:
@@ -39,6 +41,8 @@ def read_requirements(name: str) -> list[Requirement]:
         ("requirements-jax.in", "requirements-jax.txt"),
         ("requirements-jax.in", "requirements-dev.txt"),
         ("requirements-dev.in", "requirements-dev.txt"),
+        ("requirements-cuda.in", "requirements-cuda.txt"),
+        ("requirements-tpu.in", "requirements-tpu.txt"),
     ],
 )
 def test_lock_gives_what_is_asked_for(asked: str, lock: str):
@@ -50,12 +54,12 @@ def test_lock_gives_what_is_asked_for(asked: str, lock: str):
 
 
 def test_locks_agree_with_each_other():
-    for one, other in itertools.combinations(map(read_pins, LOCKS), 2):
+    for one, other in itertools.combinations(map(read_pins, ALL_LOCKS), 2):
         common = one.keys() & other.keys()
         assert {name: one[name] for name in common} == {name: other[name] for name in common}
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", ALL_LOCKS)
 def test_every_pin_has_a_hash(lock: str):
     blocks = re.split(r"^(?=[A-Za-z0-9])", read(lock), flags=re.MULTILINE)[1:]
     assert len(blocks) == len(read_pins(lock))
@@ -67,6 +71,19 @@ def test_every_override_has_its_reason():
     assert paragraphs
     for paragraph in paragraphs:
         assert paragraph.startswith("# "), f"say why, in a comment above:\n{paragraph}"
+
+
+@pytest.mark.parametrize(
+    ("lock", "packages"),
+    [
+        ("requirements-cuda.txt", {"nvidia-cudnn-cu12", "nvidia-nccl-cu12", "jax-cuda12-plugin", "jax-cuda12-pjrt"}),
+        ("requirements-tpu.txt", {"libtpu"}),
+    ],
+)
+def test_locks_of_accelerators_add_to_the_base(lock: str, packages: set[str]):
+    added = read_pins(lock).keys() - read_pins("requirements.txt").keys() - read_pins("requirements-jax.txt").keys()
+    assert packages <= added
+    assert all(name.startswith(("nvidia-", "jax-cuda12-")) or name in {"libtpu", "wheel"} for name in added), added
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -177,61 +194,6 @@ def test_problems_of_a_machine_come_all_at_once(monkeypatch: pytest.MonkeyPatch)
         assert fact in problems
 
 
-# --- The image. Read as text: no test builds it.
-
-
-def read_dockerfile() -> list[list[tuple[str, str]]]:
-    """Returns the stages of the Dockerfile, each a list of (instruction, arguments)."""
-    text = re.sub(r"^\s*#.*\n", "", read("Dockerfile"), flags=re.MULTILINE).replace("\\\n", " ")
-    stages: list[list[tuple[str, str]]] = []
-    for line in filter(str.strip, text.splitlines()):
-        instruction, _, arguments = line.strip().partition(" ")
-        if instruction == "FROM":
-            stages.append([])
-        stages[-1].append((instruction, " ".join(arguments.split())))
-    return stages
-
-
-def test_image_installs_the_same_lock():
-    build, final = read_dockerfile()
-    assert build[0][1].split()[0] == final[0][1] == "python:3.11-slim-bookworm"
-    (pip,) = [a for i, a in build if i == "RUN" and "pip install" in a]
-    assert "--no-deps --require-hashes -r /tmp/requirements.txt" in pip
-    assert ("COPY", "--from=build /opt/venv /opt/venv") in final
-    assert not [a for i, a in final if i == "RUN" and ("apt-get" in a or "install" in a)], (
-        "nothing is built in the final stage"
-    )
-
-
-def test_image_holds_what_a_step_imports():
-    sources = {
-        arguments.split()[0]
-        for stage in read_dockerfile()
-        for instruction, arguments in stage
-        if instruction == "COPY" and not arguments.startswith("--from")
-    }
-    assert sources == {"requirements.txt", "configs", "components", "data", "pipeline"}
-    let_through = {line.removeprefix("!") for line in read(".dockerignore").splitlines() if line.startswith("!")}
-    assert let_through == sources
-    assert all((ROOT / source).exists() for source in sources)
-
-
-def test_image_runs_steps_as_tfx_expects():
-    final = read_dockerfile()[-1]
-    settings = dict(pair.split("=", 1) for i, a in final if i == "ENV" for pair in a.replace('"', "").split())
-    workdir = next(a for i, a in final if i == "WORKDIR")
-    assert settings["PYTHONPATH"] == workdir == "/pipeline"
-    # The compiled steps and Vertex's training jobs call `python -m ...`: it must be the environment's.
-    assert settings["PATH"].startswith("/opt/venv/bin:")
-    assert final[-1] == ("ENTRYPOINT", '["python", "-m", "tfx.scripts.run_executor"]')
-    tfx = util.find_spec("tfx")
-    assert tfx is not None and tfx.submodule_search_locations is not None
-    package = Path(tfx.submodule_search_locations[0])
-    for module in ("scripts/run_executor.py", "orchestration/kubeflow/v2/container/kubeflow_v2_run_executor.py"):
-        assert (package / module).is_file()
-    assert next(a for i, a in final if i == "USER") not in ("root", "0")
-
-
 # --- The repository
 
 
@@ -250,7 +212,7 @@ def test_no_path_of_one_machine():
     assert found == []
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", ALL_LOCKS)
 def test_locks_name_no_host(lock: str):
     head = read(lock).split("==")[0]
     assert "make lock" in head
