@@ -11,7 +11,7 @@ import yaml
 from components import runtime
 from components.errors import UserError
 from pipeline.cli_options import ROOT, RUNNER, SET, CommandGroup, load_files, load_runner_file, require_local
-from pipeline.cluster_cli import compile_command, run_node_command, run_spec_command
+from pipeline.cluster_cli import COMMANDS
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,7 +19,7 @@ def main() -> None:
     """Fine-tune a language model, gate it on evidence, push it, and know where it came from."""
 
 
-for command in (compile_command, run_spec_command, run_node_command):
+for command in COMMANDS:
     main.add_command(command)
 
 

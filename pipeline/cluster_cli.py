@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from components import runtime
-from pipeline.cli_options import RUNNER, SET, load_files
+from pipeline.cli_options import RUNNER, SET, load_files, load_runner_file
 
 _IMAGE = click.option("--image", metavar="NAME:TAG", help="The container image that holds the code.")
 
@@ -77,3 +77,100 @@ def run_node_command(
     from pipeline.kubeflow.run_node import run_node_in_container
 
     sys.exit(run_node_in_container(node_id, settings, run_id, pipeline_root, metadata, parameters))
+
+
+@click.command("submit")
+@click.argument("config_path", metavar="CONFIG")
+@RUNNER
+@SET
+@_IMAGE
+def submit_command(config_path: str, runner_name: str, overrides: tuple[str, ...], image: str | None) -> None:
+    """Run the pipeline of CONFIG once on a cluster.
+
+    Everything that can be checked is checked before anything is submitted.
+    """
+    config, runner = load_files(config_path, runner_name, overrides, None, image)
+    runtime.set_defaults()
+    from pipeline.schedule_commands import submit_run
+
+    submit_run(config, config_path, runner)
+
+
+@click.command("schedule")
+@click.argument("config_path", metavar="CONFIG")
+@RUNNER
+@SET
+@_IMAGE
+@click.option("--cron", required=True, metavar="FIELDS", help='Minute, hour, day, month, weekday: "0 3 * * 1".')
+@click.option("--timezone", metavar="NAME", help="In which --cron is meant, e.g. Europe/Berlin. Without it: UTC.")
+@click.option("--catch-up", is_flag=True, help="Make up for runs that were missed while the schedule was paused.")
+@click.option("--max-concurrency", type=click.IntRange(1), default=1, show_default=True, help="Runs at once.")
+@click.option("--replace", is_flag=True, help="Delete the other schedules of the pipeline.")
+def schedule_command(
+    config_path: str,
+    runner_name: str,
+    overrides: tuple[str, ...],
+    image: str | None,
+    cron: str,
+    timezone: str | None,
+    catch_up: bool,
+    max_concurrency: int,
+    replace: bool,
+) -> None:
+    """Run the pipeline of CONFIG on a cluster again and again.
+
+    The same call twice is one schedule. `schedules` lists, pauses, resumes and deletes them.
+    """
+    config, runner = load_files(config_path, runner_name, overrides, None, image)
+    runtime.set_defaults()
+    from pipeline.schedule_commands import ScheduleOptions, make_schedule
+
+    options = ScheduleOptions(
+        cron=cron, timezone=timezone, catch_up=catch_up, max_concurrency=max_concurrency, replace=replace
+    )
+    make_schedule(config, config_path, runner, options)
+
+
+@click.group("schedules")
+def schedules_group() -> None:
+    """List, pause, resume and delete schedules."""
+
+
+@schedules_group.command("list")
+@RUNNER
+@click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only schedules of this pipeline.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_schedules_command(runner_name: str, pipeline_name: str | None, as_json: bool) -> None:
+    """List the schedules of a cluster."""
+    from pipeline.schedule_commands import list_schedules
+
+    list_schedules(load_runner_file(runner_name, None), pipeline_name, as_json)
+
+
+def _make_change_command(action: str, text: str) -> click.Command:
+    @click.command(action, help=text)
+    @click.argument("name", metavar="NAME|ID")
+    @RUNNER
+    def change(name: str, runner_name: str) -> None:
+        from pipeline.schedule_commands import change_schedule
+
+        change_schedule(load_runner_file(runner_name, None), action, name)
+
+    return change
+
+
+for _action, _text in (
+    ("pause", "Start no more runs until it is resumed."),
+    ("resume", "Start runs again."),
+    ("delete", "Delete a schedule; its runs stay."),
+):
+    schedules_group.add_command(_make_change_command(_action, _text))
+
+COMMANDS = (
+    compile_command,
+    run_spec_command,
+    run_node_command,
+    submit_command,
+    schedule_command,
+    schedules_group,
+)

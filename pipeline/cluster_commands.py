@@ -19,7 +19,7 @@ from pipeline.execution.child_process import ChildProcess, Interrupted, signals_
 from pipeline.exit_codes import FAILED, INTERRUPTED
 from pipeline.local_runner import make_run_id
 from pipeline.paths import PIPELINE_ROOT
-from pipeline.runner_checks import find_runner_problems, move_to_image
+from pipeline.runner_checks import apply_machines, find_runner_problems, move_to_image
 from pipeline.specs.compiled_spec import CompiledSpec
 from pipeline.specs.file import fill_parameters, name_parameters_file, read_spec, write_spec
 from pipeline.specs.parameters import replace_root
@@ -89,7 +89,8 @@ def prepare(config: RunConfig, config_path: str, runner: ClusterRunnerConfig) ->
         ConfigError: With everything that would fail on the cluster.
     """
     moved, problems = move_to_image(config, runner)
-    problems += find_runner_problems(config, runner)
+    moved, more = apply_machines(moved, runner)
+    problems += more + find_runner_problems(runner)
     if problems:
         raise ConfigError(config_path, problems)
     return moved

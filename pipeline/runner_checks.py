@@ -7,7 +7,10 @@ from typing import Any
 from configs.load import Problem
 from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, VertexRunnerConfig
 from configs.schema import RunConfig
+from pipeline.beam.checks import find_beam_problems
 from pipeline.code_hash import REPOSITORY_ROOT
+from pipeline.vertex.machines import find_machine_problems
+from pipeline.vertex.trainer import choose_strategy, find_strategy_problems
 
 # registry/name:tag or registry/name@sha256:…; a registry may have a port.
 _IMAGE = re.compile(r"(?P<name>[^\s@]+?)(:(?P<tag>[\w][\w.-]{0,127})|@sha256:[0-9a-f]{64})")
@@ -63,7 +66,20 @@ def move_to_image(config: RunConfig, runner: ClusterRunnerConfig) -> tuple[RunCo
     return RunConfig.model_validate(content), problems
 
 
-def find_runner_problems(config: RunConfig, runner: ClusterRunnerConfig) -> list[Problem]:
+def apply_machines(config: RunConfig, runner: ClusterRunnerConfig) -> tuple[RunConfig, list[Problem]]:
+    """Returns the run with the strategy that the training's machines need, and where it contradicts them."""
+    if not isinstance(runner, VertexRunnerConfig) or runner.trainer is None:
+        return config, []
+    pool, train = runner.trainer, config.train
+    if problems := find_strategy_problems(pool, train.strategy, train.backend):
+        return config, problems
+    strategy = choose_strategy(pool, train.strategy, train.backend)
+    content = config.model_dump(mode="json")
+    content["train"]["strategy"] = strategy
+    return RunConfig.model_validate(content), []
+
+
+def find_runner_problems(runner: ClusterRunnerConfig) -> list[Problem]:
     """Returns everything else that would fail on the runner's cluster."""
     problems = []
     if problem := find_image_problem(runner.image):
@@ -71,7 +87,25 @@ def find_runner_problems(config: RunConfig, runner: ClusterRunnerConfig) -> list
     if runner.pipeline_root.startswith("gs://") and not _BUCKET.fullmatch(runner.pipeline_root):
         message = "must be gs://bucket/folder, with a bucket of small letters, digits, dots, dashes and underscores."
         problems.append(Problem("runner.pipeline_root", f"{message} Received: {runner.pipeline_root!r}."))
+    root = runner.pipeline_root if runner.pipeline_root.startswith("gs://") else None
+    problems += find_beam_problems(runner.beam, image=runner.image, temp_root=root, key="runner.beam")
+    if isinstance(runner, VertexRunnerConfig):
+        problems += _find_machine_problems(runner)
     return problems
+
+
+def _find_machine_problems(runner: VertexRunnerConfig) -> list[Problem]:
+    found = {}
+    if pool := runner.trainer:
+        found["runner.trainer"] = find_machine_problems(
+            pool.machine_type, pool.accelerator_type, pool.accelerator_count, pool.tpu_topology, runner.region
+        )
+    for node_id, section in runner.resources.items():
+        if section.accelerator:
+            accelerator = section.accelerator
+            key = f"runner.resources.{node_id}.accelerator"
+            found[key] = find_machine_problems(None, accelerator.type, accelerator.count, None, runner.region)
+    return [Problem(f"{place}.{key}", message) for place, pairs in found.items() for key, message in pairs]
 
 
 def _is_found_there(path: str, runner: ClusterRunnerConfig) -> bool:

@@ -44,6 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.kubeflow", "pipeline.vertex", "pipeline.report_page", "pipeline.summary"),
     ("pipeline.runner_checks", "pipeline.run_command"),
     ("pipeline.benchmark_command", "pipeline.cluster_commands"),
+    ("pipeline.schedule_commands",),
     ("pipeline.cli_options",),
     ("pipeline.cluster_cli",),
     ("pipeline.cli",),

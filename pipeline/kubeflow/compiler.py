@@ -38,7 +38,9 @@ def compile_for_kubeflow(config: RunConfig, config_path: str, runner: KubeflowRu
     settings = {
         "config": config.model_dump(mode="json"),
         "config_path": locate_in_image(config_path),
-        "beam_args": make_beam_args(runner.beam),
+        "beam_args": make_beam_args(
+            runner.beam, image=runner.image, job_prefix=config.pipeline.name, temp_root=_find_bucket(runner)
+        ),
     }
     upstream = list_upstream(config)
     with tempfile.TemporaryDirectory() as folder:
@@ -46,6 +48,10 @@ def compile_for_kubeflow(config: RunConfig, config_path: str, runner: KubeflowRu
         compiler.Compiler().compile(_make_pipeline(config, runner, settings, parameters, upstream), str(path))
         text = path.read_text(encoding="utf-8")
     return {"pipeline_name": config.pipeline.name, "text": text, "parameters": parameters}
+
+
+def _find_bucket(runner: KubeflowRunnerConfig) -> str | None:
+    return runner.pipeline_root if runner.pipeline_root.startswith("gs://") else None
 
 
 def list_upstream(config: RunConfig) -> dict[str, list[str]]:

@@ -36,7 +36,7 @@ def compile_for_vertex(config: RunConfig, runner: VertexRunnerConfig) -> dict[st
     pipeline = create_pipeline(
         config,
         places=make_places(ROOT, name),
-        beam_pipeline_args=make_beam_args(runner.beam),
+        beam_pipeline_args=make_beam_args(runner.beam, image=runner.image, job_prefix=name, temp_root=root),
         platform=_make_platform(runner),
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,219 @@
+"""What `submit`, `schedule` and `schedules` do: the same on Kubeflow Pipelines and on Vertex AI."""
+
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from configs.load import ConfigError, Problem
+from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, LocalRunnerConfig, VertexRunnerConfig
+from configs.schema import RunConfig
+from pipeline.cluster_commands import compile_run, prepare, require_cluster
+from pipeline.console import PLAIN_WIDTH
+from pipeline.cron import find_cron_problem, find_timezone_problem, next_times
+from pipeline.kubeflow import schedules as kubeflow_schedules
+from pipeline.specs.compiled_spec import CompiledSpec
+from pipeline.vertex import client as vertex_client
+
+_SHOWN_TIMES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleOptions:
+    """When runs start.
+
+    Attributes:
+        cron: Five fields.
+        timezone: IANA name; None: the cluster's own, or UTC.
+        catch_up: Whether runs that were missed are made up for.
+        max_concurrency: How many runs may be under way at once.
+        replace: Whether other schedules of the pipeline are deleted.
+    """
+
+    cron: str
+    timezone: str | None
+    catch_up: bool
+    max_concurrency: int
+    replace: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleRow:
+    """A schedule as it is listed."""
+
+    id: str
+    name: str
+    pipeline: str
+    cron: str
+    timezone: str
+    state: str
+    catch_up: bool
+    max_concurrency: int
+
+
+def submit_run(config: RunConfig, config_path: str, runner: LocalRunnerConfig | ClusterRunnerConfig) -> None:
+    """Compiles a run, submits it once, and prints where it is."""
+    cluster = require_cluster(runner, "submit")
+    console = _make_console()
+    spec = _compile(config, config_path, cluster, console)
+    if isinstance(cluster, VertexRunnerConfig):
+        on_vertex = vertex_client.submit(cluster, spec)
+        run_id, url = on_vertex.run_id, on_vertex.url
+    else:
+        from pipeline.kubeflow import client as kubeflow_client
+
+        assert isinstance(cluster, KubeflowRunnerConfig)
+        on_kubeflow = kubeflow_client.submit(cluster, spec)
+        run_id, url = on_kubeflow.id, on_kubeflow.url
+    console.print(f"Submitted {spec.pipeline_name}: run {run_id}\n{url}", soft_wrap=True, markup=False)
+
+
+def make_schedule(
+    config: RunConfig,
+    config_path: str,
+    runner: LocalRunnerConfig | ClusterRunnerConfig,
+    options: ScheduleOptions,
+) -> None:
+    """Compiles a run, schedules it unless the very same schedule is there, and prints when it runs.
+
+    Raises:
+        ConfigError: If the options are not valid; nothing is submitted then.
+    """
+    cluster = require_cluster(runner, "schedule")
+    default = cluster.schedule_timezone if isinstance(cluster, KubeflowRunnerConfig) else "UTC"
+    timezone = options.timezone or default
+    found = {"--cron": find_cron_problem(options.cron), "--timezone": find_timezone_problem(timezone)}
+    if problems := [Problem(key, message) for key, message in found.items() if message]:
+        raise ConfigError("the schedule", problems)
+    console = _make_console()
+    spec = _compile(config, config_path, cluster, console)
+    row, is_new, replaced, others = _create(cluster, spec, options, timezone)
+    console.print(f"{'Made' if is_new else 'Is there already:'} the schedule {row.name} ({row.state})", soft_wrap=True)
+    for time in next_times(options.cron, timezone, _SHOWN_TIMES):
+        console.print(f"  {time:%Y-%m-%d %H:%M} {timezone}")
+    for other in replaced:
+        console.print(f"Deleted {other.name}.", soft_wrap=True)
+    for other in others:
+        console.print(
+            f"[yellow]{other.name} ({other.cron}, {other.state}) goes on beside it.[/] `schedules delete` removes it.",
+            soft_wrap=True,
+        )
+
+
+def list_schedules(runner: LocalRunnerConfig | ClusterRunnerConfig, pipeline_name: str | None, as_json: bool) -> None:
+    """Prints the schedules of one pipeline, or of all."""
+    rows = _list(require_cluster(runner, "schedules"), pipeline_name)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("name", "pipeline", "cron", "time zone", "state", "catch up", "at once", "id"):
+        table.add_column(name, overflow="fold", no_wrap=name == "name")
+    for row in rows:
+        catch_up, at_once = "yes" if row.catch_up else "no", str(row.max_concurrency)
+        table.add_row(row.name, row.pipeline, row.cron, row.timezone, row.state, catch_up, at_once, row.id)
+    _make_console().print(table if rows else "No schedules.")
+
+
+def change_schedule(runner: LocalRunnerConfig | ClusterRunnerConfig, action: str, name: str) -> None:
+    """Pauses, resumes or deletes a schedule.
+
+    Args:
+        runner: The cluster.
+        action: `pause`, `resume` or `delete`.
+        name: Name or id of the schedule.
+    """
+    cluster = require_cluster(runner, "schedules")
+    module = vertex_client if isinstance(cluster, VertexRunnerConfig) else kubeflow_schedules
+    change: Callable[..., object] = getattr(module, f"{action}_schedule")
+    change(cluster, name)
+    past = {"pause": "Paused", "resume": "Resumed", "delete": "Deleted"}[action]
+    _make_console().print(f"{past} {name}.", soft_wrap=True)
+
+
+def _compile(config: RunConfig, config_path: str, runner: ClusterRunnerConfig, console: Console) -> CompiledSpec:
+    config = prepare(config, config_path, runner)
+    if isinstance(runner, VertexRunnerConfig):
+        # Before half a minute of compiling.
+        from pipeline.vertex.errors import load_credentials
+
+        load_credentials()
+    with tempfile.TemporaryDirectory() as folder, console.status("Loading TensorFlow and TFX"):
+        return compile_run(config, config_path, runner, Path(folder) / "compile.log")
+
+
+def _create(
+    runner: ClusterRunnerConfig, spec: CompiledSpec, options: ScheduleOptions, timezone: str
+) -> tuple[ScheduleRow, bool, list[ScheduleRow], list[ScheduleRow]]:
+    """Returns the schedule, whether it is new, and the others: those that were deleted, and those that go on."""
+    if isinstance(runner, KubeflowRunnerConfig):
+        made = kubeflow_schedules.create_schedule(
+            runner,
+            spec,
+            options.cron,
+            timezone=timezone,
+            catch_up=options.catch_up,
+            max_concurrency=options.max_concurrency,
+            replace=options.replace,
+        )
+        replaced, others = ([_read_kubeflow(runner, s) for s in group] for group in (made.replaced, made.others))
+        return _read_kubeflow(runner, made.schedule), made.is_new, replaced, others
+    assert isinstance(runner, VertexRunnerConfig)
+    before = vertex_client.list_schedules(runner, spec.pipeline_name)
+    schedule = vertex_client.create_schedule(
+        runner,
+        spec,
+        options.cron,
+        timezone=timezone,
+        catch_up=options.catch_up,
+        max_concurrency=options.max_concurrency,
+    )
+    there = [_read_vertex(s) for s in before if s.name != schedule.name and s.state != "completed"]
+    if options.replace:
+        for other in there:
+            vertex_client.delete_schedule(runner, other.id)
+    is_new = schedule.name not in {s.name for s in before}
+    return (_read_vertex(schedule), is_new, *((there, []) if options.replace else ([], there)))
+
+
+def _list(runner: ClusterRunnerConfig, pipeline_name: str | None) -> list[ScheduleRow]:
+    if isinstance(runner, VertexRunnerConfig):
+        return [_read_vertex(schedule) for schedule in vertex_client.list_schedules(runner, pipeline_name)]
+    assert isinstance(runner, KubeflowRunnerConfig)
+    return [_read_kubeflow(runner, schedule) for schedule in kubeflow_schedules.list_schedules(runner, pipeline_name)]
+
+
+def _read_kubeflow(runner: KubeflowRunnerConfig, schedule: kubeflow_schedules.Schedule) -> ScheduleRow:
+    return ScheduleRow(
+        id=schedule.id,
+        name=schedule.name,
+        pipeline=schedule.pipeline_name,
+        cron=schedule.cron,
+        timezone=runner.schedule_timezone,
+        state="active" if schedule.enabled else "paused",
+        catch_up=schedule.catch_up,
+        max_concurrency=schedule.max_concurrency,
+    )
+
+
+def _read_vertex(schedule: vertex_client.Schedule) -> ScheduleRow:
+    return ScheduleRow(
+        id=schedule.name.rpartition("/")[2],
+        name=schedule.display_name,
+        pipeline=schedule.pipeline_name,
+        cron=schedule.cron,
+        timezone=schedule.timezone,
+        state=schedule.state,
+        catch_up=schedule.catch_up,
+        max_concurrency=schedule.max_concurrency,
+    )
+
+
+def _make_console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
