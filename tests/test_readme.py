@@ -59,7 +59,7 @@ def test_pipeline_command(words):
         load_config(arguments[0])
     else:
         # Run for real, on the pushed model of a run, by tests/e2e/.
-        assert command in {"lineage", "generate", "tokens"}
+        assert command in {"lineage", "generate", "tokens", "compile", "run-spec"}
         assert CliRunner().invoke(main, [command, "--help"]).exit_code == 0
 
 
