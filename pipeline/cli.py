@@ -35,6 +35,11 @@ for command in COMMANDS:
     metavar="[RUN_ID]",
     help="Go on with a run that did not finish; without an id, the newest.",
 )
+@click.option(
+    "--skip-unchanged",
+    is_flag=True,
+    help="End at once if a blessed run had the same data, configuration, code, preset and packages; for cron.",
+)
 @click.option("--from", "from_nodes", multiple=True, metavar="NODE", help="Run this node and what follows; repeatable.")
 @click.option("--to", "to_nodes", multiple=True, metavar="NODE", help="Run this node and what it needs; repeatable.")
 def run(
@@ -43,6 +48,7 @@ def run(
     overrides: tuple[str, ...],
     root: str | None,
     resume: str | None,
+    skip_unchanged: bool,
     from_nodes: tuple[str, ...],
     to_nodes: tuple[str, ...],
 ) -> None:
@@ -71,7 +77,7 @@ def run(
     from pipeline.run_command import run_pipeline
 
     part = Part(from_nodes=from_nodes, to_nodes=to_nodes, resume=resume)
-    sys.exit(run_pipeline(config, config_path, local, part))
+    sys.exit(run_pipeline(config, config_path, local, part, skip_unchanged))
 
 
 @main.command()

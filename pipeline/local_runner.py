@@ -1,5 +1,6 @@
 """Runs a pipeline on this machine: each node in a process of its own, independent ones side by side."""
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from pipeline.execution.store_lock import lock_store
 from pipeline.execution.task_graph import RunningTasks, run_tasks
 from pipeline.metadata_connection import ConnectionConfig, make_connection_config, open_writable_store
 from pipeline.paths import Paths
+from pipeline.run_or_skip import INPUTS, hash_inputs
 
 _MAX_AUTO_NODES = 4
 _ACCELERATORS = ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd")
@@ -113,8 +115,22 @@ def run(
         UserError: If the metadata store cannot be reached.
     """
     paths = Paths(root=Path(runner.root).resolve(), name=config.pipeline.name)
-    record = make_run_record(dump_config(config), config_path, paths.name)
-    return run_nodes(create, (config, paths, make_beam_args(runner.beam)), paths, runner, record, run_id, console, part)
+    return run_nodes(
+        create,
+        (config, paths, make_beam_args(runner.beam)),
+        paths,
+        runner,
+        make_record(config, config_path),
+        run_id,
+        console,
+        part,
+    )
+
+
+def make_record(config: RunConfig, config_path: str) -> dict[str, str]:
+    """Returns what the store is told about the run as a whole, its inputs by their hashes included."""
+    record = make_run_record(dump_config(config), config_path, config.pipeline.name)
+    return record | {INPUTS: json.dumps(hash_inputs(config, record), sort_keys=True)}
 
 
 def create(config: RunConfig, paths: Paths, beam_args: list[str]) -> Any:

@@ -1,5 +1,6 @@
 """What `run` does around the runner: log file, summary, page, exit code. Imports no TensorFlow before the run does."""
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from rich.console import Console
 from components.errors import UserError
 from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 from configs.schema import RunConfig
-from pipeline import exit_codes, lineage_store, local_runner, report_page, report_store, summary
+from pipeline import exit_codes, lineage_store, local_runner, report_page, report_store, run_or_skip, summary
 from pipeline.console import redirect_output
 from pipeline.execution.child_process import (
     ChildDiedError,
@@ -19,22 +20,35 @@ from pipeline.execution.child_process import (
     signals_as_exceptions,
 )
 from pipeline.execution.node_runner import NodeFailedError
+from pipeline.execution.store_lock import lock_store
 from pipeline.local_runner import WHOLE, Part
-from pipeline.metadata_connection import make_connection_config
+from pipeline.metadata_connection import make_connection_config, open_writable_store
 from pipeline.paths import Paths, find_root
 
 # Without these there is nothing to sum up.
 _REPORTED = ("ExampleGen", "Tokenizer", "Trainer", "Evaluator", "Pusher")
 
 
-def run_pipeline(config: RunConfig, config_path: str, runner: LocalRunnerConfig, part: Part = WHOLE) -> int:
-    """Runs the pipeline, prints its summary, writes its page, and returns the exit code."""
+def run_pipeline(
+    config: RunConfig, config_path: str, runner: LocalRunnerConfig, part: Part = WHOLE, skip_unchanged: bool = False
+) -> int:
+    """Runs the pipeline, prints its summary, writes its page, and returns the exit code.
+
+    Args:
+        config: The run.
+        config_path: Where it was read from.
+        runner: Where it runs.
+        part: Which part of the pipeline.
+        skip_unchanged: End at once if a blessed run had the very same inputs.
+    """
     run_id = local_runner.find_run_id(config, runner, part.resume)
     paths = Paths(root=Path(runner.root).resolve(), name=config.pipeline.name)
     log_path = paths.log(run_id)
     with redirect_output(log_path) as console:
         console.print(f"Pipeline [bold]{config.pipeline.name}[/], run {run_id}")
         console.print(f"[dim]Log: {log_path}[/]", soft_wrap=True)
+        if skip_unchanged and _is_skipped(config, config_path, runner, run_id, console):
+            return 0
         signals: list[str] = []
         try:
             with signals_as_exceptions() as signals:
@@ -44,13 +58,26 @@ def run_pipeline(config: RunConfig, config_path: str, runner: LocalRunnerConfig,
             return explain_failure(error, bool(signals), log_path, console)
 
 
+def _is_skipped(config: RunConfig, config_path: str, runner: LocalRunnerConfig, run_id: str, console: Console) -> bool:
+    """Returns whether there is nothing to do, says why or why not, and records a run that is skipped."""
+    connection = make_connection_config(runner)
+    record = local_runner.make_record(config, config_path)
+    with lock_store(connection):
+        store = open_writable_store(connection)
+        decision = run_or_skip.decide(store, config.pipeline.name, json.loads(record[run_or_skip.INPUTS]))
+        if decision.same_as is not None:
+            run_or_skip.record_skipped(store, run_id, record, decision)
+    console.print(f"{'Skipped' if decision.same_as else 'Needed'}: {decision.reason}.", soft_wrap=True, markup=False)
+    return decision.same_as is not None
+
+
 def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.RunResult, console: Console) -> int:
     if not set(_REPORTED) <= set(result.nodes):
         console.print(f"\nRan {', '.join(result.nodes)}: a part of the pipeline, of which there is no verdict.")
         return 0
     with console.status("Summary"):
         blessed = summary.is_blessed(result)
-        text = summary.make_summary(config, result, _ask_for_samples(config, result))
+        text = summary.make_summary(config, result, _ask_for_samples(config, result), _describe_growth(runner, result))
     console.print(text)
     with result.paths.report(result.run_id).open("w", encoding="utf-8") as file:
         Console(file=file, width=120, highlight=False).print(text)
@@ -63,6 +90,15 @@ def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.R
     for command in summary.list_next_commands(sys.argv[2:], result, config):
         console.print(f"  {command}", soft_wrap=True, markup=False)
     return 0 if blessed else exit_codes.NOT_BLESSED
+
+
+def _describe_growth(runner: LocalRunnerConfig, result: local_runner.RunResult) -> str:
+    if result.nodes["ExampleGen"].cached:
+        return ""
+    connection = make_connection_config(runner)
+    with lock_store(connection):
+        store = open_writable_store(connection)
+        return run_or_skip.describe_growth(store, result.paths.name, result.artifact("ExampleGen", "examples"))
 
 
 def _ask_for_samples(config: RunConfig, result: local_runner.RunResult) -> list[summary.Sample]:

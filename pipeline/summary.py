@@ -56,8 +56,15 @@ def make_samples(tokenized_uri: str, model_uri: str, split: str) -> list[dict[st
     ]
 
 
-def make_summary(config: RunConfig, result: RunResult, samples: list[Sample]) -> RenderableType:
-    """Returns the summary as something that rich prints."""
+def make_summary(config: RunConfig, result: RunResult, samples: list[Sample], growth: str = "") -> RenderableType:
+    """Returns the summary as something that rich prints.
+
+    Args:
+        config: The run.
+        result: What came of it.
+        samples: Completions by the new model.
+        growth: By how many rows the data differ from the last ones; may be empty.
+    """
     examples = result.artifact("ExampleGen", "examples")
     tokenized = result.artifact("Tokenizer", "tokenized_examples")
     model = result.artifact("Trainer", "model")
@@ -72,7 +79,7 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample]) ->
     facts.add_row(
         "Rows",
         f"{count(examples, 'rows_read')} read, {count(examples, 'rows_kept')} kept, "
-        f"{count(examples, 'rows_quarantined')} quarantined",
+        f"{count(examples, 'rows_quarantined')} quarantined{f'; {growth}' if growth else ''}",
     )
     if _property(examples, "rows_quarantined"):
         facts.add_row("", escape(f"quarantine: {examples.uri}/quarantine"))

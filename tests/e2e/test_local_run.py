@@ -110,6 +110,16 @@ def test_a_repeated_run_is_cached_and_pushes_nothing(first, second):
     assert second.versions == first.versions
 
 
+def test_a_scheduled_run_with_nothing_new_ends_at_once(project, second):
+    result = project.command("run", "run.yaml", "--skip-unchanged")
+    assert result.returncode == 0, result.stderr
+    assert "Skipped: data, configuration, code, preset and packages are those of the blessed run" in result.stdout
+    assert "Loading" not in result.stdout
+    changed = project.command("run", "run.yaml", "--skip-unchanged", "--set", "train.seed=5", "--to", "SchemaGen")
+    assert "Needed: changed since the blessed run" in changed.stdout
+    assert "the configuration" in changed.stdout
+
+
 def test_a_new_learning_rate_runs_the_trainer_and_what_follows(other_rate):
     following = {"Trainer", "CandidatePredictor", "BaselinePredictor", "Evaluator", "Pusher"}
     assert other_rate.executed == following | NEVER_CACHED
