@@ -14,12 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.slow
 def test_run(mariadb, tmp_path):
     metadata = {"kind": "mysql", "port": mariadb.port, "database": "mlmd", "user": "mlmd", "password_env": "MLMD_X"}
-    beam_pipeline_args = ["--runner=DirectRunner", "--prism_location=/nonexistent", "--sdk_container_image=none"]
     runner = tmp_path / "runner.yaml"
     root = tmp_path / "runs"
-    runner.write_text(
-        json.dumps({"kind": "local", "root": str(root), "metadata": metadata, "beam_pipeline_args": beam_pipeline_args})
-    )
+    runner.write_text(json.dumps({"kind": "local", "root": str(root), "metadata": metadata}))
 
     def call(*arguments):
         return subprocess.run(

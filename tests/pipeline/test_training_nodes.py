@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tfx.dsl.compiler import compiler
 
+from pipeline.paths import make_places
 from pipeline.pipeline import create_pipeline
 from pipeline.validate import load_config
 
@@ -23,10 +24,8 @@ def compile_run(monkeypatch, tmp_path):
 
     def compile_run(*overrides):
         config = load_config("configs/runs/tiny_gpt2_en_lora.yaml", overrides)
-        folders = {
-            f"{name}_root": str(tmp_path) for name in ("pipeline", "serving", "checkpoint", "quarantine", "judge_cache")
-        }
-        compiled = compiler.Compiler().compile(create_pipeline(config, **folders))
+        places = make_places(str(tmp_path), config.pipeline.name)
+        compiled = compiler.Compiler().compile(create_pipeline(config, places=places))
         return {node.pipeline_node.node_info.id: node.pipeline_node for node in compiled.nodes}
 
     return compile_run
