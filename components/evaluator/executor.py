@@ -41,7 +41,8 @@ class Executor(executor.Executor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         evaluation = json.loads(exec_properties["evaluation"])
-        evaluation["judge_cache"] = find_folder(evaluation["judge_cache"], exec_properties.get("root"))
+        if "judge_cache" in evaluation:
+            evaluation["judge_cache"] = find_folder(evaluation["judge_cache"], exec_properties.get("root"))
         result_artifact = artifact_utils.get_single_instance(output_dict["evaluation_result"])
         candidate = artifact_utils.get_single_instance(input_dict["model"])
         preset = artifact_utils.get_single_instance(input_dict["preset_model"])

@@ -66,14 +66,14 @@ def test_dataflow():
         BeamSection(runner="dataflow", options=options),
         image=IMAGE,
         job_prefix="Tiny_LoRA",
-        temp_root="gs://bucket/root/",
+        temp_root="gs://bucket/base/",
     )
     assert parse(args) == {
         **options,
         "runner": "DataflowRunner",
         "sdk_container_image": IMAGE,
-        "temp_location": "gs://bucket/root/beam/temp",
-        "staging_location": "gs://bucket/root/beam/staging",
+        "temp_location": "gs://bucket/base/beam/temp",
+        "staging_location": "gs://bucket/base/beam/staging",
         "save_main_session": False,
         "labels": ["pipeline=tiny-lora", "team=text"],
         "beam_plugins": ["tfx", "mine"],
@@ -91,7 +91,7 @@ def test_dataflow():
 )
 def test_options_replace_defaults(name, value):
     beam = BeamSection(runner="dataflow", options={**CLOUD, name: value})
-    args = make_beam_args(beam, image=IMAGE, temp_root="gs://bucket/root")
+    args = make_beam_args(beam, image=IMAGE, temp_root="gs://bucket/base")
     assert parse(args)[name] == value
     assert len([arg for arg in args if name in arg]) == 1
 
@@ -111,7 +111,7 @@ def test_what_dataflow_would_be_asked_for():
 
     options = {**CLOUD, "num_workers": 2, "max_num_workers": 8, "autoscaling_algorithm": "THROUGHPUT_BASED"}
     section = BeamSection(runner="dataflow", options=options)
-    args = make_beam_args(section, image=IMAGE, job_prefix="tiny", temp_root="gs://bucket/root")
+    args = make_beam_args(section, image=IMAGE, job_prefix="tiny", temp_root="gs://bucket/base")
     pipeline = beam.Pipeline(argv=[*args, "--dry_run=true"])
     _ = pipeline | beam.Create([1]) | beam.Map(lambda x: x)
     job = pipeline.run().job
@@ -120,7 +120,7 @@ def test_what_dataflow_would_be_asked_for():
     (pool,) = environment.worker_pools
     assert [image.container_image for image in pool.sdk_harness_container_images] == [IMAGE]
     assert (pool.num_workers, pool.autoscaling_settings.max_num_workers) == (2, 8)
-    assert environment.temp_storage_prefix.startswith("storage.googleapis.com/bucket/root/beam/temp/")
+    assert environment.temp_storage_prefix.startswith("storage.googleapis.com/bucket/base/beam/temp/")
     # Needed by images of our own; Beam asks for it without being told.
     assert "use_runner_v2" in environment.experiments
 
