@@ -8,11 +8,52 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _PRESET_FOLDER = "preset"
+# Handles that KerasHub resolves by itself.
+_HUBS = ("hf://", "kaggle://", "modelscope://")
 
 
 def find_preset(model_uri: str) -> str:
     """Returns the preset folder inside a Model artifact of the Trainer."""
     return os.path.join(model_uri, _PRESET_FOLDER)
+
+
+def is_remote_folder(path: str) -> bool:
+    """Returns whether a path is an address in a bucket, and not a hub's handle."""
+    return "://" in path and not path.startswith(_HUBS)
+
+
+@contextlib.contextmanager
+def local_copy(folder: str) -> Iterator[str]:
+    """Yields a local folder with the content of `folder`: itself, or for an address a copy that goes when the block ends."""
+    if not is_remote_folder(folder):
+        yield folder
+        return
+    import tensorflow as tf  # Only here: what is local needs no TensorFlow.
+
+    root = folder.rstrip("/")
+    with tempfile.TemporaryDirectory() as local:
+        for directory, _, names in tf.io.gfile.walk(root):
+            below = os.path.join(local, directory.rstrip("/")[len(root) :].strip("/"))
+            os.makedirs(below, exist_ok=True)
+            for name in names:
+                tf.io.gfile.copy(f"{directory.rstrip('/')}/{name}", os.path.join(below, name), overwrite=True)
+        yield local
+
+
+@contextlib.contextmanager
+def local_target(target: str, last: str) -> Iterator[str]:
+    """Yields a local folder for what is to be at `target`: itself, or for an address one that is uploaded when the block ends well.
+
+    Args:
+        target: Local path or `scheme://` address.
+        last: Name of the file that says that all is there; is uploaded last.
+    """
+    if not is_remote_folder(target):
+        yield target
+        return
+    with tempfile.TemporaryDirectory() as local:
+        yield local
+        _upload(local, target, last)
 
 
 @contextlib.contextmanager

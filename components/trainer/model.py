@@ -9,20 +9,24 @@ import keras_hub
 import numpy as np
 
 from components.errors import UserError
-from components.trainer.directories import whole_directory
+from components.trainer.directories import is_remote_folder, local_copy, whole_directory
 
 
 def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.models.CausalLM:
     """Loads a causal LM with its tokenizer.
 
     Args:
-        preset: a KerasHub built-in name, an `hf://`, `kaggle://` or `modelscope://` handle, or a preset folder.
+        preset: a KerasHub built-in name, an `hf://`, `kaggle://` or `modelscope://` handle, or a preset folder,
+            here or in a bucket.
         dtype: dtype or mixed policy of the layers.
         seed: for whatever is drawn at random later (dropout, new weights); all generators are set.
 
     Raises:
         UserError: it cannot be loaded; the message says what to do.
     """
+    if is_remote_folder(preset):
+        with local_copy(preset) as folder:
+            return load_model(folder, dtype, seed)
     keras.utils.set_random_seed(seed)
     is_folder = "://" not in preset and preset not in keras_hub.models.CausalLM.presets
     if is_folder:
@@ -56,7 +60,8 @@ def find_backbone_class(preset: str) -> type:
     """The class of a preset's backbone, without loading its weights."""
     from keras_hub.src.utils.preset_utils import get_preset_loader  # there is no public way
 
-    return get_preset_loader(preset).check_backbone_class()
+    with local_copy(preset) as folder:
+        return get_preset_loader(folder).check_backbone_class()
 
 
 def hash_weights(model: keras.Model) -> str:

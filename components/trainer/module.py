@@ -1,6 +1,7 @@
 """The function that TFX's Trainer calls: `components.trainer.module.run_fn`."""
 
 import gc
+import os
 import shutil
 from typing import Any
 
@@ -11,11 +12,11 @@ import tensorflow as tf
 from components.text import features
 from components.text.tokenization import start_token_id
 from components.trainer.data import read_examples
-from components.trainer.directories import find_preset
+from components.trainer.directories import find_preset, local_target
 from components.trainer.export import export_model
 from components.trainer.model import hash_weights, load_model
 from components.trainer.process import train_in_process
-from components.trainer.record import write_record
+from components.trainer.record import RECORD_NAME, write_record
 from components.trainer.training import Training, TrainingArguments, train_model
 from components.trainer.verify_export import verify_export
 
@@ -37,22 +38,25 @@ def run_fn(fn_args: Any) -> None:
     Raises:
         UserError: the configuration, the data, the devices or the preset must change.
     """
-    arguments = TrainingArguments(
-        train_files=list(fn_args.train_files),
-        eval_files=list(fn_args.eval_files),
-        base_model=fn_args.base_model or "",
-        serving_model_dir=fn_args.serving_model_dir,
-        model_run_dir=fn_args.model_run_dir,
-        config=fn_args.custom_config,
-    )
-    backend = arguments.config["train"]["backend"]
-    is_here = backend == keras.backend.backend()
-    training = train_model(arguments) if is_here else train_in_process(arguments, backend)
-    if training is None:
-        return
-    if arguments.config["export"]:
-        export_tuned(arguments, training)
-    write_record(training.record, arguments.root)
+    root, name = os.path.split(fn_args.serving_model_dir)
+    # The record is written last: where it is, everything is, also in a bucket.
+    with local_target(root, last=RECORD_NAME) as local:
+        arguments = TrainingArguments(
+            train_files=list(fn_args.train_files),
+            eval_files=list(fn_args.eval_files),
+            base_model=fn_args.base_model or "",
+            serving_model_dir=os.path.join(local, name),
+            model_run_dir=fn_args.model_run_dir,
+            config=fn_args.custom_config,
+        )
+        backend = arguments.config["train"]["backend"]
+        is_here = backend == keras.backend.backend()
+        training = train_model(arguments) if is_here else train_in_process(arguments, backend)
+        if training is None:
+            return
+        if arguments.config["export"]:
+            export_tuned(arguments, training)
+        write_record(training.record, arguments.root)
     shutil.rmtree(training.checkpoints, ignore_errors=True)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class TrainingArguments:
     @property
     def start(self) -> str:
         """The preset that training starts from."""
-        return find_preset(str(Path(self.base_model).parent)) if self.base_model else self.config["model"]["preset"]
+        return find_preset(os.path.dirname(self.base_model)) if self.base_model else self.config["model"]["preset"]
 
     @property
     def root(self) -> Path:

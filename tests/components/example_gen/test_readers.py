@@ -194,7 +194,7 @@ def test_csv_text_is_kept_as_it_is(ingest, write):
         ("a.parquet", "no parquet", "must be a Parquet file"),
         ("a.parquet", "", "must be a Parquet file"),
         ("a.jsonl", "text".encode("utf-16"), "mark of UTF-16"),
-        ("a.jsonl", gzip.compress(b"{}"), "must end in `.gz`"),
+        ("a.jsonl", gzip.compress(b"{}", mtime=0), "must end in `.gz`"),
     ],
 )
 def test_what_spoils_the_whole_file_is_an_error(ingest, write, name, content, message):
