@@ -1,0 +1,35 @@
+"""The names of a run's nodes, known without TFX, which takes half a minute to load.
+
+They are made in `pipeline.pipeline` and `pipeline.training_nodes`; a test compares.
+"""
+
+from configs.runner_schema import ClusterRunnerConfig, VertexRunnerConfig
+from configs.schema import RunConfig
+
+_READ = ["ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer"]
+_EVALUATE = ["PresetExporter", "BaselineResolver", "CandidatePredictor", "PresetPredictor", "BaselinePredictor"]
+_GENERAL = ["GeneralExampleGen", "GeneralTokenizer", "GeneralCandidatePredictor", "GeneralPresetPredictor"]
+_SCORED = ["TokenScorer", "Transform", "CleaningReport", "Trainer"]
+
+
+def list_node_names(config: RunConfig, runner: ClusterRunnerConfig) -> list[str]:
+    """Returns the names of all nodes that a run has on a runner."""
+    general = _GENERAL if config.evaluation.general else []
+    endpoint = ["EndpointPusher"] if isinstance(runner, VertexRunnerConfig) and runner.endpoint else []
+    return [*_READ, *_list_training(config), *_EVALUATE, *general, "Evaluator", "Pusher", *endpoint]
+
+
+def _list_training(config: RunConfig) -> list[str]:
+    cleaning = config.token_cleaning
+    match cleaning.strategy:
+        case "none":
+            return ["TokenizedSchema", "Transform", "Trainer"]
+        case "fixed" if cleaning.reference.preset is None:
+            reference = ["Partitioner", "TokenizedSchema", "ReferenceTransform", "ReferenceTrainer"]
+            return [*reference, "ScoredSchema", *_SCORED]
+        case "self_evolving":
+            names = ["Partitioner", "TokenizedSchema", "Round0Transform", "Round0Trainer", "ScoredSchema"]
+            rounds = [f"Round{i}" for i in range(1, cleaning.parts - 1)]
+            return names + [f"{prefix}{name}" for prefix in (*rounds, "") for name in _SCORED]
+        case _:
+            return ["ScoredSchema", *_SCORED]
