@@ -9,11 +9,18 @@ from typing import Any
 
 from rich.console import Console
 
+from components.errors import UserError
 from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, VertexRunnerConfig
 from configs.schema import RunConfig
 from pipeline.code_hash import REPOSITORY_ROOT
 from pipeline.console import PLAIN_WIDTH
-from pipeline.execution.child_process import ChildProcess, Interrupted, signals_as_exceptions
+from pipeline.execution.child_process import (
+    ChildDiedError,
+    ChildError,
+    ChildProcess,
+    Interrupted,
+    signals_as_exceptions,
+)
 from pipeline.exit_codes import FAILED, INTERRUPTED
 from pipeline.local_runner import make_run_id
 from pipeline.paths import PIPELINE_ROOT
@@ -35,10 +42,17 @@ def compile_run(config: RunConfig, config_path: str, runner: ClusterRunnerConfig
         config_path: Where it was read from.
         runner: The cluster; with an image.
         log_path: What the libraries print.
+
+    Raises:
+        UserError: If that fails; the log has the traceback.
     """
     child = ChildProcess(_compile, (config, _name_config(config_path), runner), log_path)
     try:
         return CompiledSpec(**child.wait())
+    except ChildError as error:
+        raise UserError(f"the pipeline could not be compiled: {error} Log: {log_path}") from error
+    except ChildDiedError as error:
+        raise UserError(f"the pipeline could not be compiled: {error}") from error
     except BaseException:
         child.stop()
         raise

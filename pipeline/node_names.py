@@ -1,22 +1,25 @@
-"""The names of a run's nodes, known without TFX, which takes half a minute to load.
+"""The names of a run's nodes that are containers, known without TFX, which takes half a minute to load.
 
-They are made in `pipeline.pipeline` and `pipeline.training_nodes`; a test compares.
+The nodes are made in `pipeline.pipeline` and `pipeline.training_nodes`; a test compares.
 """
 
 from configs.runner_schema import ClusterRunnerConfig, VertexRunnerConfig
 from configs.schema import RunConfig
 
 _READ = ["ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer"]
-_EVALUATE = ["PresetExporter", "BaselineResolver", "CandidatePredictor", "PresetPredictor", "BaselinePredictor"]
+_PREDICT = ["CandidatePredictor", "PresetPredictor", "BaselinePredictor"]
 _GENERAL = ["GeneralExampleGen", "GeneralTokenizer", "GeneralCandidatePredictor", "GeneralPresetPredictor"]
 _SCORED = ["TokenScorer", "Transform", "CleaningReport", "Trainer"]
 
 
 def list_node_names(config: RunConfig, runner: ClusterRunnerConfig) -> list[str]:
-    """Returns the names of all nodes that a run has on a runner."""
+    """Returns the names of all nodes for which a runner starts a container."""
+    # Vertex AI resolves by itself.
+    resolver = [] if isinstance(runner, VertexRunnerConfig) else ["BaselineResolver"]
     general = _GENERAL if config.evaluation.general else []
     endpoint = ["EndpointPusher"] if isinstance(runner, VertexRunnerConfig) and runner.endpoint else []
-    return [*_READ, *_list_training(config), *_EVALUATE, *general, "Evaluator", "Pusher", *endpoint]
+    before = [*_READ, *_list_training(config), "PresetExporter", *resolver]
+    return [*before, *_PREDICT, *general, "Evaluator", "Pusher", *endpoint]
 
 
 def _list_training(config: RunConfig) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -181,8 +182,12 @@ def change_schedule(runner: ClusterRunnerConfig, action: str, name: str) -> None
 
 
 def _compile(config: RunConfig, config_path: str, runner: ClusterRunnerConfig, console: Console) -> CompiledSpec:
-    with tempfile.TemporaryDirectory() as folder, console.status("Loading TensorFlow and TFX"):
-        return compile_run(config, config_path, runner, Path(folder) / "compile.log")
+    # Stays where it is if compiling fails.
+    folder = tempfile.mkdtemp(prefix="compile-")
+    with console.status("Loading TensorFlow and TFX"):
+        spec = compile_run(config, config_path, runner, Path(folder) / "compile.log")
+    shutil.rmtree(folder)
+    return spec
 
 
 def _create(
