@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -287,12 +288,15 @@ def test_an_unknown_schedule_changes_nothing(call, cluster, action, request):
     assert list_schedules(call, runner) == before
 
 
-def test_the_very_same_spec_wherever_the_command_is_given(call, kubeflow_file, kubeflow_server, compiled, monkeypatch):
+def test_the_very_same_spec_from_whichever_folder(call, kubeflow_file, kubeflow_server, compiled, tmp_path):
     schedule = ("--runner", kubeflow_file, "--image", IMAGE, "--cron", "0 3 * * 1")
-    call("schedule", CONFIG, *schedule)
-    compiled.clear()
-    again = call("schedule", "configs/runs/../runs/tiny_gpt2_en_lora.yaml", *schedule)
-    assert "Is there already" in again.output
+    outputs = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        copy = shutil.copy(CONFIG, folder)
+        compiled.clear()
+        outputs.append(call("schedule", str(copy), *schedule).output.partition(" the schedule ")[0])
+    assert outputs == ["Made", "Is there already:"]
     assert len(kubeflow_server.versions) == 1
 
 
