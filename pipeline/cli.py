@@ -9,18 +9,13 @@ import click
 import yaml
 
 from components import runtime
-from components.errors import UserError
-from pipeline.cli_options import ROOT, RUNNER, SET, CommandGroup, load_files, load_runner_file, require_local
+from pipeline.cli_options import IMAGE, ROOT, RUNNER, SET, CommandGroup, load_files, load_runner_file, require_local
 from pipeline.cluster_cli import COMMANDS
 
 
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Fine-tune a language model, gate it on evidence, push it, and know where it came from."""
-
-
-for command in COMMANDS:
-    main.add_command(command)
 
 
 @main.command()
@@ -85,14 +80,22 @@ def run(
 @RUNNER
 @SET
 @ROOT
+@IMAGE
 @click.option("--print", "print_config", is_flag=True, help="Print the whole configuration, defaults included.")
 def validate(
-    config_path: str, runner_name: str, overrides: tuple[str, ...], root: str | None, print_config: bool
+    config_path: str,
+    runner_name: str,
+    overrides: tuple[str, ...],
+    root: str | None,
+    image: str | None,
+    print_config: bool,
 ) -> None:
-    """Check CONFIG and list every problem at once. Runs nothing. Exit code 2 if there are any."""
+    """Check CONFIG, also for its runner, and list every problem at once. Runs nothing. Exit code 2 if there are any."""
     from configs.load import dump_config
+    from pipeline.runner_checks import require_valid_run
 
-    config, _ = load_files(config_path, runner_name, overrides, root)
+    config, runner = load_files(config_path, runner_name, overrides, root, image)
+    require_valid_run(config, config_path, runner)
     if print_config:
         click.echo(dump_config(config), nl=False)
     else:
@@ -286,7 +289,7 @@ def generate(
     if model_path is None:
         hint = "`--model` names the folder of any exported model."
         serving_root = Path(require_local(load_runner_file(runner_name, root), "generate", hint).root) / "serving"
-        folder = serving.find_pushed_model(serving_root / (pipeline_name or _only_pipeline(serving_root)))
+        folder = serving.find_pushed_model(serving_root / (pipeline_name or serving.find_only_pipeline(serving_root)))
     else:
         folder = Path(model_path)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -295,13 +298,3 @@ def generate(
         texts, rendered = serving.render(folder, texts, context), True
     for text in serving.generate(model, texts, "complete" if rendered else "serving_default"):
         click.echo(text)
-
-
-def _only_pipeline(serving_root: Path) -> str:
-    names = sorted(p.name for p in serving_root.glob("*") if any(v.name.isdigit() for v in p.glob("*")))
-    if len(names) == 1:
-        return names[0]
-    listing = (
-        f"Pipelines with pushed models: {', '.join(names)}." if names else "None has pushed one yet: run one first."
-    )
-    raise UserError(f"--pipeline must say whose model answers. {listing}")

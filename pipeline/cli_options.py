@@ -24,6 +24,14 @@ RUNNER = click.option(
     metavar="NAME|FILE",
     help="A file in configs/runners/.",
 )
+CLUSTER = click.option(
+    "--runner",
+    "runner_name",
+    required=True,
+    metavar="kubeflow|vertex|FILE",
+    help="The cluster: a file in configs/runners/, or another one.",
+)
+IMAGE = click.option("--image", metavar="NAME:TAG", help="The container image that holds the code.")
 
 
 class CommandGroup(click.Group):
@@ -43,40 +51,80 @@ class CommandGroup(click.Group):
             ctx.exit(exit_codes.FAILED)
 
 
+def find_runner_path(name: str) -> str:
+    """Returns the file of the runner of that name in `configs/runners/`, or `name` if that is a file's."""
+    from pipeline.code_hash import REPOSITORY_ROOT
+
+    is_file = name.endswith((".yaml", ".yml"))
+    return name if is_file else str(REPOSITORY_ROOT / "configs" / "runners" / f"{name}.yaml")
+
+
 def load_runner_file(
     name: str, root: str | None, image: str | None = None
 ) -> "LocalRunnerConfig | ClusterRunnerConfig":
     """Returns the runner of that name in `configs/runners/`, or in that file."""
     from configs.load import load_runner
-    from pipeline.code_hash import REPOSITORY_ROOT
 
-    path = name if name.endswith((".yaml", ".yml")) else str(REPOSITORY_ROOT / "configs" / "runners" / f"{name}.yaml")
     given = {"root": root, "image": image}
-    return load_runner(path, [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None])
+    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    return load_runner(find_runner_path(name), overrides)
 
 
 def load_files(
     config_path: str, runner_name: str, overrides: tuple[str, ...], root: str | None, image: str | None = None
 ) -> tuple["RunConfig", "LocalRunnerConfig | ClusterRunnerConfig"]:
-    """Returns both configurations, or raises the problems of both."""
+    """Returns both configurations, or raises the problems of both.
+
+    What a run needs on a cluster is checked later, in `pipeline.runner_checks.check_run`.
+    """
     from configs.load import ConfigError
+    from configs.runner_schema import LocalRunnerConfig
+    from pipeline.runner_checks import find_local_problems, find_mount
     from pipeline.validate import load_config
 
     errors = []
     config = runner = None
     try:
-        config = load_config(config_path, overrides)
+        runner = load_runner_file(runner_name, root, image)
+        if isinstance(runner, LocalRunnerConfig) and (problems := find_local_problems(runner)):
+            raise ConfigError(find_runner_path(runner_name), problems)
     except ConfigError as error:
         errors.append(error)
     try:
-        runner = load_runner_file(runner_name, root, image)
+        config = load_config(config_path, overrides, find_mount(runner) if runner else None)
     except ConfigError as error:
-        errors.append(error)
+        errors.insert(0, error)
     if errors or config is None or runner is None:
         for other in errors[:-1]:
             click.echo(f"ConfigError: {other}", err=True)
         raise errors[-1]
     return config, runner
+
+
+def require_cluster(runner: "LocalRunnerConfig | ClusterRunnerConfig") -> "ClusterRunnerConfig":
+    """Returns the runner if it is a cluster.
+
+    Raises:
+        click.BadParameter: If it is this machine.
+    """
+    from configs.runner_schema import LocalRunnerConfig
+
+    if isinstance(runner, LocalRunnerConfig):
+        raise click.BadParameter(
+            "must be a cluster (kind kubeflow or vertex). Received one of kind local, which `run` is for.",
+            param_hint="--runner",
+        )
+    return runner
+
+
+def load_cluster_files(
+    config_path: str, runner_name: str, overrides: tuple[str, ...], image: str | None
+) -> tuple["RunConfig", "ClusterRunnerConfig"]:
+    """Returns a run and the cluster that it is for, or raises the problems of both."""
+    # A runner of this machine has no image, which would be told as an unknown key.
+    require_cluster(load_runner_file(runner_name, None))
+    config, runner = load_files(config_path, runner_name, overrides, None, image)
+    return config, require_cluster(runner)
 
 
 def require_local(runner: "LocalRunnerConfig | ClusterRunnerConfig", command: str, hint: str) -> "LocalRunnerConfig":

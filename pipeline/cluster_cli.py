@@ -7,16 +7,14 @@ from pathlib import Path
 import click
 
 from components import runtime
-from pipeline.cli_options import RUNNER, SET, load_files, load_runner_file
-
-_IMAGE = click.option("--image", metavar="NAME:TAG", help="The container image that holds the code.")
+from pipeline.cli_options import CLUSTER, IMAGE, SET, load_cluster_files, load_runner_file, require_cluster
 
 
 @click.command("compile")
 @click.argument("config_path", metavar="CONFIG")
-@RUNNER
+@CLUSTER
 @SET
-@_IMAGE
+@IMAGE
 @click.option("--output", required=True, metavar="FILE", help="Where the compiled pipeline goes (.yaml).")
 def compile_command(
     config_path: str, runner_name: str, overrides: tuple[str, ...], image: str | None, output: str
@@ -25,11 +23,20 @@ def compile_command(
 
     Writes FILE (PipelineSpec 2.1) and beside it the values of its parameters. `run-spec` runs it on this machine.
     """
+    path = Path(output)
+    if path.suffix not in (".yaml", ".yml"):
+        raise click.BadParameter(f"must end in .yaml. Received: {output!r}.", param_hint="--output")
+    config, runner = load_cluster_files(config_path, runner_name, overrides, image)
+    _prepare_to_compile()
     from pipeline.cluster_commands import compile_to_file
 
-    config, runner = load_files(config_path, runner_name, overrides, None, image)
+    compile_to_file(config, config_path, runner, path)
+
+
+def _prepare_to_compile() -> None:
     runtime.set_defaults()
-    compile_to_file(config, config_path, runner, Path(output))
+    # What TensorFlow says while it is loaded would stand among our lines.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 @click.command("run-spec")
@@ -81,16 +88,19 @@ def run_node_command(
 
 @click.command("submit")
 @click.argument("config_path", metavar="CONFIG")
-@RUNNER
+@CLUSTER
 @SET
-@_IMAGE
+@IMAGE
 def submit_command(config_path: str, runner_name: str, overrides: tuple[str, ...], image: str | None) -> None:
     """Run the pipeline of CONFIG once on a cluster.
 
-    Everything that can be checked is checked before anything is submitted.
+    All that can be checked is checked before anything is submitted. Keys that are parameters of the compiled pipeline (see
+    `parameters` of the runner) get their value by --set.
+
+    Exit codes: 0 the cluster has accepted the run; 1 it has not; 2 the configuration or an option has problems.
     """
-    config, runner = load_files(config_path, runner_name, overrides, None, image)
-    runtime.set_defaults()
+    config, runner = load_cluster_files(config_path, runner_name, overrides, image)
+    _prepare_to_compile()
     from pipeline.schedule_commands import submit_run
 
     submit_run(config, config_path, runner)
@@ -98,11 +108,13 @@ def submit_command(config_path: str, runner_name: str, overrides: tuple[str, ...
 
 @click.command("schedule")
 @click.argument("config_path", metavar="CONFIG")
-@RUNNER
+@CLUSTER
 @SET
-@_IMAGE
+@IMAGE
 @click.option("--cron", required=True, metavar="FIELDS", help='Minute, hour, day, month, weekday: "0 3 * * 1".')
-@click.option("--timezone", metavar="NAME", help="In which --cron is meant, e.g. Europe/Berlin. Without it: UTC.")
+@click.option(
+    "--timezone", metavar="NAME", help="Of --cron, e.g. Europe/Berlin. Without it: UTC; Kubeflow: the installation's."
+)
 @click.option("--catch-up", is_flag=True, help="Make up for runs that were missed while the schedule was paused.")
 @click.option("--max-concurrency", type=click.IntRange(1), default=1, show_default=True, help="Runs at once.")
 @click.option("--replace", is_flag=True, help="Delete the other schedules of the pipeline.")
@@ -119,10 +131,11 @@ def schedule_command(
 ) -> None:
     """Run the pipeline of CONFIG on a cluster again and again.
 
-    The same call twice is one schedule. `schedules` lists, pauses, resumes and deletes them.
+    The same call twice is one schedule; with anything else in it, it is another one beside the first. `schedules` lists,
+    pauses, resumes and deletes them. Exit codes are those of `submit`.
     """
-    config, runner = load_files(config_path, runner_name, overrides, None, image)
-    runtime.set_defaults()
+    config, runner = load_cluster_files(config_path, runner_name, overrides, image)
+    _prepare_to_compile()
     from pipeline.schedule_commands import ScheduleOptions, make_schedule
 
     options = ScheduleOptions(
@@ -137,24 +150,24 @@ def schedules_group() -> None:
 
 
 @schedules_group.command("list")
-@RUNNER
+@CLUSTER
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only schedules of this pipeline.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_schedules_command(runner_name: str, pipeline_name: str | None, as_json: bool) -> None:
     """List the schedules of a cluster."""
     from pipeline.schedule_commands import list_schedules
 
-    list_schedules(load_runner_file(runner_name, None), pipeline_name, as_json)
+    list_schedules(require_cluster(load_runner_file(runner_name, None)), pipeline_name, as_json)
 
 
 def _make_change_command(action: str, text: str) -> click.Command:
     @click.command(action, help=text)
     @click.argument("name", metavar="NAME|ID")
-    @RUNNER
+    @CLUSTER
     def change(name: str, runner_name: str) -> None:
         from pipeline.schedule_commands import change_schedule
 
-        change_schedule(load_runner_file(runner_name, None), action, name)
+        change_schedule(require_cluster(load_runner_file(runner_name, None)), action, name)
 
     return change
 

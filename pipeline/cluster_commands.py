@@ -10,16 +10,21 @@ from typing import Any
 from rich.console import Console
 
 from components.errors import UserError
-from configs.load import ConfigError
-from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, LocalRunnerConfig, VertexRunnerConfig
+from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, VertexRunnerConfig
 from configs.schema import RunConfig
 from pipeline.code_hash import REPOSITORY_ROOT
 from pipeline.console import PLAIN_WIDTH
-from pipeline.execution.child_process import ChildProcess, Interrupted, signals_as_exceptions
+from pipeline.execution.child_process import (
+    ChildDiedError,
+    ChildError,
+    ChildProcess,
+    Interrupted,
+    signals_as_exceptions,
+)
 from pipeline.exit_codes import FAILED, INTERRUPTED
 from pipeline.local_runner import make_run_id
 from pipeline.paths import PIPELINE_ROOT
-from pipeline.runner_checks import apply_machines, find_runner_problems, move_to_image
+from pipeline.runner_checks import require_valid_run
 from pipeline.specs.compiled_spec import CompiledSpec
 from pipeline.specs.file import fill_parameters, name_parameters_file, read_spec, write_spec
 from pipeline.specs.parameters import replace_root
@@ -37,63 +42,46 @@ def compile_run(config: RunConfig, config_path: str, runner: ClusterRunnerConfig
         config_path: Where it was read from.
         runner: The cluster; with an image.
         log_path: What the libraries print.
+
+    Raises:
+        UserError: If that fails; the log has the traceback.
     """
-    child = ChildProcess(_compile, (config, config_path, runner), log_path)
+    child = ChildProcess(_compile, (config, _name_config(config_path), runner), log_path)
     try:
         return CompiledSpec(**child.wait())
+    except ChildError as error:
+        raise UserError(f"the pipeline could not be compiled: {error} Log: {log_path}") from error
+    except ChildDiedError as error:
+        raise UserError(f"the pipeline could not be compiled: {error}") from error
     except BaseException:
         child.stop()
         raise
 
 
-def compile_to_file(
-    config: RunConfig, config_path: str, runner: LocalRunnerConfig | ClusterRunnerConfig, path: Path
-) -> None:
+def _name_config(path: str) -> str:
+    """Returns the path within the repository, or the name alone: who compiles where must not change what is compiled."""
+    absolute = Path(os.path.abspath(path))
+    is_ours = absolute.is_relative_to(REPOSITORY_ROOT)
+    return absolute.relative_to(REPOSITORY_ROOT).as_posix() if is_ours else absolute.name
+
+
+def compile_to_file(config: RunConfig, config_path: str, runner: ClusterRunnerConfig, path: Path) -> None:
     """Compiles a run, writes it with its parameters, and says what can be done with it.
 
     Raises:
         ConfigError: If the run cannot run there, with every reason.
-        UserError: If the runner is this machine.
     """
-    cluster = require_cluster(runner, "compile")
-    if path.suffix not in (".yaml", ".yml"):
-        raise UserError(f"--output must end in .yaml. Received: {path}.")
-    config = prepare(config, config_path, cluster)
+    config = require_valid_run(config, config_path, runner)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     log_path = path.with_suffix(".log")
     with console.status("Loading TensorFlow and TFX"):
-        compiled = compile_run(config, config_path, cluster, log_path)
+        compiled = compile_run(config, config_path, runner, log_path)
     write_spec(compiled, path)
     log_path.unlink(missing_ok=True)
     console.print(
         f"{path}: {len(compiled.text):,} characters; parameters: {name_parameters_file(path)}", soft_wrap=True
     )
     console.print(f"Try it here: python -m pipeline run-spec {shlex.quote(str(path))}", soft_wrap=True, markup=False)
-
-
-def require_cluster(runner: LocalRunnerConfig | ClusterRunnerConfig, command: str) -> ClusterRunnerConfig:
-    """Returns the runner if it is a cluster.
-
-    Raises:
-        UserError: If it is this machine.
-    """
-    if isinstance(runner, LocalRunnerConfig):
-        raise UserError(f"`{command}` is for a cluster: give --runner kubeflow or --runner vertex. Received: local.")
-    return runner
-
-
-def prepare(config: RunConfig, config_path: str, runner: ClusterRunnerConfig) -> RunConfig:
-    """Returns the run as it stands in the image.
-
-    Raises:
-        ConfigError: With everything that would fail on the cluster.
-    """
-    moved, problems = move_to_image(config, runner)
-    moved, more = apply_machines(moved, runner)
-    problems += more + find_runner_problems(runner)
-    if problems:
-        raise ConfigError(config_path, problems)
-    return moved
 
 
 def _compile(config: RunConfig, config_path: str, runner: ClusterRunnerConfig) -> dict[str, Any]:

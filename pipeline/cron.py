@@ -96,13 +96,18 @@ def next_times(text: str, timezone: str, count: int, *, after: datetime | None =
     return list(itertools.islice(times, count))
 
 
-def to_kfp_cron(text: str) -> str:
-    """Returns a valid expression as Kubeflow Pipelines reads it: six fields, seconds first, and Sunday only as 0."""
+def to_five_fields(text: str) -> str:
+    """Returns a valid expression without macros and with Sunday only as 0, which every scheduler reads alike."""
     minute, hour, day, month, weekday = _expand(text).split()
     if "7" in weekday and not weekday.startswith("*"):
         days = CronSim(f"* * * * {weekday}", datetime.now(UTC)).weekdays
         weekday = ",".join(str(d) for d in sorted({d % 7 for d in days if isinstance(d, int)}))
-    return f"0 {minute} {hour} {day} {month} {weekday}"
+    return f"{minute} {hour} {day} {month} {weekday}"
+
+
+def to_kfp_cron(text: str) -> str:
+    """Returns a valid expression as Kubeflow Pipelines reads it: six fields, seconds first."""
+    return f"0 {to_five_fields(text)}"
 
 
 def from_kfp_cron(text: str) -> str:

@@ -2,26 +2,31 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from components.errors import UserError
 from configs.load import ConfigError, Problem
-from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, LocalRunnerConfig, VertexRunnerConfig
+from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, VertexRunnerConfig
 from configs.schema import RunConfig
-from pipeline.cluster_commands import compile_run, prepare, require_cluster
+from pipeline.cluster_commands import compile_run
 from pipeline.console import PLAIN_WIDTH
 from pipeline.cron import find_cron_problem, find_timezone_problem, next_times
 from pipeline.kubeflow import schedules as kubeflow_schedules
+from pipeline.runner_checks import require_valid_run
 from pipeline.specs.compiled_spec import CompiledSpec
 from pipeline.vertex import client as vertex_client
 
 _SHOWN_TIMES = 3
+_PAUSED = "paused"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,44 +62,44 @@ class ScheduleRow:
     max_concurrency: int
 
 
-def submit_run(config: RunConfig, config_path: str, runner: LocalRunnerConfig | ClusterRunnerConfig) -> None:
-    """Compiles a run, submits it once, and prints where it is."""
-    cluster = require_cluster(runner, "submit")
+def submit_run(config: RunConfig, config_path: str, runner: ClusterRunnerConfig) -> None:
+    """Compiles a run, submits it once, and prints where it is.
+
+    Raises:
+        ConfigError: With everything that would fail there; nothing is submitted then.
+        UserError: If there are no credentials, or the cluster cannot be reached or refuses.
+    """
     console = _make_console()
-    spec = _compile(config, config_path, cluster, console)
-    if isinstance(cluster, VertexRunnerConfig):
-        on_vertex = vertex_client.submit(cluster, spec)
+    config, connection = _check(config, config_path, runner)
+    spec = _compile(config, config_path, runner, console)
+    if isinstance(runner, VertexRunnerConfig):
+        on_vertex = vertex_client.submit(runner, spec)
         run_id, url = on_vertex.run_id, on_vertex.url
     else:
         from pipeline.kubeflow import client as kubeflow_client
 
-        assert isinstance(cluster, KubeflowRunnerConfig)
-        on_kubeflow = kubeflow_client.submit(cluster, spec)
+        assert isinstance(runner, KubeflowRunnerConfig)
+        on_kubeflow = kubeflow_client.submit(runner, spec, connection)
         run_id, url = on_kubeflow.id, on_kubeflow.url
     console.print(f"Submitted {spec.pipeline_name}: run {run_id}\n{url}", soft_wrap=True, markup=False)
 
 
-def make_schedule(
-    config: RunConfig,
-    config_path: str,
-    runner: LocalRunnerConfig | ClusterRunnerConfig,
-    options: ScheduleOptions,
-) -> None:
+def make_schedule(config: RunConfig, config_path: str, runner: ClusterRunnerConfig, options: ScheduleOptions) -> None:
     """Compiles a run, schedules it unless the very same schedule is there, and prints when it runs.
 
     Raises:
-        ConfigError: If the options are not valid; nothing is submitted then.
+        ConfigError: With everything that would fail there and what is wrong with the options; nothing is submitted then.
+        UserError: If there are no credentials, or the cluster cannot be reached or refuses.
     """
-    cluster = require_cluster(runner, "schedule")
-    default = cluster.schedule_timezone if isinstance(cluster, KubeflowRunnerConfig) else "UTC"
+    default = runner.schedule_timezone if isinstance(runner, KubeflowRunnerConfig) else "UTC"
     timezone = options.timezone or default
-    found = {"--cron": find_cron_problem(options.cron), "--timezone": find_timezone_problem(timezone)}
-    if problems := [Problem(key, message) for key, message in found.items() if message]:
-        raise ConfigError("the schedule", problems)
     console = _make_console()
-    spec = _compile(config, config_path, cluster, console)
-    row, is_new, replaced, others = _create(cluster, spec, options, timezone)
+    config, connection = _check(config, config_path, runner, _find_option_problems(runner, options, timezone))
+    spec = _compile(config, config_path, runner, console)
+    row, is_new, replaced, others = _create(runner, spec, options, timezone, connection)
     console.print(f"{'Made' if is_new else 'Is there already:'} the schedule {row.name} ({row.state})", soft_wrap=True)
+    if row.state == _PAUSED:
+        console.print("It starts no runs until `schedules resume`. Its next times would be:")
     for time in next_times(options.cron, timezone, _SHOWN_TIMES):
         console.print(f"  {time:%Y-%m-%d %H:%M} {timezone}")
     for other in replaced:
@@ -106,9 +111,49 @@ def make_schedule(
         )
 
 
-def list_schedules(runner: LocalRunnerConfig | ClusterRunnerConfig, pipeline_name: str | None, as_json: bool) -> None:
+def _find_option_problems(runner: ClusterRunnerConfig, options: ScheduleOptions, timezone: str) -> list[Problem]:
+    if isinstance(runner, KubeflowRunnerConfig):
+        found = kubeflow_schedules.find_schedule_problems(runner, options.cron, timezone, options.max_concurrency)
+    else:
+        checked = {"cron": find_cron_problem(options.cron), "timezone": find_timezone_problem(timezone)}
+        found = {name: problem for name, problem in checked.items() if problem}
+    return [Problem(f"--{name.replace('_', '-')}", problem) for name, problem in found.items()]
+
+
+def _check(
+    config: RunConfig, config_path: str, runner: ClusterRunnerConfig, more: Iterable[Problem] = ()
+) -> tuple[RunConfig, Any]:
+    """Returns the run as the cluster needs it, and kfp's client where it is Kubeflow; asks it nothing but whether it is there.
+
+    All of this is before half a minute of compiling.
+    """
+    missing = None
+    if isinstance(runner, VertexRunnerConfig):
+        from pipeline.vertex.errors import load_credentials
+
+        try:
+            load_credentials()
+        except UserError as error:
+            missing = error
+    try:
+        config = require_valid_run(config, config_path, runner, more)
+    except ConfigError as error:
+        if missing is None:
+            raise
+        # Told with the others, so that it does not come as a surprise after them.
+        raise ConfigError(config_path, [*error.problems, Problem("your credentials", str(missing))]) from missing
+    if missing is not None:
+        raise missing
+    if isinstance(runner, KubeflowRunnerConfig):
+        from pipeline.kubeflow import api as kubeflow_api
+
+        return config, kubeflow_api.connect(runner)
+    return config, None
+
+
+def list_schedules(runner: ClusterRunnerConfig, pipeline_name: str | None, as_json: bool) -> None:
     """Prints the schedules of one pipeline, or of all."""
-    rows = _list(require_cluster(runner, "schedules"), pipeline_name)
+    rows = _list(runner, pipeline_name)
     if as_json:
         print(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
         return
@@ -121,7 +166,7 @@ def list_schedules(runner: LocalRunnerConfig | ClusterRunnerConfig, pipeline_nam
     _make_console().print(table if rows else "No schedules.")
 
 
-def change_schedule(runner: LocalRunnerConfig | ClusterRunnerConfig, action: str, name: str) -> None:
+def change_schedule(runner: ClusterRunnerConfig, action: str, name: str) -> None:
     """Pauses, resumes or deletes a schedule.
 
     Args:
@@ -129,27 +174,24 @@ def change_schedule(runner: LocalRunnerConfig | ClusterRunnerConfig, action: str
         action: `pause`, `resume` or `delete`.
         name: Name or id of the schedule.
     """
-    cluster = require_cluster(runner, "schedules")
-    module = vertex_client if isinstance(cluster, VertexRunnerConfig) else kubeflow_schedules
+    module = vertex_client if isinstance(runner, VertexRunnerConfig) else kubeflow_schedules
     change: Callable[..., object] = getattr(module, f"{action}_schedule")
-    change(cluster, name)
+    change(runner, name)
     past = {"pause": "Paused", "resume": "Resumed", "delete": "Deleted"}[action]
     _make_console().print(f"{past} {name}.", soft_wrap=True)
 
 
 def _compile(config: RunConfig, config_path: str, runner: ClusterRunnerConfig, console: Console) -> CompiledSpec:
-    config = prepare(config, config_path, runner)
-    if isinstance(runner, VertexRunnerConfig):
-        # Before half a minute of compiling.
-        from pipeline.vertex.errors import load_credentials
-
-        load_credentials()
-    with tempfile.TemporaryDirectory() as folder, console.status("Loading TensorFlow and TFX"):
-        return compile_run(config, config_path, runner, Path(folder) / "compile.log")
+    # Stays where it is if compiling fails.
+    folder = tempfile.mkdtemp(prefix="compile-")
+    with console.status("Loading TensorFlow and TFX"):
+        spec = compile_run(config, config_path, runner, Path(folder) / "compile.log")
+    shutil.rmtree(folder)
+    return spec
 
 
 def _create(
-    runner: ClusterRunnerConfig, spec: CompiledSpec, options: ScheduleOptions, timezone: str
+    runner: ClusterRunnerConfig, spec: CompiledSpec, options: ScheduleOptions, timezone: str, connection: Any
 ) -> tuple[ScheduleRow, bool, list[ScheduleRow], list[ScheduleRow]]:
     """Returns the schedule, whether it is new, and the others: those that were deleted, and those that go on."""
     if isinstance(runner, KubeflowRunnerConfig):
@@ -161,6 +203,7 @@ def _create(
             catch_up=options.catch_up,
             max_concurrency=options.max_concurrency,
             replace=options.replace,
+            client=connection,
         )
         replaced, others = ([_read_kubeflow(runner, s) for s in group] for group in (made.replaced, made.others))
         return _read_kubeflow(runner, made.schedule), made.is_new, replaced, others
@@ -196,7 +239,7 @@ def _read_kubeflow(runner: KubeflowRunnerConfig, schedule: kubeflow_schedules.Sc
         pipeline=schedule.pipeline_name,
         cron=schedule.cron,
         timezone=runner.schedule_timezone,
-        state="active" if schedule.enabled else "paused",
+        state="active" if schedule.enabled else _PAUSED,
         catch_up=schedule.catch_up,
         max_concurrency=schedule.max_concurrency,
     )

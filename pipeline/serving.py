@@ -24,6 +24,21 @@ def find_pushed_model(serving_root: Path) -> Path:
     return max(versions, key=lambda p: int(p.name))
 
 
+def find_only_pipeline(serving_root: Path) -> str:
+    """Returns the name of the pipeline that has pushed a model.
+
+    Raises:
+        UserError: If there are several, or none.
+    """
+    names = sorted(p.name for p in serving_root.glob("*") if any(v.name.isdigit() for v in p.glob("*")))
+    if len(names) == 1:
+        return names[0]
+    listing = (
+        f"Pipelines with pushed models: {', '.join(names)}." if names else "None has pushed one yet: run one first."
+    )
+    raise UserError(f"--pipeline must say whose model answers. {listing}")
+
+
 def load_model(folder: Path) -> Any:
     """Returns the SavedModel in `folder`.
 

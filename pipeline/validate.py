@@ -1,17 +1,15 @@
 """Checks a whole run before anything runs, without TensorFlow: the file itself and what it refers to."""
 
-import glob
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel
 
-from components.errors import UserError
 from components.evaluator.gate import GENERAL, GENERAL_METRICS
-from components.example_gen.files import detect_format, split_path
-from components.example_gen.spans import find_problem, find_spans, has_placeholders
+from components.example_gen.spans import has_placeholders
 from components.methods.table import find_option_problems
 from components.metrics import sandbox
 from components.metrics.embedding_similarity import EmbeddingSimilarity
@@ -35,6 +33,7 @@ from configs.schema import (
     ThresholdSection,
     TrainSection,
 )
+from pipeline.file_checks import find_file_problems
 from pipeline.preset_checks import (
     find_precision_problems,
     find_preset_problems,
@@ -44,16 +43,23 @@ from pipeline.preset_checks import (
 from pipeline.validate_cleaning import check_token_cleaning
 
 
-def load_config(path: str, overrides: Iterable[str] = ()) -> RunConfig:
+def load_config(path: str, overrides: Iterable[str] = (), mounted: str | None = None) -> RunConfig:
     """Returns the run that the YAML file at `path` describes, with each `section.key=value` of `overrides` set.
+
+    Args:
+        path: The file.
+        overrides: See above.
+        mounted: Where the cluster that it is for mounts a volume, which this machine does not see.
 
     Raises:
         ConfigError: With every problem: of the file's form, of its values, and of what it refers to.
     """
-    return make_config(read_yaml(path), path, overrides)
+    return make_config(read_yaml(path), path, overrides, mounted)
 
 
-def make_config(raw: Mapping[str, Any], source: str, overrides: Iterable[str] = ()) -> RunConfig:
+def make_config(
+    raw: Mapping[str, Any], source: str, overrides: Iterable[str] = (), mounted: str | None = None
+) -> RunConfig:
     """Returns the run that a mapping describes, with each `section.key=value` of `overrides` set.
 
     Raises:
@@ -61,7 +67,7 @@ def make_config(raw: Mapping[str, Any], source: str, overrides: Iterable[str] = 
     """
     raw, problems = apply_overrides(raw, overrides)
     sections, section_problems = parse_sections(raw)
-    problems += section_problems + check_sections(sections)
+    problems += section_problems + check_sections(sections, mounted)
     if problems:
         raise ConfigError(source, problems)
     return RunConfig(**cast(dict[str, Any], sections))
@@ -88,18 +94,18 @@ def find_environment_problems(config: RunConfig) -> list[Problem]:
     return problems
 
 
-def check_sections(sections: Mapping[str, BaseModel]) -> list[Problem]:
+def check_sections(sections: Mapping[str, BaseModel], mounted: str | None = None) -> list[Problem]:
     """Returns what is wrong between valid sections and what they refer to; checks that lack a section are left out."""
     problems: list[Problem] = []
     for check in (
-        _check_data,
+        partial(_check_data, mounted=mounted),
         _check_text,
         _check_preset,
         _check_method,
         _check_precision,
         _check_strategy,
         _check_generation,
-        _check_evaluation,
+        partial(_check_evaluation, mounted=mounted),
         _check_lengths,
         check_token_cleaning,
     ):
@@ -107,11 +113,11 @@ def check_sections(sections: Mapping[str, BaseModel]) -> list[Problem]:
     return problems
 
 
-def _check_data(sections: Mapping[str, BaseModel]) -> list[Problem]:
+def _check_data(sections: Mapping[str, BaseModel], mounted: str | None) -> list[Problem]:
     data = sections.get("data")
     if not isinstance(data, DataSection):
         return []
-    problems = [Problem("data.path", message) for message in _find_file_problems(data.path, data.format)]
+    problems = [Problem("data.path", message) for message in find_file_problems(data.path, data.format, mounted)]
     if data.window > 1 and not has_placeholders(data.path):
         message = f"is for a data.path with {{SPAN}} or a date; this one has none. Received: {data.window}."
         problems.append(Problem("data.window", message))
@@ -120,23 +126,6 @@ def _check_data(sections: Mapping[str, BaseModel]) -> list[Problem]:
             Problem("data.schema_path", f"must be a file, or null to infer the schema.{near_file(data.schema_path)}")
         )
     return problems
-
-
-def _find_file_problems(path: str, file_format: str) -> list[str]:
-    if problem := find_problem(path):
-        return [problem]
-    if has_placeholders(path) and "://" in path:
-        return []  # a bucket is asked when the run starts
-    try:
-        path = find_spans(path, 1, glob.glob)[-1].path if has_placeholders(path) else path
-        base, pattern = split_path(path)
-        if "://" not in path and not list(Path(base).glob(pattern)):
-            return [f"must be a file, a folder or a glob of files that matches.{near_file(path)}"]
-        if file_format == "auto" and pattern != "*":
-            detect_format(path)
-    except UserError as error:
-        return [str(error).removeprefix("data.path: ")]
-    return []
 
 
 def _check_text(sections: Mapping[str, BaseModel]) -> list[Problem]:
@@ -191,7 +180,7 @@ def _check_generation(sections: Mapping[str, BaseModel]) -> list[Problem]:
     return [Problem(f"generation.sampler.{key}", message) for key, message in found.items()]
 
 
-def _check_evaluation(sections: Mapping[str, BaseModel]) -> list[Problem]:
+def _check_evaluation(sections: Mapping[str, BaseModel], mounted: str | None) -> list[Problem]:
     evaluation, data = sections.get("evaluation"), sections.get("data")
     if not isinstance(evaluation, EvaluationSection):
         return []
@@ -209,7 +198,7 @@ def _check_evaluation(sections: Mapping[str, BaseModel]) -> list[Problem]:
             if isinstance(data, DataSection):
                 problems += _check_columns(f"evaluation.metrics.{i}", metric.name, made.needed_columns(), data)
     if evaluation.general is not None:
-        found_files = _find_file_problems(evaluation.general.path, evaluation.general.format)
+        found_files = find_file_problems(evaluation.general.path, evaluation.general.format, mounted)
         problems += [Problem("evaluation.general.path", message) for message in found_files]
     for i, threshold in enumerate(evaluation.thresholds):
         problems += _check_threshold(f"evaluation.thresholds.{i}", threshold, evaluation, directions)

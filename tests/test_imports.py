@@ -37,7 +37,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.serving",
         "pipeline.tokens_report",
     ),
-    ("pipeline.execution", "pipeline.platforms", "pipeline.validate_cleaning", "pipeline.tokens_store"),
+    (
+        "pipeline.execution",
+        "pipeline.file_checks",
+        "pipeline.platforms",
+        "pipeline.validate_cleaning",
+        "pipeline.tokens_store",
+    ),
     ("pipeline.specs", "pipeline.training_nodes", "pipeline.run_or_skip"),
     ("pipeline.*",),  # wiring, checks and records
     ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.report_store", "pipeline.tokens_page"),

@@ -140,6 +140,26 @@ def create_schedule(
     )
 
 
+def find_schedule_problems(
+    runner: KubeflowRunnerConfig, cron: str, timezone: str | None, max_concurrency: int
+) -> dict[str, str]:
+    """Returns what is wrong with arguments of `create_schedule`, by their names. Asks nobody."""
+    problems = {}
+    if problem := find_cron_problem(cron):
+        problems["cron"] = problem
+    if timezone and (problem := find_timezone_problem(timezone)):
+        problems["timezone"] = problem
+    elif timezone and timezone != runner.schedule_timezone:
+        problems["timezone"] = (
+            f"must be {runner.schedule_timezone}: Kubeflow Pipelines reads all cron expressions in one time zone. Give the "
+            f"expression in that one; or, if the installation's `cronScheduleTimezone` is {timezone}, write "
+            f"`schedule_timezone: {timezone}` into the runner's YAML. Received: {timezone!r}."
+        )
+    if not 1 <= max_concurrency <= MAX_CONCURRENCY:
+        problems["max_concurrency"] = f"must be 1 to {MAX_CONCURRENCY}. Received: {max_concurrency}."
+    return problems
+
+
 def list_schedules(
     runner: KubeflowRunnerConfig, pipeline_name: str | None = None, client: "kfp.Client | None" = None
 ) -> list[Schedule]:
@@ -196,21 +216,9 @@ def delete_schedule(runner: KubeflowRunnerConfig, id_or_name: str, client: "kfp.
 
 
 def _check_arguments(runner: KubeflowRunnerConfig, cron: str, timezone: str | None, max_concurrency: int) -> None:
-    problems = []
-    if problem := find_cron_problem(cron):
-        problems.append(f"the cron expression {problem}")
-    if timezone and (problem := find_timezone_problem(timezone)):
-        problems.append(f"the time zone {problem}")
-    elif timezone and timezone != runner.schedule_timezone:
-        problems.append(
-            f"the time zone must be {runner.schedule_timezone}: Kubeflow Pipelines reads all cron expressions in one time "
-            f"zone. Give the expression in that one; or, if the installation's `cronScheduleTimezone` is {timezone}, write "
-            f"`schedule_timezone: {timezone}` into the runner's YAML. Received: {timezone!r}."
-        )
-    if not 1 <= max_concurrency <= MAX_CONCURRENCY:
-        problems.append(f"the concurrency must be 1 to {MAX_CONCURRENCY}. Received: {max_concurrency}.")
-    if problems:
-        raise UserError("\n".join(problems))
+    subjects = {"cron": "the cron expression", "timezone": "the time zone", "max_concurrency": "the concurrency"}
+    if problems := find_schedule_problems(runner, cron, timezone, max_concurrency):
+        raise UserError("\n".join(f"{subjects[name]} {problem}" for name, problem in problems.items()))
 
 
 def _change(

@@ -10,6 +10,7 @@ from typing import Any
 from components.errors import UserError
 from components.options import nearest
 from configs.runner_schema import VertexRunnerConfig
+from pipeline.cron import find_cron_problem, to_five_fields
 from pipeline.specs.compiled_spec import CompiledSpec
 from pipeline.vertex.errors import explain_errors, load_credentials
 from pipeline.vertex.job import REQUEST_SECONDS, check_bucket, make_job, read_spec, submit_job
@@ -84,15 +85,18 @@ def create_schedule(
     Args:
         runner: Where it runs.
         spec: What it runs.
-        cron: Five fields.
+        cron: Five fields, or a macro such as `@weekly`.
         timezone: IANA name.
         catch_up: Whether a run that finds `max_concurrency` others active waits instead of being left out, and whether
             runs that a pause has left out are made up for when it ends.
         max_concurrency: How many of its runs may be active at a time.
 
     Raises:
-        UserError: As `submit`.
+        UserError: If the expression is not valid, or as `submit`.
     """
+    if problem := find_cron_problem(cron):
+        raise UserError(f"the cron expression {problem}")
+    cron = to_five_fields(cron)
     document = read_spec(spec)
     credentials = load_credentials()
     options = [cron, timezone, catch_up, max_concurrency]

@@ -121,7 +121,7 @@ def _set_resources(spec: dict[str, Any], runner: VertexRunnerConfig) -> None:
 
 
 def _make_endpoint_pusher(runner: VertexRunnerConfig, model: Any, blessing: Any) -> Any:
-    from tfx.extensions.google_cloud_ai_platform import Pusher
+    from tfx.extensions.google_cloud_ai_platform.pusher.component import Pusher
 
     endpoint = runner.endpoint
     assert endpoint is not None

@@ -28,12 +28,13 @@ def get_golden_path(runner: str) -> Path:
 def compile_golden(runner_name: str, log_path: Path) -> str:
     """Returns the compiled pipeline without what every edit changes, and without kfp's comments."""
     from configs.load import load_runner
-    from pipeline.cluster_commands import compile_run, prepare
+    from pipeline.cluster_commands import compile_run
+    from pipeline.runner_checks import require_valid_run
     from pipeline.validate import load_config
 
     config = load_config(str(ROOT / CONFIG))
     runner = load_runner(str(ROOT / "configs" / "runners" / f"{runner_name}.yaml"), [f"image={IMAGE}"])
-    compiled = compile_run(prepare(config, CONFIG, runner), CONFIG, runner, log_path)
+    compiled = compile_run(require_valid_run(config, CONFIG, runner), CONFIG, runner, log_path)
     lines = [line for line in compiled.text.splitlines() if not line.startswith("#")]
     return _DIGEST.sub("<sha256>", "\n".join(lines)) + "\n"
 

@@ -22,7 +22,22 @@ def call(monkeypatch):
     return lambda *arguments, **options: CliRunner().invoke(main, arguments, **options)
 
 
-@pytest.mark.parametrize("command", ["run", "validate", "lineage", "tokens", "report", "benchmark", "generate"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run",
+        "validate",
+        "lineage",
+        "tokens",
+        "report",
+        "benchmark",
+        "generate",
+        "compile",
+        "submit",
+        "schedule",
+        "schedules",
+    ],
+)
 def test_help(call, command):
     result = call(command, "--help")
     assert result.exit_code == 0
@@ -38,13 +53,16 @@ def test_help(call, command):
         ["lineage", "--help"],
         ["tokens", "--help"],
         ["benchmark", "--help"],
+        ["schedule", "--help"],
+        ["schedules", "list", "--help"],
+        ["validate", RUN, "--runner", "vertex", "--image", "registry/name:1"],
     ],
 )
 def test_what_a_user_waits_for_imports_no_tensorflow(arguments):
     code = (
         "import sys, runpy\n"
         "try: runpy.run_module('pipeline', run_name='__main__')\n"
-        "finally: print([m for m in ('tensorflow', 'keras', 'tfx', 'apache_beam', 'pandas') if m in sys.modules])"
+        "finally: print([m for m in ('tensorflow', 'keras', 'tfx', 'apache_beam', 'pandas', 'kfp', 'google.cloud.aiplatform') if m in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
@@ -65,6 +83,26 @@ def test_validate_prints_the_whole_configuration(call):
     config = yaml.safe_load(result.output)
     assert config["train"]["seed"] == 7
     assert config["train"]["clip_norm"] == 1.0
+
+
+def test_validate_for_a_cluster(call):
+    arguments = ("validate", RUN, "--runner", "kubeflow", "--image", "registry/name:1")
+    assert (call(*arguments).exit_code, call(*arguments).output) == (0, f"{RUN} is valid.\n")
+    result = call(*arguments[:-1], "registry/name", "--set", "data.path=/mnt/pipeline/data/new.jsonl")
+    assert result.exit_code == 2
+    assert [line.split(":")[0].strip() for line in result.stderr.splitlines()[1:]] == ["runner.image"]
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_beam_that_does_not_go_with_this_machine_is_told_before_anything_runs(call, command, tmp_path):
+    path = tmp_path / "runner.yaml"
+    path.write_text("kind: local\nroot: runs\nbeam: {runner: dataflow, options: {machine_typ: n2-standard-4}}\n")
+    result = call(command, RUN, "--runner", str(path))
+    assert result.exit_code == 2
+    assert (
+        "beam.options.machine_typ: unknown option of Beam for dataflow. Did you mean `machine_type`?" in result.stderr
+    )
+    assert "\n  root: must be in a bucket" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["validate", "run"])

@@ -2,14 +2,20 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from components.errors import UserError
+from configs.runner_schema import VertexRunnerConfig
 from pipeline import schedule_commands
 from pipeline.cli import main
 from pipeline.cluster_commands import compile_run
+from pipeline.validate import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / "configs" / "runs" / "tiny_gpt2_en_lora.yaml")
@@ -112,21 +118,21 @@ def test_one_run_on_kubeflow_with_a_value_of_its_own(call, kubeflow_file, kubefl
     assert f"Submitted {PIPELINE}: run {run['run_id']}" in result.output
 
 
-def test_one_run_on_vertex(call, vertex_file):
-    result = call("submit", CONFIG, "--runner", vertex_file, "--image", IMAGE)
+def test_one_run_on_vertex_with_a_value_of_its_own(call, vertex_file, vertex):
+    result = call("submit", CONFIG, "--runner", vertex_file, "--image", IMAGE, "--set", "train.learning_rate=0.002")
     assert result.exit_code == 0, result.output
-    assert f"Submitted {PIPELINE}: run {PIPELINE}-" in result.output
+    (request,) = vertex.list_requests("POST", "/pipelineJobs")
+    assert request.body["runtimeConfig"]["parameterValues"]["train_learning_rate"] == "0.002"
+    assert (
+        f"Submitted {PIPELINE}: run {request.query['pipelineJobId']}\nhttps://console.cloud.google.com/"
+        in result.output
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "arguments", "expected"),
     [
-        ({}, (), "runner.image: must name the container image"),
-        ({}, ("--image", "registry/name"), "runner.image: must have a tag"),
-        ({}, ("--image", "registry:5000/name"), "runner.image: must have a tag"),
-        ({}, ("--image", "registry/name:latest"), "runner.image: must have a tag other than `latest`"),
         ({"pipeline_root": "gs://B"}, ("--image", IMAGE), "runner.pipeline_root: must be gs://bucket/folder"),
-        ({}, ("--image", IMAGE, "--set", f"data.path={__file__}", "--set", "data.format=jsonl"), "data.path: must be"),
         (
             {
                 "trainer": {
@@ -159,20 +165,6 @@ def test_everything_that_would_fail_is_said_before_anything_is_submitted(
     assert len(vertex.requests) == before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("--cron", "0 0 30 2 *"), "--cron"),
-        (("--cron", "every monday"), "--cron"),
-        (("--cron", "0 3 * * 1", "--timezone", "Europe/Berln"), "--timezone"),
-    ],
-)
-def test_a_schedule_that_never_fires(call, vertex_file, arguments, expected):
-    result = call("schedule", CONFIG, "--runner", vertex_file, "--image", IMAGE, *arguments)
-    assert result.exit_code == 2
-    assert expected in result.output
-
-
 def test_without_credentials_nothing_is_compiled(call, vertex_file, monkeypatch, compiled):
     before = len(compiled)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
@@ -182,8 +174,150 @@ def test_without_credentials_nothing_is_compiled(call, vertex_file, monkeypatch,
     assert len(compiled) == before
 
 
-def test_this_machine_is_no_cluster(call):
-    for command in (("submit", CONFIG), ("schedule", CONFIG, "--cron", "@weekly"), ("schedules", "list")):
-        result = call(*command)
-        assert result.exit_code == 1
-        assert "--runner kubeflow" in result.output
+@pytest.mark.parametrize(
+    "command", [("submit", CONFIG), ("schedule", CONFIG, "--cron", "@weekly"), ("schedules", "list")]
+)
+def test_this_machine_is_no_cluster(call, command):
+    result = call(*command)
+    assert (result.exit_code, "Missing option '--runner'" in result.output) == (2, True)
+    image = ("--image", IMAGE) if command[0] != "schedules" else ()
+    result = call(*command, "--runner", "local", *image)
+    assert (result.exit_code, "must be a cluster (kind kubeflow or vertex)" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize("cluster", ["kubeflow", "vertex"])
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        ((), "runner.image"),
+        (("--image", "registry/name"), "runner.image"),
+        (("--image", "registry/name:latest"), "runner.image"),
+        (("--image", IMAGE, "--cron", "0 0 30 2 *"), "--cron"),
+        (("--image", IMAGE, "--timezone", "Europe/Berln"), "--timezone"),
+        (("--image", IMAGE, "--set", f"data.path={__file__}", "--set", "data.format=jsonl"), "data.path"),
+        (("--image", IMAGE, "--set", "data.path=/nowhere/x.jsonl"), "data.path"),
+        (("--image", IMAGE, "--set", "data.path=gs://B/x.jsonl"), "data.path"),
+        (("--image", IMAGE, "--set", "train.learning_rat=1"), "train.learning_rat"),
+    ],
+)
+def test_a_bad_argument_reaches_no_cluster(call, cluster, arguments, key, request, compiled):
+    runner = request.getfixturevalue(f"{cluster}_file")
+    server = request.getfixturevalue("kubeflow_server" if cluster == "kubeflow" else "vertex")
+    before = len(compiled)
+    # The last of an option counts.
+    result = call("schedule", CONFIG, "--runner", runner, "--cron", "@weekly", *arguments)
+    assert result.exit_code == 2, result.output
+    assert [line.split(":")[0].strip() for line in result.stderr.splitlines()[1:]] == [key]
+    assert (server.requests, len(compiled)) == ([], before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (("--timezone", "Europe/Berlin"), "--timezone: must be UTC"),
+        (("--max-concurrency", "11"), "--max-concurrency: must be 1 to 10"),
+    ],
+)
+def test_what_kubeflow_cannot_do_is_told_before_it_is_asked(call, kubeflow_file, kubeflow_server, arguments, key):
+    result = call("schedule", CONFIG, "--runner", kubeflow_file, "--image", IMAGE, "--cron", "@weekly", *arguments)
+    assert (result.exit_code, key in result.output) == (2, True)
+    assert kubeflow_server.requests == []
+
+
+def test_problems_of_all_kinds_are_told_together(call, vertex_file, monkeypatch):
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    arguments = ("--cron", "* * *", "--image", "x", "--set", "data.path=gs://B/x.jsonl")
+    result = call("schedule", CONFIG, "--runner", vertex_file, *arguments)
+    assert result.exit_code == 2
+    keys = [line.split(":")[0].strip() for line in result.stderr.splitlines()[1:]]
+    assert keys == ["--cron", "data.path", "runner.image", "your credentials"]
+
+
+def test_a_cluster_that_is_not_there_is_told_before_half_a_minute_of_compiling(call, kubeflow_file, compiled):
+    path = Path(kubeflow_file)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "http://127.0.0.1:9"}))
+    before = len(compiled)
+    result = call("submit", CONFIG, "--runner", kubeflow_file, "--image", IMAGE, "--set", "train.seed=78")
+    assert (result.exit_code, len(compiled)) == (1, before)
+    assert "http://127.0.0.1:9 is not" in result.output
+
+
+@pytest.mark.parametrize("cluster", ["kubeflow", "vertex"])
+def test_macros_and_sundays_are_the_fields_that_they_mean(call, cluster, request):
+    runner = request.getfixturevalue(f"{cluster}_file")
+    schedule = ("schedule", CONFIG, "--runner", runner, "--image", IMAGE)
+    assert "Made the schedule" in call(*schedule, "--cron", "@weekly").output
+    for same in ("0 0 * * 0", "0 0 * * 7"):
+        assert "Is there already" in call(*schedule, "--cron", same).output
+    assert [row["cron"] for row in list_schedules(call, runner)] == ["0 0 * * 0"]
+
+
+@pytest.mark.parametrize("cluster", ["kubeflow", "vertex"])
+def test_options_arrive(call, cluster, request):
+    runner = request.getfixturevalue(f"{cluster}_file")
+    zone = "Europe/Berlin" if cluster == "vertex" else "UTC"
+    options = ("--cron", "0 3 * * 1", "--timezone", zone, "--catch-up", "--max-concurrency", "3")
+    made = call("schedule", CONFIG, "--runner", runner, "--image", IMAGE, *options)
+    assert len(re.findall(rf"^  \d{{4}}-\d\d-\d\d 03:00 {zone}$", made.output, re.MULTILINE)) == 3
+    (row,) = list_schedules(call, runner)
+    assert (row["timezone"], row["catch_up"], row["max_concurrency"]) == (zone, True, 3)
+    assert call("schedules", "list", "--runner", runner, "--pipeline", "another").output == "No schedules.\n"
+
+
+@pytest.mark.parametrize("cluster", ["kubeflow", "vertex"])
+def test_a_schedule_that_is_there_and_paused_stays_so_and_says_it(call, cluster, request):
+    runner = request.getfixturevalue(f"{cluster}_file")
+    schedule = ("schedule", CONFIG, "--runner", runner, "--image", IMAGE, "--cron", "0 3 * * 1")
+    call(*schedule)
+    (row,) = list_schedules(call, runner)
+    assert call("schedules", "pause", row["id"], "--runner", runner).output == f"Paused {row['id']}.\n"
+    again = call(*schedule)
+    assert "(paused)" in again.output
+    assert "It starts no runs until `schedules resume`" in again.output
+    assert [r["state"] for r in list_schedules(call, runner)] == ["paused"]
+
+
+@pytest.mark.parametrize("cluster", ["kubeflow", "vertex"])
+@pytest.mark.parametrize("action", ["pause", "resume", "delete"])
+def test_an_unknown_schedule_changes_nothing(call, cluster, action, request):
+    runner = request.getfixturevalue(f"{cluster}_file")
+    call("schedule", CONFIG, "--runner", runner, "--image", IMAGE, "--cron", "0 3 * * 1")
+    before = list_schedules(call, runner)
+    result = call("schedules", action, before[0]["name"][:-1], "--runner", runner)
+    assert (result.exit_code, f"Did you mean `{before[0]['name']}`?" in result.output) == (1, True)
+    assert list_schedules(call, runner) == before
+
+
+def test_the_very_same_spec_from_whichever_folder(call, kubeflow_file, kubeflow_server, compiled, tmp_path):
+    schedule = ("--runner", kubeflow_file, "--image", IMAGE, "--cron", "0 3 * * 1")
+    outputs = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        copy = shutil.copy(CONFIG, folder)
+        compiled.clear()
+        outputs.append(call("schedule", str(copy), *schedule).output.partition(" the schedule ")[0])
+    assert outputs == ["Made", "Is there already:"]
+    assert len(kubeflow_server.versions) == 1
+
+
+def test_what_went_wrong_while_compiling_can_be_read(tmp_path):
+    runner = VertexRunnerConfig(kind="vertex", project="p", region="us-central1", pipeline_root="gs://b/x")
+    log = tmp_path / "log"
+    # Without an image, which is told before.
+    with pytest.raises(UserError, match=f"could not be compiled: AssertionError.* Log: {re.escape(str(log))}"):
+        compile_run(load_config(CONFIG), CONFIG, runner, log)
+    assert "Traceback (most recent call last)" in log.read_text()
+
+
+def test_as_it_is_typed(kubeflow_file, kubeflow_server):
+    def type_in(*arguments):
+        command = [sys.executable, "-m", "pipeline", "schedules", *arguments, "--runner", kubeflow_file]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    listed = type_in("list", "--json")
+    assert (listed.returncode, json.loads(listed.stdout)) == (0, []), listed.stderr
+    unknown = type_in("pause", "nowhere")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr.startswith("Error: must be the name or id of a schedule. Received: 'nowhere'.")
+    assert type_in("list", "--cron").returncode == 2
+    assert {method for method, _ in kubeflow_server.requests} == {"GET"}

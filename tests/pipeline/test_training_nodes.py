@@ -4,11 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from tfx.dsl.compiler import compiler
 
+from configs.runner_schema import KubeflowRunnerConfig, VertexRunnerConfig
+from pipeline.node_names import list_node_names
 from pipeline.paths import make_places
 from pipeline.pipeline import create_pipeline
 from pipeline.validate import load_config
+from pipeline.vertex.compiler import compile_for_vertex
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMON_BEFORE = ["ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer"]
@@ -114,3 +118,44 @@ def test_a_change_is_in_the_cache_keys_of_the_nodes_that_it_concerns_and_no_othe
 ):
     first, second = compile_run(*before), compile_run(*before, override)
     assert {name for name in first if get_parameters(first[name]) != get_parameters(second[name])} == changed
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [strategy("none")],
+        [strategy("random")],
+        [strategy("fixed")],
+        [strategy("fixed"), "token_cleaning.reference.preset=data/base/tiny_gpt2_en"],
+        [strategy("self_evolving"), "token_cleaning.parts=2"],
+        [strategy("self_evolving"), "token_cleaning.parts=4"],
+        ["evaluation.general={path: data/sample/instructions.jsonl}"],
+    ],
+    ids=" ".join,
+)
+def test_names_of_nodes_that_are_known_without_tfx(compile_run, overrides):
+    config = load_config("configs/runs/tiny_gpt2_en_lora.yaml", overrides)
+    runner = KubeflowRunnerConfig(kind="kubeflow", pipeline_root="gs://bucket/x")
+    assert sorted(list_node_names(config, runner)) == sorted(compile_run(*overrides))
+
+
+def test_containers_on_vertex(compile_run):
+    config = load_config("configs/runs/tiny_gpt2_en_lora.yaml")
+    runner = VertexRunnerConfig.model_validate(
+        {
+            "kind": "vertex",
+            "project": "my-project",
+            "region": "us-central1",
+            "pipeline_root": "gs://bucket/x",
+            "image": "name:1",
+            "endpoint": {"name": "my-model"},
+        }
+    )
+    spec = yaml.safe_load(compile_for_vertex(config, runner)["text"])
+    containers = [label for label, each in spec["deploymentSpec"]["executors"].items() if "container" in each]
+    assert sorted(list_node_names(config, runner)) == sorted(label.removesuffix("_executor") for label in containers)
+    pusher = spec["deploymentSpec"]["executors"]["EndpointPusher_executor"]["container"]
+    assert "tfx.extensions.google_cloud_ai_platform.pusher.executor.Executor" in pusher["args"]
+    settings = spec["root"]["dag"]["tasks"]["EndpointPusher"]["inputs"]["parameters"]["custom_config"]
+    serving = json.loads(settings["runtimeValue"]["constant"])["ai_platform_serving_args"]
+    assert (serving["project_id"], serving["endpoint_name"]) == ("my-project", "my-model")

@@ -1,0 +1,40 @@
+"""What is wrong with paths of data files, before anything runs."""
+
+import glob
+from pathlib import Path
+
+from components.errors import UserError
+from components.example_gen.files import detect_format, split_path
+from components.example_gen.spans import find_problem, find_spans, has_placeholders
+from pipeline.preset_checks import near_file
+
+
+def find_file_problems(path: str, file_format: str, mounted: str | None = None) -> list[str]:
+    """Returns what is wrong with a path of data files.
+
+    Args:
+        path: A file, a folder or a glob, perhaps with placeholders of spans.
+        file_format: As in the configuration.
+        mounted: Where the cluster mounts a volume. What is below it is looked for when the run starts.
+    """
+    if problem := find_problem(path):
+        return [problem]
+    is_elsewhere = "://" in path or is_below(path, mounted)
+    if has_placeholders(path) and is_elsewhere:
+        return []
+    try:
+        path = find_spans(path, 1, glob.glob)[-1].path if has_placeholders(path) else path
+        base, pattern = split_path(path)
+        if not is_elsewhere and not list(Path(base).glob(pattern)):
+            return [f"must be a file, a folder or a glob of files that matches.{near_file(path)}"]
+        may_be_folder = is_elsewhere and not Path(path).suffix
+        if file_format == "auto" and pattern != "*" and not may_be_folder:
+            detect_format(path)
+    except UserError as error:
+        return [str(error).removeprefix("data.path: ")]
+    return []
+
+
+def is_below(path: str, folder: str | None) -> bool:
+    """Returns whether a path is inside of a folder; false without one."""
+    return folder is not None and path.startswith(f"{folder.rstrip('/')}/")

@@ -1,0 +1,38 @@
+"""The names of a run's nodes that are containers, known without TFX, which takes half a minute to load.
+
+The nodes are made in `pipeline.pipeline` and `pipeline.training_nodes`; a test compares.
+"""
+
+from configs.runner_schema import ClusterRunnerConfig, VertexRunnerConfig
+from configs.schema import RunConfig
+
+_READ = ["ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer"]
+_PREDICT = ["CandidatePredictor", "PresetPredictor", "BaselinePredictor"]
+_GENERAL = ["GeneralExampleGen", "GeneralTokenizer", "GeneralCandidatePredictor", "GeneralPresetPredictor"]
+_SCORED = ["TokenScorer", "Transform", "CleaningReport", "Trainer"]
+
+
+def list_node_names(config: RunConfig, runner: ClusterRunnerConfig) -> list[str]:
+    """Returns the names of all nodes for which a runner starts a container."""
+    # Vertex AI resolves by itself.
+    resolver = [] if isinstance(runner, VertexRunnerConfig) else ["BaselineResolver"]
+    general = _GENERAL if config.evaluation.general else []
+    endpoint = ["EndpointPusher"] if isinstance(runner, VertexRunnerConfig) and runner.endpoint else []
+    before = [*_READ, *_list_training(config), "PresetExporter", *resolver]
+    return [*before, *_PREDICT, *general, "Evaluator", "Pusher", *endpoint]
+
+
+def _list_training(config: RunConfig) -> list[str]:
+    cleaning = config.token_cleaning
+    match cleaning.strategy:
+        case "none":
+            return ["TokenizedSchema", "Transform", "Trainer"]
+        case "fixed" if cleaning.reference.preset is None:
+            reference = ["Partitioner", "TokenizedSchema", "ReferenceTransform", "ReferenceTrainer"]
+            return [*reference, "ScoredSchema", *_SCORED]
+        case "self_evolving":
+            names = ["Partitioner", "TokenizedSchema", "Round0Transform", "Round0Trainer", "ScoredSchema"]
+            rounds = [f"Round{i}" for i in range(1, cleaning.parts - 1)]
+            return names + [f"{prefix}{name}" for prefix in (*rounds, "") for name in _SCORED]
+        case _:
+            return ["ScoredSchema", *_SCORED]

@@ -1,0 +1,46 @@
+"""Paths of data files that this machine sees, and that only the cluster does."""
+
+import pytest
+
+from pipeline.file_checks import find_file_problems, is_below
+
+
+@pytest.mark.parametrize(
+    ("path", "file_format"),
+    [
+        ("/mnt/data/train.jsonl", "auto"),
+        ("/mnt/data/train", "auto"),
+        ("/mnt/data/train/", "auto"),
+        ("/mnt/data/*.csv", "auto"),
+        ("/mnt/data/train.txt", "jsonl"),
+        ("/mnt/data/{SPAN}/part-*.jsonl", "auto"),
+        ("gs://bucket/data/{YYYY}-{MM}-{DD}/*.jsonl", "auto"),
+        ("gs://bucket/data", "auto"),
+    ],
+)
+def test_a_path_on_the_volume_or_in_a_bucket_is_not_looked_for_here(path, file_format):
+    assert find_file_problems(path, file_format, "/mnt/data") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "mounted", "part"),
+    [
+        ("/mnt/data/train.jsonl", None, "there is no such file or folder"),
+        ("/mnt/database/train.jsonl", "/mnt/data", "there is no such file or folder"),
+        ("/mnt/data/train.doc", "/mnt/data", "must end in .jsonl"),
+        ("/mnt/data/{DAY}.jsonl", "/mnt/data", "may hold the placeholders {SPAN}"),
+        ("/mnt/data/{YYYY}.jsonl", "/mnt/data", "together"),
+        ("/mnt/data/*/train.jsonl", "/mnt/data", "may stand in the last part only"),
+    ],
+)
+def test_what_can_be_told_of_it_is_told(path, mounted, part):
+    (problem,) = find_file_problems(path, "auto", mounted)
+    assert part in problem
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "expected"),
+    [("/a/b", "/a", True), ("/a/b", "/a/", True), ("/a", "/a", False), ("/ab/c", "/a", False), ("/a/b", None, False)],
+)
+def test_is_below(path, folder, expected):
+    assert is_below(path, folder) is expected
