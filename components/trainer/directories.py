@@ -16,23 +16,42 @@ def find_preset(model_uri: str) -> str:
 
 
 @contextlib.contextmanager
-def whole_directory(target: str, last: str = "") -> Iterator[str]:
+def work_directory(target: str, last: str) -> Iterator[str]:
+    """Yields a local directory to work in: `target` itself, or for a bucket one that is uploaded when the block ends well.
+
+    Args:
+        target: Local path or `scheme://` address.
+        last: Name of the file that says that the directory is complete. It is uploaded after all others; what lies in a bucket
+            without it is left from an upload that was interrupted, and makes way.
+
+    Raises:
+        FileExistsError: If there is a complete directory in the bucket.
+    """
+    if "://" not in target:
+        yield target
+        return
+    with tempfile.TemporaryDirectory() as local:
+        yield local
+        _upload(Path(local), target.rstrip("/"), last)
+
+
+@contextlib.contextmanager
+def whole_directory(target: str, last: str) -> Iterator[str]:
     """Yields a local directory whose content appears at `target` when the block ends well, and not at all otherwise.
 
     Locally this is a rename of a sibling. A bucket has no rename of directories, so there the files are copied one by one,
     and `last`, the file that readers wait for, is copied after all others.
 
     Args:
-        target: Local path or `scheme://` address. Its parents are made; it must be absent or an empty directory.
-        last: Name of the file that says that the directory is complete.
+        target: Local path or `scheme://` address. Its parents are made. A local one must be absent or an empty directory.
+        last: See `work_directory`.
 
     Raises:
-        FileExistsError: If `target` exists and is not an empty directory.
+        FileExistsError: If `target` exists already, complete.
     """
     if "://" in target:
-        with tempfile.TemporaryDirectory() as local:
+        with work_directory(target, last) as local:
             yield local
-            _upload(local, target, last)
         return
     path = Path(target)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -51,13 +70,17 @@ def whole_directory(target: str, last: str = "") -> Iterator[str]:
         raise
 
 
-def _upload(local: str, target: str, last: str) -> None:
+def _upload(local: Path, target: str, last: str) -> None:
+    files = sorted((p for p in local.rglob("*") if p.is_file()), key=lambda p: (p == local / last, p))
+    if not files:
+        return
     import tensorflow as tf  # Only here: what is written locally needs no TensorFlow.
 
-    if tf.io.gfile.exists(target) and tf.io.gfile.listdir(target):
+    if tf.io.gfile.exists(f"{target}/{last}"):
         raise FileExistsError(f"the output directory must be absent or empty. Received: {target}")
-    files = sorted((p for p in Path(local).rglob("*") if p.is_file()), key=lambda p: (p.name == last, p))
+    if tf.io.gfile.exists(target):
+        tf.io.gfile.rmtree(target)
     for file in files:
-        remote = f"{target.rstrip('/')}/{file.relative_to(local).as_posix()}"
-        tf.io.gfile.makedirs(remote.rsplit("/", 1)[0])
+        remote = f"{target}/{file.relative_to(local).as_posix()}"
+        tf.io.gfile.makedirs(remote.rpartition("/")[0])
         tf.io.gfile.copy(str(file), remote)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from pathlib import Path
+import os
 from typing import Any
 
 import keras
@@ -45,7 +45,7 @@ class TrainingArguments:
         train_files: patterns of the split to train on.
         eval_files: patterns of the split to evaluate on.
         base_model: a Model artifact's SavedModel folder, from whose preset training goes on; "": from `model.preset`.
-        serving_model_dir: where the SavedModel will be; everything else is written beside it.
+        serving_model_dir: local, where the SavedModel will be; everything else is written beside it.
         model_run_dir: for TensorBoard's files.
         config: see `module.run_fn`.
     """
@@ -60,12 +60,12 @@ class TrainingArguments:
     @property
     def start(self) -> str:
         """The preset that training starts from."""
-        return find_preset(str(Path(self.base_model).parent)) if self.base_model else self.config["model"]["preset"]
+        return find_preset(os.path.dirname(self.base_model)) if self.base_model else self.config["model"]["preset"]
 
     @property
-    def root(self) -> Path:
+    def root(self) -> str:
         """The folder of the Model artifact."""
-        return Path(self.serving_model_dir).parent
+        return os.path.dirname(self.serving_model_dir)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,14 +152,14 @@ def train_model(arguments: TrainingArguments) -> Training | None:
         method.merge(model)
         if adapter:
             save_adapter(
-                str(arguments.root / "adapter"),
+                os.path.join(arguments.root, "adapter"),
                 adapter,
                 method=config["method"],
                 preset=start,
                 base_hash=base_hash,
                 dtype=config["model"]["dtype"],
             )
-        save_preset(model, find_preset(str(arguments.root)))
+        save_preset(model, find_preset(arguments.root))
         record = make_record(
             state,
             num_steps=num_steps,

@@ -1,0 +1,362 @@
+"""A server on the loopback interface that answers as Google Cloud Storage does, as far as this project's libraries ask it.
+
+TensorFlow's file system and Beam's client know no other host than Google's. Both go through the proxy that the environment
+names, and trust the certificates that it names: this server is that proxy, and answers itself what is meant for Google.
+Whatever it does not know is noted in `problems`, which must be empty at the end of a test.
+
+It is a process of its own (`Bucket`): some of TensorFlow's writers wait for the answer without letting other threads of
+Python run.
+"""
+
+import base64
+import datetime
+import email
+import hashlib
+import http.server
+import itertools
+import json
+import re
+import ssl
+import subprocess
+import sys
+import threading
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import google_crc32c
+
+_HOSTS = ("storage.googleapis.com", "www.googleapis.com", "oauth2.googleapis.com")
+_OBJECT = r"/storage/v1/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)"
+_TOKEN = "token-of-the-test"  # noqa: S105 - no secret: this server gives it and asks for it
+
+
+@dataclass(frozen=True)
+class Object:
+    """An object of the bucket; `generation` counts all writes of the server, so that it orders them."""
+
+    data: bytes
+    content_type: str
+    generation: int
+    updated: str
+
+
+@dataclass
+class Reply:
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class StorageServer:
+    """What is in the bucket.
+
+    Attributes:
+        bucket: its name; there is no other.
+        objects: by name; a name that ends with `/` is a marker of a folder.
+        history: ("write" | "delete", name) in order.
+        problems: what was asked and is not known here.
+        page_size: so many objects a page of a list at most.
+    """
+
+    bucket: str = "bucket"
+    objects: dict[str, Object] = field(default_factory=dict)
+    history: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    page_size: int = 1000
+
+    def __post_init__(self):
+        self._lock = threading.RLock()
+        self._generations = itertools.count(1)
+        self._uploads: dict[str, tuple[str, str, bytearray]] = {}
+
+    def answer(self, method: str, path: str, query: dict[str, str], headers: Any, body: bytes) -> Reply:
+        for verb, pattern, handle in (
+            ("GET", r"/state", self._give_state),
+            ("POST", r"/(?:oauth2/v[34]/)?token", self._give_token),
+            ("GET", r"/storage/v1/b/(?P<bucket>[^/]+)", self._get_bucket),
+            ("GET", r"/storage/v1/b/(?P<bucket>[^/]+)/storageLayout", self._get_layout),
+            ("GET", r"/storage/v1/b/(?P<bucket>[^/]+)/o", self._list),
+            ("GET", _OBJECT, self._get),
+            ("GET", r"/download" + _OBJECT, self._download),
+            ("GET", r"/(?P<bucket>(?!storage|download)[^/]+)/(?P<name>.+)", self._download),
+            ("DELETE", _OBJECT, self._delete),
+            ("POST", _OBJECT + r"/(?:rewriteTo|copyTo)/b/(?P<to>[^/]+)/o/(?P<target>[^/]+)", self._rewrite),
+            ("POST", r"/(?:resumable/)?upload/storage/v1/b/(?P<bucket>[^/]+)/o", self._upload),
+            ("PUT", r"/(?:resumable/)?upload/storage/v1/b/(?P<bucket>[^/]+)/o", self._continue),
+            ("POST", r"/batch/storage/v1", self._answer_batch),
+        ):
+            if method == verb and (match := re.fullmatch(pattern, path)):
+                names = {key: unquote(value) for key, value in match.groupdict().items()}
+                if path != "/state" and "token" not in path and headers.get("Authorization") != f"Bearer {_TOKEN}":
+                    self.problems.append(f"{method} {path}: without the token")
+                if names.pop("bucket", self.bucket) != self.bucket or names.pop("to", self.bucket) != self.bucket:
+                    return _fail(404, "The specified bucket does not exist.")
+                try:
+                    with self._lock:
+                        return handle(query=query, headers=headers, body=body, **names)
+                except KeyError as error:
+                    return _fail(404, f"No such object: {self.bucket}/{error.args[0]}")
+        self.problems.append(f"{method} {path}: not known to this server")
+        return _fail(400, "not known")
+
+    def _give_state(self, **_):
+        return _give({"objects": sorted(self.objects), "history": self.history, "problems": self.problems})
+
+    def _give_token(self, **_):
+        return _give({"access_token": _TOKEN, "expires_in": 3600, "token_type": "Bearer"})
+
+    def _get_bucket(self, **_):
+        return _give({"kind": "storage#bucket", "name": self.bucket, "location": "EU", "projectNumber": "1"})
+
+    def _get_layout(self, **_):
+        return _give({"kind": "storage#storageLayout", "bucket": self.bucket, "hierarchicalNamespace": {"enabled": False}})
+
+    def _list(self, query, **_):
+        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+        found: dict[str, bool] = {}  # whether it is a prefix
+        for name in sorted(self.objects):
+            if name.startswith(prefix):
+                head, end, _ = name[len(prefix) :].partition(delimiter) if delimiter else (name, "", "")
+                found[prefix + head + end if end else name] = bool(end)
+        rest = [name for name in found if name > query.get("pageToken", "")]
+        page = rest[: min(int(query.get("maxResults", self.page_size)), self.page_size)]
+        items = [self._describe(name) for name in page if not found[name]]
+        more = {"nextPageToken": page[-1]} if len(rest) > len(page) else {}
+        return _give({"kind": "storage#objects", "items": items, "prefixes": [n for n in page if found[n]]} | more)
+
+    def _get(self, name, query, headers, **_):
+        if query.get("alt") == "media":
+            return self._download(name=name, headers=headers)
+        return _give(self._describe(name))
+
+    def _download(self, name, headers, **_):
+        data = self.objects[name].data
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("Range") or "")
+        if not asked:
+            return Reply(200, data, {"Content-Type": self.objects[name].content_type})
+        first, last = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
+        if first >= len(data):
+            return _fail(416, "The requested range is not satisfiable")
+        return Reply(206, data[first : last + 1], {"Content-Range": f"bytes {first}-{last}/{len(data)}"})
+
+    def _delete(self, name, **_):
+        del self.objects[name]
+        self.history.append(("delete", name))
+        return Reply(204)
+
+    def _rewrite(self, name, target, **_):
+        source = self.objects[name]
+        self._write(target, source.data, source.content_type)
+        size = str(len(source.data))
+        answer = {"done": True, "totalBytesRewritten": size, "objectSize": size, "resource": self._describe(target)}
+        return _give(answer)
+
+    def _upload(self, query, headers, body, **_):
+        kind = query.get("uploadType")
+        if kind == "media":
+            return self._write(query["name"], body, headers.get("Content-Type"))
+        if kind == "multipart":
+            parts = email.message_from_bytes(b"Content-Type: " + headers["Content-Type"].encode() + b"\r\n\r\n" + body)
+            about, content = parts.get_payload()
+            # The content as it was sent: the parser of mails would change line ends.
+            start = body.index(b"\r\n\r\n", body.index(b"\r\n\r\n") + 4) + 4
+            end = body.rindex(b"\r\n--" + parts.get_boundary().encode())
+            name = json.loads(about.get_payload()).get("name") or query["name"]
+            return self._write(name, body[start:end], content.get_content_type())
+        about = json.loads(body) if body else {}
+        content_type = about.get("contentType") or headers.get("X-Upload-Content-Type")
+        upload = str(next(self._generations))
+        self._uploads[upload] = (about.get("name") or query["name"], content_type, bytearray())
+        place = f"https://www.googleapis.com/upload/storage/v1/b/{self.bucket}/o?uploadType=resumable&upload_id={upload}"
+        return Reply(200, b"", {"Location": place, "X-GUploader-UploadID": upload})
+
+    def _continue(self, query, headers, body, **_):
+        name, content_type, data = self._uploads[query["upload_id"]]
+        first, total = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", headers.get("Content-Range", "bytes */*")).groups()
+        if first is not None:
+            data[int(first) :] = body
+        if total == str(len(data)) or "Content-Range" not in headers:
+            del self._uploads[query["upload_id"]]
+            return self._write(name, bytes(data if "Content-Range" in headers else body), content_type)
+        return Reply(308, b"", {"Range": f"bytes=0-{len(data) - 1}"} if data else {})
+
+    def _answer_batch(self, headers, body, **_):
+        parts = email.message_from_bytes(b"Content-Type: " + headers["Content-Type"].encode() + b"\r\n\r\n" + body)
+        answers = []
+        for part in parts.get_payload():
+            request, _, rest = part.get_payload().lstrip().partition("\n")
+            method, target, *_ = request.split()
+            reply = self.answer(method, *_split(target), headers, rest.partition("\n\n")[2].encode())
+            answers.append(
+                b"--answer\r\nContent-Type: application/http\r\n\r\n"
+                + f"HTTP/1.1 {reply.status} status\r\nContent-Type: application/json\r\n".encode()
+                + f"Content-Length: {len(reply.body)}\r\n\r\n".encode()
+                + reply.body
+                + b"\r\n"
+            )
+        return Reply(200, b"".join(answers) + b"--answer--", {"Content-Type": "multipart/mixed; boundary=answer"})
+
+    def _write(self, name, data, content_type):
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        kind = content_type or "application/octet-stream"
+        self.objects[name] = Object(data, kind, next(self._generations), now)
+        self.history.append(("write", name))
+        return _give(self._describe(name))
+
+    def _describe(self, name):
+        found = self.objects[name]
+        return {
+            "kind": "storage#object",
+            "id": f"{self.bucket}/{name}/{found.generation}",
+            "name": name,
+            "bucket": self.bucket,
+            "generation": str(found.generation),
+            "metageneration": "1",
+            "contentType": found.content_type,
+            "timeCreated": found.updated,
+            "updated": found.updated,
+            "size": str(len(found.data)),
+            "md5Hash": base64.b64encode(hashlib.md5(found.data, usedforsecurity=False).digest()).decode(),
+            "crc32c": base64.b64encode(google_crc32c.Checksum(found.data).digest()).decode(),
+        }
+
+
+def _give(value: Any) -> Reply:
+    return Reply(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+
+def _fail(status: int, message: str) -> Reply:
+    error = {"error": {"code": status, "message": message, "errors": [{"message": message}]}}
+    return Reply(status, json.dumps(error).encode(), {"Content-Type": "application/json"})
+
+
+def _split(target: str) -> tuple[str, dict[str, str]]:
+    parts = urlsplit(target)
+    return parts.path, {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+
+
+def serve(server: StorageServer, certificate: str, key: str) -> http.server.ThreadingHTTPServer:
+    """Returns what answers on a port of its own, once it is told to."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_CONNECT(self):  # noqa: N802 - a name that http.server looks for
+            if self.path.partition(":")[0] not in _HOSTS:
+                server.problems.append(f"CONNECT {self.path}: the test must not go there")
+                self.send_error(403)
+                return
+            self.send_response(200)
+            self.end_headers()
+            try:
+                self.connection = self.request = context.wrap_socket(self.connection, server_side=True)
+            except OSError as error:
+                server.problems.append(f"CONNECT {self.path}: {error}")
+                self.close_connection = True
+                return
+            self.setup()
+            self.close_connection = False
+
+        def _answer(self):
+            body = self._read_chunks() if self.headers.get("Transfer-Encoding") == "chunked" else self._read_body()
+            reply = server.answer(self.command, *_split(self.path), self.headers, body)
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+        def _read_body(self):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+        def _read_chunks(self):
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return body
+
+        do_GET = do_POST = do_DELETE = do_PUT = _answer  # noqa: N815 - names that http.server looks for
+
+        def log_message(self, *arguments):
+            """Keeps the test's output clean."""
+
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    web.daemon_threads = True
+    return web
+
+
+class Bucket:
+    """The server in a process of its own.
+
+    Attributes:
+        url: the bucket's address.
+        environment: the variables with which Google's libraries ask this server.
+    """
+
+    url = "gs://bucket"
+
+    def __init__(self, certificate: Path, key: Path, folder: Path):
+        """Starts it.
+
+        Args:
+            certificate: for Google's hosts; see `write_certificate`.
+            key: of the certificate.
+            folder: for the account's file.
+        """
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(certificate), str(key)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+        )
+        self._place = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        account = {"type": "authorized_user", "client_id": "id", "client_secret": "none", "refresh_token": "none"}
+        credentials = folder / "account.json"
+        credentials.write_text(json.dumps(account))
+        self.environment = {
+            **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), self._place),
+            **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
+            **dict.fromkeys(("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), str(certificate)),
+            "GOOGLE_APPLICATION_CREDENTIALS": str(credentials),
+            "GOOGLE_CLOUD_PROJECT": "my-project",
+            "CLOUDSDK_CONFIG": str(folder / "no_gcloud"),
+            "NO_GCE_CHECK": "true",  # no metadata server is looked for
+        }
+
+    def list_files(self, prefix: str = "") -> list[str]:
+        """Names of objects that begin with `prefix`, without it and without markers of folders."""
+        names = self._read()["objects"]
+        return [name.removeprefix(prefix) for name in names if name.startswith(prefix) and not name.endswith("/")]
+
+    def list_history(self) -> list[tuple[str, str]]:
+        """("write" or "delete", name) of every change, in order."""
+        return [tuple(change) for change in self._read()["history"]]
+
+    def close(self) -> list[str]:
+        """Ends the process; returns what was asked of it that it does not know."""
+        problems = self._read()["problems"]
+        self._process.communicate()
+        return problems
+
+    def _read(self) -> dict[str, Any]:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{self._place}/state") as answer:
+            return json.load(answer)
+
+
+def main(certificate: str, key: str) -> None:
+    """Answers until the input ends; prints the port first."""
+    web = serve(StorageServer(), certificate, key)
+    threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    print(web.server_port, flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
