@@ -16,11 +16,13 @@ import http.server
 import itertools
 import json
 import re
+import socketserver
 import ssl
 import subprocess
 import sys
 import threading
 import urllib.request
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,7 @@ class StorageServer:
         page_size: so many objects a page of a list at most.
     """
 
-    bucket: str = "bucket"
+    bucket: str
     objects: dict[str, Object] = field(default_factory=dict)
     history: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -239,7 +241,7 @@ def _split(target: str) -> tuple[str, dict[str, str]]:
     return parts.path, {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
 
 
-def serve(server: StorageServer, certificate: str, key: str) -> http.server.ThreadingHTTPServer:
+def serve(server: StorageServer, certificate: str, key: str) -> socketserver.TCPServer:
     """Returns what answers on a port of its own, once it is told to."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -290,20 +292,20 @@ def serve(server: StorageServer, certificate: str, key: str) -> http.server.Thre
         def log_message(self, *arguments):
             """Keeps the test's output clean."""
 
-    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    web.daemon_threads = True
-    return web
+    class Server(socketserver.ThreadingTCPServer):  # http.server's own asks a name server for its name
+        daemon_threads = True
+        request_queue_size = 128
+
+    return Server(("127.0.0.1", 0), Handler)
 
 
 class Bucket:
     """The server in a process of its own.
 
     Attributes:
-        url: the bucket's address.
+        url: the bucket's address, another one each time: for some seconds TensorFlow remembers what was there.
         environment: the variables with which Google's libraries ask this server.
     """
-
-    url = "gs://bucket"
 
     def __init__(self, certificate: Path, key: Path, folder: Path):
         """Starts it.
@@ -313,8 +315,10 @@ class Bucket:
             key: of the certificate.
             folder: for the account's file.
         """
+        name = f"bucket-{uuid.uuid4().hex}"
+        self.url = f"gs://{name}"
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(certificate), str(key)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+            [sys.executable, __file__, name, str(certificate), str(key)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
         )
         self._place = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
         account = {"type": "authorized_user", "client_id": "id", "client_secret": "none", "refresh_token": "none"}
@@ -350,11 +354,11 @@ class Bucket:
             return json.load(answer)
 
 
-def main(certificate: str, key: str) -> None:
+def main(bucket: str, certificate: str, key: str) -> None:
     """Answers until the input ends; prints the port first."""
-    web = serve(StorageServer(), certificate, key)
+    web = serve(StorageServer(bucket=bucket), certificate, key)
     threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    print(web.server_port, flush=True)
+    print(web.server_address[1], flush=True)
     sys.stdin.read()
 
 
