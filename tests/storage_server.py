@@ -32,7 +32,7 @@ import google_crc32c
 
 _HOSTS = ("storage.googleapis.com", "www.googleapis.com", "oauth2.googleapis.com")
 _OBJECT = r"/storage/v1/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)"
-_TOKEN = "token-of-the-test"  # noqa: S105 - no secret: this server gives it and asks for it
+_TOKEN = "token-of-the-test"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ class StorageServer:
         return _give({"kind": "storage#bucket", "name": self.bucket, "location": "EU", "projectNumber": "1"})
 
     def _get_layout(self, **_):
-        return _give({"kind": "storage#storageLayout", "bucket": self.bucket, "hierarchicalNamespace": {"enabled": False}})
+        return _give(
+            {"kind": "storage#storageLayout", "bucket": self.bucket, "hierarchicalNamespace": {"enabled": False}}
+        )
 
     def _list(self, query, **_):
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
@@ -173,12 +175,16 @@ class StorageServer:
         content_type = about.get("contentType") or headers.get("X-Upload-Content-Type")
         upload = str(next(self._generations))
         self._uploads[upload] = (about.get("name") or query["name"], content_type, bytearray())
-        place = f"https://www.googleapis.com/upload/storage/v1/b/{self.bucket}/o?uploadType=resumable&upload_id={upload}"
+        place = (
+            f"https://www.googleapis.com/upload/storage/v1/b/{self.bucket}/o?uploadType=resumable&upload_id={upload}"
+        )
         return Reply(200, b"", {"Location": place, "X-GUploader-UploadID": upload})
 
     def _continue(self, query, headers, body, **_):
         name, content_type, data = self._uploads[query["upload_id"]]
-        first, total = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", headers.get("Content-Range", "bytes */*")).groups()
+        first, total = re.fullmatch(
+            r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", headers.get("Content-Range", "bytes */*")
+        ).groups()
         if first is not None:
             data[int(first) :] = body
         if total == str(len(data)) or "Content-Range" not in headers:
@@ -250,7 +256,7 @@ def serve(server: StorageServer, certificate: str, key: str) -> socketserver.TCP
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
-        def do_CONNECT(self):  # noqa: N802 - a name that http.server looks for
+        def do_CONNECT(self):
             if self.path.partition(":")[0] not in _HOSTS:
                 server.problems.append(f"CONNECT {self.path}: the test must not go there")
                 self.send_error(403)
@@ -318,7 +324,10 @@ class Bucket:
         name = f"bucket-{uuid.uuid4().hex}"
         self.url = f"gs://{name}"
         self._process = subprocess.Popen(
-            [sys.executable, __file__, name, str(certificate), str(key)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+            [sys.executable, __file__, name, str(certificate), str(key)],
+            stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            text=True,
         )
         self._place = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
         account = {"type": "authorized_user", "client_id": "id", "client_secret": "none", "refresh_token": "none"}

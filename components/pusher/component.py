@@ -11,7 +11,6 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-
 _LAST = "saved_model.pb"
 
 
@@ -33,19 +32,18 @@ class Executor(executor.Executor):
         destination.filesystem.base_directory = staging_root
         staged = {**exec_properties, "push_destination": proto_utils.proto_to_json(destination)}
         if fileio.exists(staging_root):
+            _remove_interrupted(staging_root, serving_root)
             fileio.rmtree(staging_root)
-        if _is_bucket(serving_root):
-            _remove_half_versions(serving_root)
         super().Do(input_dict, output_dict, staged)
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
         if pushed.get_int_custom_property("pushed"):
             version = pushed.get_string_custom_property("pushed_version")
             final = os.path.join(serving_root, version)
-            staged = os.path.join(staging_root, version)
+            incoming = os.path.join(staging_root, version)
             if _is_bucket(serving_root):
-                _rename_files(staged, final)
+                _rename_files(incoming, final)
             else:
-                fileio.rename(staged, final)
+                fileio.rename(incoming, final)
             fileio.rmtree(staging_root)
             pushed.set_string_custom_property("pushed_destination", final)
 
@@ -57,7 +55,7 @@ def _is_bucket(path: str) -> bool:
 def _rename_files(folder: str, target: str) -> None:
     """Renames every file of a folder in a bucket. An error in the middle leaves nothing at the target."""
     files = [os.path.join(parent, name) for parent, _, names in fileio.walk(folder) for name in names]
-    names = sorted((os.path.relpath(file, folder) for file in files), key=lambda name: (name == _LAST, name))
+    names = sorted((file.removeprefix(f"{folder}/") for file in files), key=lambda name: (name == _LAST, name))
     try:
         for name in names:
             # No folder is made for them: a bucket needs none, and a server would take an empty one for a version.
@@ -68,12 +66,11 @@ def _rename_files(folder: str, target: str) -> None:
         raise
 
 
-def _remove_half_versions(serving_root: str) -> None:
-    """Removes versions without `saved_model.pb`, left where a process was killed between two files."""
-    names = [name.rstrip("/") for name in fileio.listdir(serving_root)] if fileio.exists(serving_root) else []
-    for name in names:
-        folder = os.path.join(serving_root, name)
-        if name.isdigit() and not fileio.exists(os.path.join(folder, _LAST)):
+def _remove_interrupted(staging_root: str, serving_root: str) -> None:
+    """Removes what a process that was killed between two files has left of its version."""
+    for name in fileio.listdir(staging_root):
+        folder = os.path.join(serving_root, name.rstrip("/"))
+        if fileio.exists(folder) and not fileio.exists(os.path.join(folder, _LAST)):
             logging.warning("Removed %s, which was never pushed to its end.", folder)
             fileio.rmtree(folder)
 

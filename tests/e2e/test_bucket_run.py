@@ -85,7 +85,13 @@ def run(config, root, folder, environment):
     process = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("run_below.py")), str(folder / "run.json"), root, str(folder)],
         cwd=ROOT,
-        env={**os.environ, **environment, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(folder / "temp")},
+        env={
+            **os.environ,
+            **environment,
+            "PYTHONPATH": str(ROOT),
+            "CUDA_VISIBLE_DEVICES": "",
+            "TMPDIR": str(folder / "temp"),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -140,6 +146,8 @@ def test_a_run_in_a_bucket_computes_what_a_local_one_does(bucket, tmp_path):
     # Nothing is left of local copies.
     assert list((tmp_path / "there" / "temp").glob("copy-*")) == []
 
-    local, _ = run(make_config(str(tmp_path / "records.jsonl"), str(PRESET)), str(tmp_path / "here"), tmp_path / "here", {})
+    local, _ = run(
+        make_config(str(tmp_path / "records.jsonl"), str(PRESET)), str(tmp_path / "here"), tmp_path / "here", {}
+    )
     for node, names in COMPARED.items():
         assert {n: there[node][n] for n in names} == {n: local[node][n] for n in names}, node

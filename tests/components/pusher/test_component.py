@@ -10,7 +10,6 @@ from tfx.utils import io_utils, proto_utils
 
 from components.pusher.component import Executor
 
-
 FILES = ("saved_model.pb", "variables/variables.index", "zz.pb")
 
 
@@ -100,8 +99,9 @@ def test_an_error_in_a_bucket_leaves_no_version(bucket, monkeypatch):
 
 
 def test_half_a_version_in_a_bucket_goes_with_the_next_push(bucket):
-    """A process that is killed cannot tidy up."""
-    for name in ("serving/17/variables/variables.index", "serving/18/saved_model.pb", "serving/notes/read.me"):
-        io_utils.write_string_file(f"{bucket.url}/{name}", "x")
+    """A process that is killed cannot tidy up. What other processes have put there is not touched."""
+    killed = ("17/variables/variables.index", ".incoming/17/saved_model.pb", ".incoming/18/zz.pb")
+    for name in (*killed, "18/saved_model.pb", "19/other.file"):
+        io_utils.write_string_file(f"{bucket.url}/serving/{name}", "x")
     pushed = push(bucket.url, blessed=True).get_string_custom_property("pushed_version")
-    assert list_versions(bucket) == sorted(["18", pushed, "notes"])
+    assert list_versions(bucket) == sorted(["18", "19", pushed])

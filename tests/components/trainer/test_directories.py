@@ -65,7 +65,10 @@ def test_what_an_interrupted_upload_has_left_makes_way(bucket, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(tf.io.gfile, "copy", fail)
-        with pytest.raises(OSError, match="the network"), directories.whole_directory(target, "saved_model.pb") as local:
+        with (
+            pytest.raises(OSError, match="the network"),
+            directories.whole_directory(target, "saved_model.pb") as local,
+        ):
             write(local)
     assert bucket.list_files("model/") == ["a.pb", "variables/saved_model.pb", "variables/z"]
     with directories.whole_directory(target, last="saved_model.pb") as local:
