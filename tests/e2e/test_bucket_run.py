@@ -125,6 +125,8 @@ def read_outputs(path):
 def test_a_run_in_a_bucket_computes_what_a_local_one_does(bucket, tmp_path):
     import tensorflow as tf
 
+    from components.cleaning_report.lookup import find_example
+
     with (ROOT / "data" / "sample" / "instructions.jsonl").open(encoding="utf-8") as file:
         (tmp_path / "records.jsonl").write_text("".join(next(file) for _ in range(NUM_RECORDS)), encoding="utf-8")
     sources = {
@@ -143,6 +145,13 @@ def test_a_run_in_a_bucket_computes_what_a_local_one_does(bucket, tmp_path):
     pushed = bucket.list_files(f"root/serving/places/{version}/")
     assert {"saved_model.pb", "assets.extra/model_card.json", "variables/variables.index"} < set(pushed)
     assert bucket.list_files("root/serving/places/.incoming") == []
+    # What the report does not show is found in the bucket.
+    (report,) = tf.io.gfile.glob(f"{bucket.url}/root/artifacts/places/CleaningReport/report/*/report.json")
+    with tf.io.gfile.GFile(report) as file:
+        content = json.load(file)
+    example = content["examples"][0]
+    found = find_example(content["source"], example["example_id"])
+    assert (found["prompt"], found["tokens"]) == (example["prompt"], example["tokens"])
     # Nothing is left of local copies.
     assert list((tmp_path / "there" / "temp").glob("copy-*")) == []
 
