@@ -118,7 +118,7 @@ def vertex(certificate, tmp_path, monkeypatch):
 @pytest.fixture
 def bucket(certificate, tmp_path, monkeypatch):
     """A bucket (`bucket.url`) that TensorFlow, TFX, Beam and processes that start now read and write as Google Cloud Storage."""
-    server = _load_module("storage_server").Bucket(*certificate, tmp_path)
+    server = _load_module("storage_process").Bucket(*certificate, tmp_path)
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     yield server
