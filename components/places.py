@@ -12,6 +12,11 @@ _CLOUD_STORAGE = "gs://"
 _MOUNTED_BUCKETS = Path("/gcs")
 
 
+def fill_root(path: str, root: str | None) -> str:
+    """Returns the place with what `ROOT` stands for in this run: a local path, or an address in a bucket."""
+    return path.replace(ROOT, root.rstrip("/")) if root else path
+
+
 def find_folder(path: str, root: str | None) -> str:
     """Returns a local folder for what needs one, such as checkpoints.
 
@@ -23,7 +28,7 @@ def find_folder(path: str, root: str | None) -> str:
         The place itself if it is local; for one in a bucket its mounted folder, or, where no bucket is mounted, one of this
         container, which is gone with it.
     """
-    place = path.replace(ROOT, root.rstrip("/")) if root else path
+    place = fill_root(path, root)
     if "://" not in place:
         return place
     if place.startswith(_CLOUD_STORAGE) and _MOUNTED_BUCKETS.is_dir():

@@ -77,9 +77,9 @@ def mariadb(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """Paths of a certificate for 127.0.0.1 and of its key."""
+    """Paths of a certificate for 127.0.0.1 and Google's hosts, and of its key."""
     pytest.importorskip("cryptography", reason="makes the certificate of the local server")
-    return _load_vertex_server().write_certificate(tmp_path_factory.mktemp("certificate"))
+    return _load_module("vertex_server").write_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def vertex(certificate, tmp_path, monkeypatch):
     """A server that answers as Vertex AI does; Google's clients in this process ask it, as a service account."""
     from google.cloud.aiplatform import initializer
 
-    module = _load_vertex_server()
+    module = _load_module("vertex_server")
     server = module.VertexServer(buckets={"my-bucket"})
     web = module.serve(server, *certificate)
     account = {
@@ -115,13 +115,21 @@ def vertex(certificate, tmp_path, monkeypatch):
     assert server.problems == []
 
 
+@pytest.fixture
+def bucket(certificate, tmp_path, monkeypatch):
+    """A bucket (`bucket.url`) that TensorFlow, TFX, Beam and processes that start now read and write as Google Cloud Storage."""
+    server = _load_module("storage_process").Bucket(*certificate, tmp_path)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    yield server
+    assert server.close() == []
+
+
 @functools.cache
-def _load_vertex_server():
+def _load_module(name):
     """The module beside this one: an installed package already owns the import name `tests`."""
-    specification = importlib.util.spec_from_file_location(
-        "vertex_server", Path(__file__).with_name("vertex_server.py")
-    )
+    specification = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(specification)
-    sys.modules["vertex_server"] = module  # where dataclasses look for it
+    sys.modules[name] = module  # where dataclasses look for it
     specification.loader.exec_module(module)
     return module

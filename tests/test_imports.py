@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("components.errors", "components.options", "components.places", "components.runtime"),
     ("configs",),
-    ("components.text",),
+    ("components.local_copies", "components.text"),
     ("components.methods", "components.metrics", "components.splits"),
     ("components.*", "data.*"),
     (

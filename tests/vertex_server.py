@@ -190,7 +190,7 @@ def serve(server: VertexServer, certificate: Path, key: Path) -> http.server.Thr
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:
-    """Writes a certificate for 127.0.0.1 that signs itself, and its key; returns their paths."""
+    """Writes a certificate for 127.0.0.1 and Google's hosts that signs itself, and its key; returns their paths."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
@@ -198,6 +198,7 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
 
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("*.googleapis.com")]
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -207,7 +208,7 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(private, hashes.SHA256())
     )

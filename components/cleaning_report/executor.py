@@ -13,6 +13,7 @@ from components.cleaning_report.report import make_report
 from components.cleaning_report.summary import Summary, merge, summarize
 from components.cleaning_report.tokens import Cleaner
 from components.errors import UserError
+from components.local_copies import local_preset
 from components.partitioner.executor import assign_part
 from components.splits import TRAIN, ReadSplit, read_json
 from components.text.token_texts import TokenTexts
@@ -105,4 +106,5 @@ def load_texts(preset: str) -> TokenTexts:
     """Returns the texts of the tokens of a preset's tokenizer."""
     import keras_hub  # Imported by the workers, not where the pipeline is only wired.
 
-    return TokenTexts(keras_hub.tokenizers.Tokenizer.from_preset(preset))
+    with local_preset(preset, with_weights=False) as source:
+        return TokenTexts(keras_hub.tokenizers.Tokenizer.from_preset(source))

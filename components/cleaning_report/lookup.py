@@ -1,7 +1,7 @@
 """Finds any example of a report's data set, also one that the report itself does not show."""
 
 import itertools
-from pathlib import Path
+import os
 from typing import Any
 
 import tensorflow as tf
@@ -20,7 +20,7 @@ def find_example(source: dict[str, Any], example_id: str) -> dict[str, Any] | No
         source: The report's `source`.
         example_id: The id, or its beginning; the first example that has it is taken.
     """
-    pattern = str(Path(source["scored_examples"]) / f"Split-{source['split']}" / "*")
+    pattern = os.path.join(source["scored_examples"], f"Split-{source['split']}", "*")
     wanted = example_id.encode()
     for record in itertools.chain.from_iterable(map(read_records, sorted(tf.io.gfile.glob(pattern)))):
         held = tf.train.Example.FromString(record).features.feature[features.EXAMPLE_ID].bytes_list.value

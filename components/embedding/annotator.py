@@ -8,6 +8,7 @@ import keras_hub
 import numpy as np
 
 from components.errors import UserError
+from components.local_copies import local_preset
 from components.metrics.embedding_similarity import VALUES, EmbeddingSimilarity
 from components.metrics.metric import Prediction
 
@@ -25,9 +26,12 @@ class EmbeddingAnnotator:
             UserError: It cannot be loaded, or is none.
         """
         try:
-            self._backbone = keras_hub.models.Backbone.from_preset(metric.preset)
-            tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(metric.preset)
-            self._preprocessor = keras_hub.models.TextClassifierPreprocessor.from_preset(metric.preset)
+            with local_preset(metric.preset) as source:
+                self._backbone = keras_hub.models.Backbone.from_preset(source)
+                tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(source)
+                self._preprocessor = keras_hub.models.TextClassifierPreprocessor.from_preset(source)
+        except UserError:
+            raise
         except Exception as error:  # every hub raises errors of its own kind
             raise UserError(
                 "the preset of embedding_similarity must be an encoder that KerasHub knows, with tokenizer and preprocessor. "

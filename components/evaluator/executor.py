@@ -24,7 +24,7 @@ from components.judge.annotator import check_budget
 from components.metrics.judge import Judge
 from components.metrics.metric import Metric
 from components.metrics.table import make_metrics, read_directions
-from components.places import find_folder
+from components.places import fill_root
 
 
 class Executor(executor.Executor):
@@ -42,7 +42,7 @@ class Executor(executor.Executor):
         self._log_startup(input_dict, output_dict, exec_properties)
         evaluation = json.loads(exec_properties["evaluation"])
         if "judge_cache" in evaluation:
-            evaluation["judge_cache"] = find_folder(evaluation["judge_cache"], exec_properties.get("root"))
+            evaluation["judge_cache"] = fill_root(evaluation["judge_cache"], exec_properties.get("root"))
         result_artifact = artifact_utils.get_single_instance(output_dict["evaluation_result"])
         candidate = artifact_utils.get_single_instance(input_dict["model"])
         preset = artifact_utils.get_single_instance(input_dict["preset_model"])

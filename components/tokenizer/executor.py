@@ -16,6 +16,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.errors import UserError
+from components.local_copies import local_preset
 from components.splits import WriteCounts, read_json, write_json
 from components.text import features
 from components.text.tokenization import RecordTokenizer, TokenizedRecord
@@ -114,9 +115,9 @@ def make_record_tokenizer(preset: str, text: dict[str, Any]) -> RecordTokenizer:
     """Returns the tokenizer of `preset` with the template of the `text` section."""
     import keras_hub  # Imported by the workers, not where the pipeline is only wired.
 
-    return RecordTokenizer(
-        keras_hub.tokenizers.Tokenizer.from_preset(preset), text["template"], text["system"], text["max_length"]
-    )
+    with local_preset(preset, with_weights=False) as source:
+        tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(source)
+    return RecordTokenizer(tokenizer, text["template"], text["system"], text["max_length"])
 
 
 def _count(tokenized: TokenizedRecord | None) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from components.errors import UserError
+from components.local_copies import local_copy
 from components.trainer.directories import whole_directory
 
 WEIGHTS_FILE = "adapter_weights.npz"
@@ -122,10 +123,18 @@ def save_adapter(
 def load_adapter(directory: str) -> Adapter:
     """Reads what `save_adapter` wrote. Whether it fits a model is for `Adapter.check_base` and `check_weights` to say.
 
+    Args:
+        directory: Local, or in a bucket.
+
     Raises:
         UserError: If a file is missing or damaged.
     """
-    root = Path(directory)
+    with local_copy(directory) as local:
+        return _read(Path(local), directory)
+
+
+def _read(root: Path, directory: str) -> Adapter:
+    """Reads the adapter of `directory` from `root`, where it is now."""
     try:
         config = json.loads((root / CONFIG_FILE).read_text(encoding="utf-8"))
         expected = config["weights"]

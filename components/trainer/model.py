@@ -9,30 +9,34 @@ import keras_hub
 import numpy as np
 
 from components.errors import UserError
-from components.trainer.directories import is_remote_folder, local_copy, whole_directory
+from components.local_copies import local_preset
+from components.trainer.directories import whole_directory
 
 
 def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.models.CausalLM:
     """Loads a causal LM with its tokenizer.
 
     Args:
-        preset: a KerasHub built-in name, an `hf://`, `kaggle://` or `modelscope://` handle, or a preset folder,
-            here or in a bucket.
+        preset: a KerasHub built-in name, an `hf://`, `kaggle://` or `modelscope://` handle, or a preset folder, local or in a
+            bucket.
         dtype: dtype or mixed policy of the layers.
         seed: for whatever is drawn at random later (dropout, new weights); all generators are set.
 
     Raises:
         UserError: it cannot be loaded; the message says what to do.
     """
-    if is_remote_folder(preset):
-        with local_copy(preset) as folder:
-            return load_model(folder, dtype, seed)
     keras.utils.set_random_seed(seed)
-    is_folder = "://" not in preset and preset not in keras_hub.models.CausalLM.presets
+    with local_preset(preset) as source:
+        return _load(preset, source, dtype)
+
+
+def _load(preset: str, source: str, dtype: str) -> keras_hub.models.CausalLM:
+    """Loads a preset from `source`, where it is now."""
+    is_folder = "://" not in source and source not in keras_hub.models.CausalLM.presets
     if is_folder:
-        _check_folder(preset)
+        _check_folder(source, preset)
     try:
-        return keras_hub.models.CausalLM.from_preset(preset, dtype=dtype)
+        return keras_hub.models.CausalLM.from_preset(source, dtype=dtype)
     except Exception as error:  # every hub raises errors of its own kind
         distribution = keras.distribution.distribution()
         if distribution is not None and "divisible" in str(error):
@@ -60,8 +64,8 @@ def find_backbone_class(preset: str) -> type:
     """The class of a preset's backbone, without loading its weights."""
     from keras_hub.src.utils.preset_utils import get_preset_loader  # there is no public way
 
-    with local_copy(preset) as folder:
-        return get_preset_loader(folder).check_backbone_class()
+    with local_preset(preset, with_weights=False) as source:
+        return get_preset_loader(source).check_backbone_class()
 
 
 def hash_weights(model: keras.Model) -> str:
@@ -121,8 +125,8 @@ def get_pad_token_id(model: keras_hub.models.CausalLM) -> int:
     return int(getattr(tokenizer, "pad_token_id", None) or 0)
 
 
-def _check_folder(preset: str) -> None:
-    folder = Path(preset)
+def _check_folder(source: str, preset: str) -> None:
+    folder = Path(source)
     if not folder.is_dir():
         raise UserError(
             f"model.preset must be a built-in name, an hf:// or kaggle:// handle, or an existing folder (relative to "

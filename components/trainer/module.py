@@ -1,5 +1,6 @@
 """The function that TFX's Trainer calls: `components.trainer.module.run_fn`."""
 
+import dataclasses
 import gc
 import os
 import shutil
@@ -12,7 +13,7 @@ import tensorflow as tf
 from components.text import features
 from components.text.tokenization import start_token_id
 from components.trainer.data import read_examples
-from components.trainer.directories import find_preset, local_target
+from components.trainer.directories import find_preset, work_directory
 from components.trainer.export import export_model
 from components.trainer.model import hash_weights, load_model
 from components.trainer.process import train_in_process
@@ -32,31 +33,32 @@ def run_fn(fn_args: Any) -> None:
             `generation`, and `preset_hash`, `code_hash`, `checkpoint_root` and `export` (whether a SavedModel is written;
             a reference model needs none). With a `base_model`, training goes on from that model's preset instead of from
             `model.preset`. Written below the parent of `serving_model_dir`: `preset/`, `adapter/` (where the method has
-            one), the SavedModel, and last `training_record.json`; TensorBoard logs go to `model_run_dir`. A worker that is
-            not the chief trains and writes nothing.
+            one), the SavedModel, and last `training_record.json`, which in a bucket all appear at the end; TensorBoard logs go
+            to `model_run_dir`. A worker that is not the chief trains and writes nothing.
 
     Raises:
         UserError: the configuration, the data, the devices or the preset must change.
     """
-    root, name = os.path.split(fn_args.serving_model_dir)
-    # The record is written last: where it is, everything is, also in a bucket.
-    with local_target(root, last=RECORD_NAME) as local:
-        arguments = TrainingArguments(
-            train_files=list(fn_args.train_files),
-            eval_files=list(fn_args.eval_files),
-            base_model=fn_args.base_model or "",
-            serving_model_dir=os.path.join(local, name),
-            model_run_dir=fn_args.model_run_dir,
-            config=fn_args.custom_config,
-        )
-        backend = arguments.config["train"]["backend"]
-        is_here = backend == keras.backend.backend()
+    arguments = TrainingArguments(
+        train_files=list(fn_args.train_files),
+        eval_files=list(fn_args.eval_files),
+        base_model=fn_args.base_model or "",
+        serving_model_dir=fn_args.serving_model_dir,
+        model_run_dir=fn_args.model_run_dir,
+        config=fn_args.custom_config,
+    )
+    backend = arguments.config["train"]["backend"]
+    is_here = backend == keras.backend.backend()
+    with work_directory(arguments.root, last=RECORD_NAME) as folder:
+        name = os.path.basename(arguments.serving_model_dir)
+        arguments = dataclasses.replace(arguments, serving_model_dir=os.path.join(folder, name))
         training = train_model(arguments) if is_here else train_in_process(arguments, backend)
         if training is None:
             return
         if arguments.config["export"]:
             export_tuned(arguments, training)
-        write_record(training.record, arguments.root)
+        write_record(training.record, folder)
+    # Only now: until all is written, they save training again.
     shutil.rmtree(training.checkpoints, ignore_errors=True)
 
 
@@ -68,7 +70,7 @@ def export_tuned(arguments: TrainingArguments, training: Training) -> None:
     """
     gc.collect()  # the trained model
     config = arguments.config
-    model = load_model(find_preset(str(arguments.root)), config["model"]["dtype"], config["train"]["seed"])
+    model = load_model(find_preset(arguments.root), config["model"]["dtype"], config["train"]["seed"])
     if hash_weights(model) != training.record["tuned_hash"]:
         raise RuntimeError(f"the preset in {arguments.root} has other weights than the model that was trained")
     text, generation = config["text"], config["generation"]

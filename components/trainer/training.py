@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -46,7 +45,7 @@ class TrainingArguments:
         train_files: patterns of the split to train on.
         eval_files: patterns of the split to evaluate on.
         base_model: a Model artifact's SavedModel folder, from whose preset training goes on; "": from `model.preset`.
-        serving_model_dir: where the SavedModel will be; everything else is written beside it.
+        serving_model_dir: local, where the SavedModel will be; everything else is written beside it.
         model_run_dir: for TensorBoard's files.
         config: see `module.run_fn`.
     """
@@ -64,9 +63,9 @@ class TrainingArguments:
         return find_preset(os.path.dirname(self.base_model)) if self.base_model else self.config["model"]["preset"]
 
     @property
-    def root(self) -> Path:
+    def root(self) -> str:
         """The folder of the Model artifact."""
-        return Path(self.serving_model_dir).parent
+        return os.path.dirname(self.serving_model_dir)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,14 +152,14 @@ def train_model(arguments: TrainingArguments) -> Training | None:
         method.merge(model)
         if adapter:
             save_adapter(
-                str(arguments.root / "adapter"),
+                os.path.join(arguments.root, "adapter"),
                 adapter,
                 method=config["method"],
                 preset=start,
                 base_hash=base_hash,
                 dtype=config["model"]["dtype"],
             )
-        save_preset(model, find_preset(str(arguments.root)))
+        save_preset(model, find_preset(arguments.root))
         record = make_record(
             state,
             num_steps=num_steps,

@@ -1,14 +1,34 @@
+"""Where a node works beside its artifacts."""
+
+import tempfile
 from pathlib import Path
+
+import pytest
 
 from components import places
 
 
-def test_places_below_the_root_that_a_run_is_given(tmp_path, monkeypatch):
-    assert places.find_folder("/fixed", None) == "/fixed"
-    assert places.find_folder("${root}/checkpoints", "/here/") == "/here/checkpoints"
+@pytest.mark.parametrize(
+    ("path", "root", "expected"),
+    [
+        ("${root}/judgements", "gs://bucket/root/", "gs://bucket/root/judgements"),
+        ("${root}/judgements", "/data/root", "/data/root/judgements"),
+        ("runs/judgements", None, "runs/judgements"),
+        ("gs://bucket/judgements", None, "gs://bucket/judgements"),
+    ],
+)
+def test_root_of_the_run_is_filled_in(path, root, expected):
+    assert places.fill_root(path, root) == expected
+
+
+def test_folder_of_a_bucket_is_its_mount(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "_MOUNTED_BUCKETS", tmp_path)
-    assert places.find_folder("${root}/checkpoints", "gs://bucket/x") == str(tmp_path / "bucket" / "x" / "checkpoints")
+    assert places.find_folder("${root}/checkpoints", "gs://bucket/root") == str(tmp_path / "bucket/root/checkpoints")
+
+
+def test_folder_of_a_bucket_without_a_mount_is_in_this_container(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(places, "_MOUNTED_BUCKETS", tmp_path / "none")
-    local = places.find_folder("${root}/checkpoints", "gs://bucket/x")
-    assert Path(local).is_absolute()
-    assert local.endswith("bucket/x/checkpoints")
+    expected = Path(tempfile.gettempdir(), "bucket/root/checkpoints")
+    assert places.find_folder("${root}/checkpoints", "gs://bucket/root") == str(expected)
+    assert "is lost with this container" in caplog.text
+    assert places.find_folder("runs/checkpoints", None) == "runs/checkpoints"

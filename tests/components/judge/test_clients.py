@@ -200,6 +200,16 @@ def test_answers_are_kept(server, make, tmp_path):
     assert KEY not in "".join(path.read_text() for path in files)
 
 
+def test_answers_are_kept_in_a_bucket(server, make, bucket):
+    server.reply = lambda body, number: (200, {}, complete(body["messages"][0]["content"].upper()))
+    place = f"{bucket.url}/root/judgements"
+    assert CachedClient(make(), place, "judge").answer(["a", "b"]) == ["A", "B"]
+    assert len(bucket.list_files("root/judgements/")) == 2
+    num_asked = len(server.requests)
+    assert CachedClient(make(), place, "judge").answer(["b", "a"]) == ["B", "A"]
+    assert len(server.requests) == num_asked
+
+
 def test_equal_questions_are_asked_once(server, make, tmp_path):
     client = CachedClient(make(), str(tmp_path), "judge")
     assert client.answer(["a", "a", "a"]) == ["ok", "ok", "ok"]

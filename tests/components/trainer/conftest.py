@@ -59,6 +59,39 @@ def make_tiny_model():
     return make
 
 
+@pytest.fixture(scope="session")
+def make_text_model():
+    """Returns a function that builds a GPT-2 (2 layers, 32 wide) with a byte-pair tokenizer of 264 tokens, no files needed."""
+    import keras
+    import keras_hub
+
+    from components.trainer.graph_tokenizer import byte_symbols
+
+    def make():
+        vocabulary = {symbol: i for i, symbol in enumerate(byte_symbols())}
+        merges = ["t h", "th e", "Ġ the", "i n", "a n", "# #", "## #"]
+        for symbol in (*(merge.replace(" ", "") for merge in merges), "<|endoftext|>"):
+            vocabulary[symbol] = len(vocabulary)
+        tokenizer = keras_hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=merges)
+        keras.utils.set_random_seed(0)
+        backbone = keras_hub.models.GPT2Backbone(
+            vocabulary_size=len(vocabulary),
+            num_layers=2,
+            num_heads=2,
+            hidden_dim=32,
+            intermediate_dim=64,
+            max_sequence_length=96,
+        )
+        for variable in backbone.trainable_variables:
+            # Ten times a new model's weights: its choices then depend on the prompt, by a clear lead.
+            if len(variable.shape) > 1:
+                variable.assign(variable.numpy() * 10)
+        preprocessor = keras_hub.models.GPT2CausalLMPreprocessor(tokenizer, sequence_length=96)
+        return keras_hub.models.GPT2CausalLM(backbone=backbone, preprocessor=preprocessor)
+
+    return make
+
+
 @pytest.fixture
 def write_examples(tmp_path):
     """Returns a function that writes (token_ids, loss_weight) pairs as a transformed split; gives its pattern.

@@ -13,8 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.errors import UserError
-from components.trainer import decoding, directories, export, signatures
-from components.trainer.graph_tokenizer import byte_symbols
+from components.trainer import decoding, export, signatures
 from components.trainer.model import save_preset
 from components.trainer.samplers import make_sampler
 from components.trainer.verify_export import ExportMismatchError, verify_export
@@ -53,28 +52,8 @@ json.dump({
 
 
 @pytest.fixture(scope="module")
-def model():
-    vocabulary = {symbol: i for i, symbol in enumerate(byte_symbols())}
-    merges = ["t h", "th e", "Ġ the", "i n", "a n", "# #", "## #"]
-    for merge in merges:
-        vocabulary[merge.replace(" ", "")] = len(vocabulary)
-    vocabulary[END] = len(vocabulary)
-    tokenizer = keras_hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=merges)
-    keras.utils.set_random_seed(0)
-    backbone = keras_hub.models.GPT2Backbone(
-        vocabulary_size=len(vocabulary),
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=32,
-        intermediate_dim=64,
-        max_sequence_length=96,
-    )
-    for variable in backbone.trainable_variables:
-        # Ten times a new model's weights: its choices then depend on the prompt, by a clear lead.
-        if len(variable.shape) > 1:
-            variable.assign(variable.numpy() * 10)
-    preprocessor = keras_hub.models.GPT2CausalLMPreprocessor(tokenizer, sequence_length=96)
-    return keras_hub.models.GPT2CausalLM(backbone=backbone, preprocessor=preprocessor)
+def model(make_text_model):
+    return make_text_model()
 
 
 def _example(token_ids, target_mask, response=b"answer"):
@@ -306,26 +285,3 @@ def test_preset_round_trip(model, tmp_path):
     for before, after in zip(model.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(before.numpy(), after.numpy())
     assert loaded.preprocessor.tokenizer("the thing").tolist() == model.preprocessor.tokenizer("the thing").tolist()
-
-
-def test_directory_is_whole_or_absent(tmp_path):
-    target = tmp_path / "a" / "b"
-    with pytest.raises(RuntimeError), directories.whole_directory(str(target)) as local:
-        (tmp_path / "a" / local / "half").write_text("x")
-        raise RuntimeError
-    assert list((tmp_path / "a").iterdir()) == []
-    target.mkdir()  # empty, as TFX makes them
-    with directories.whole_directory(str(target)) as local:
-        (tmp_path / "a" / local / "whole").write_text("x")
-    assert [p.name for p in target.iterdir()] == ["whole"]
-    with pytest.raises(FileExistsError), directories.whole_directory(str(target)):
-        pass
-
-
-def test_directory_in_a_bucket_gets_its_last_file_last(tmp_path):
-    with directories.whole_directory("ram://bucket/model", last="saved_model.pb") as local:
-        for name in ("saved_model.pb", "variables"):
-            tf.io.gfile.GFile(f"{local}/{name}", "w").write(name)
-    assert sorted(tf.io.gfile.listdir("ram://bucket/model")) == ["saved_model.pb", "variables"]
-    with pytest.raises(FileExistsError), directories.whole_directory("ram://bucket/model"):
-        pass

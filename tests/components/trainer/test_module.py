@@ -1,15 +1,11 @@
 """The whole of `run_fn` on a tiny model; what it writes besides the record has tests of its own."""
 
 import json
-import shutil
-from pathlib import Path
 
 import pytest
-import tensorflow as tf
 
 from components.errors import UserError
 from components.trainer import module, training
-from components.trainer.model import find_backbone_class, hash_weights, load_model
 
 
 @pytest.fixture
@@ -100,44 +96,3 @@ def test_a_split_without_targets_is_refused_before_training(fn_args, written, wr
     fn_args.eval_files = [write_examples([([1, 2, 3], [0, 0, 0])], "none")]
     with pytest.raises(UserError, match="Split-none: no token is a training target"):
         module.run_fn(fn_args)
-
-
-def test_a_model_in_a_bucket_is_uploaded_with_the_record_last(fn_args, written, monkeypatch, tmp_path):
-    """`ram://` is a file system of TensorFlow's that no other library can open."""
-    copied = []
-    copy = tf.io.gfile.copy
-    monkeypatch.setattr(tf.io.gfile, "copy", lambda source, target: (copied.append(target), copy(source, target)))
-    monkeypatch.setattr(training, "save_preset", lambda model, directory: write_folder(directory))
-    monkeypatch.setattr(module, "export_model", lambda model, directory, *_, **__: write_folder(directory))
-    fn_args.serving_model_dir = "ram://bucket/model/Format-Serving"
-    monkeypatch.setattr(module, "hash_weights", lambda model: "same")
-    monkeypatch.setattr(training, "hash_weights", lambda model: "same")
-    monkeypatch.setattr(module, "load_model", lambda *arguments: None)
-    module.run_fn(fn_args)
-    assert sorted(copied) == [
-        "ram://bucket/model/Format-Serving/part/file",
-        "ram://bucket/model/preset/part/file",
-        "ram://bucket/model/training_record.json",
-    ]
-    assert copied[-1].endswith("training_record.json")
-    with tf.io.gfile.GFile("ram://bucket/model/training_record.json") as file:
-        assert json.loads(file.read())["steps"] == 4
-
-
-def write_folder(directory):
-    (Path(directory) / "part").mkdir(parents=True)
-    (Path(directory) / "part" / "file").write_text("x")
-
-
-def test_a_preset_in_a_bucket_is_copied_before_it_is_loaded(tmp_path):
-    preset = tmp_path / "preset"
-    shutil.copytree(Path(__file__).parents[3] / "data" / "base" / "tiny_gpt2_en", preset)
-    here = load_model(str(preset))
-    for path in (p for p in preset.rglob("*") if p.is_file()):
-        target = f"ram://bucket/preset/{path.relative_to(preset).as_posix()}"
-        tf.io.gfile.makedirs(target.rpartition("/")[0])
-        tf.io.gfile.copy(str(path), target)
-    there = load_model("ram://bucket/preset")
-    assert hash_weights(there) == hash_weights(here)
-    assert list(there.preprocessor.tokenizer("a b")) == list(here.preprocessor.tokenizer("a b"))
-    assert find_backbone_class("ram://bucket/preset").__name__ == "GPT2Backbone"

@@ -1,0 +1,85 @@
+"""Output directories: whole or absent on a disk, complete with their last file in a bucket."""
+
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from components.trainer import directories
+
+
+def test_directory_is_whole_or_absent(tmp_path):
+    target = tmp_path / "a" / "b"
+    with pytest.raises(RuntimeError), directories.whole_directory(str(target), last="whole") as local:
+        (tmp_path / "a" / local / "half").write_text("x")
+        raise RuntimeError
+    assert list((tmp_path / "a").iterdir()) == []
+    target.mkdir()  # empty, as TFX makes them
+    with directories.whole_directory(str(target), last="whole") as local:
+        (tmp_path / "a" / local / "whole").write_text("x")
+    assert [p.name for p in target.iterdir()] == ["whole"]
+    with pytest.raises(FileExistsError), directories.whole_directory(str(target), last="whole"):
+        pass
+
+
+def test_one_works_in_a_local_directory_itself(tmp_path):
+    with directories.work_directory(str(tmp_path), last="whole") as local:
+        assert local == str(tmp_path)
+
+
+def write(local):
+    for name in ("a.pb", "variables/saved_model.pb", "variables/z", "saved_model.pb", "zz"):
+        path = Path(local, name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+
+
+@pytest.mark.parametrize("directory", [directories.whole_directory, directories.work_directory])
+def test_directory_in_a_bucket_gets_its_last_file_last(bucket, directory):
+    target = f"{bucket.url}/model/1"
+    tf.io.gfile.makedirs(target)  # as TFX makes them
+    with pytest.raises(RuntimeError), directory(target, last="saved_model.pb") as local:
+        write(local)
+        raise RuntimeError
+    assert bucket.list_files() == []
+    with directory(target, last="saved_model.pb") as local:
+        write(local)
+    assert not Path(local).exists()
+    files = ["a.pb", "saved_model.pb", "variables/saved_model.pb", "variables/z", "zz"]
+    assert bucket.list_files("model/1/") == files
+    assert [name for _, name in bucket.list_history()][-1] == "model/1/saved_model.pb"
+    with tf.io.gfile.GFile(f"{target}/variables/z") as file:
+        assert file.read() == "variables/z"
+    with pytest.raises(FileExistsError), directory(target, last="saved_model.pb") as local:
+        write(local)
+
+
+def test_what_an_interrupted_upload_has_left_makes_way(bucket, monkeypatch):
+    target = f"{bucket.url}/model"
+    copy = tf.io.gfile.copy
+
+    def fail(source, remote):
+        if remote.endswith("zz"):
+            raise OSError("the network is down")
+        copy(source, remote)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.io.gfile, "copy", fail)
+        with (
+            pytest.raises(OSError, match="the network"),
+            directories.whole_directory(target, "saved_model.pb") as local,
+        ):
+            write(local)
+    assert bucket.list_files("model/") == ["a.pb", "variables/saved_model.pb", "variables/z"]
+    with directories.whole_directory(target, last="saved_model.pb") as local:
+        Path(local, "saved_model.pb").write_text("x")
+    assert bucket.list_files("model/") == ["saved_model.pb"]
+
+
+def test_nothing_written_is_nothing_uploaded(bucket):
+    """As of a worker that is not the chief, when the chief has finished already."""
+    with directories.work_directory(f"{bucket.url}/model", last="record") as local:
+        Path(local, "record").write_text("the chief's")
+    with directories.work_directory(f"{bucket.url}/model", last="record"):
+        pass
+    assert bucket.list_files() == ["model/record"]
