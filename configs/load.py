@@ -15,7 +15,8 @@ from components.errors import UserError
 from components.options import nearest
 from configs.refused_runners import explain_refused_runner
 from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, LocalRunnerConfig, VertexRunnerConfig
-from configs.schema import MethodSection, RunConfig
+from configs.schema import RunConfig
+from configs.section import NamedSection
 
 MAX_CONFIG_BYTES = 1_000_000
 
@@ -42,11 +43,15 @@ class ConfigError(UserError):
         super().__init__("\n".join(lines))
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, and reads `1e-3` as the number that it is in YAML 1.2."""
+class NumberLoader(yaml.SafeLoader):
+    """Safe YAML that reads `1e-3` as the number that it is in YAML 1.2, and in JSON."""
 
 
-_Loader.add_implicit_resolver(
+class _Loader(NumberLoader):
+    """Also refuses a key given twice."""
+
+
+NumberLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
     list("-+0123456789."),
@@ -228,7 +233,7 @@ def _keys_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:
             continue
         annotations = [m.model_fields[part].annotation for m in current if part in m.model_fields]
         current = [m for annotation in annotations for m in _models_in(annotation)]
-    return [name for m in current if not issubclass(m, MethodSection) for name in m.model_fields]
+    return [name for m in current if not issubclass(m, NamedSection) for name in m.model_fields]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

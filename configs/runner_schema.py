@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.schema import Name, Section
+from configs.section import Name, Section
 
 DEFAULT_RESOURCES = "default"
 # What a scheduled run may be given at its start, unless the YAML says otherwise.

@@ -8,18 +8,14 @@ import itertools
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from configs.columns import ColumnsSection
+from configs.evaluation_schema import EvaluationSection
+from configs.section import Name, NamedSection, Section, expand_name
 
 PIPELINE_NAME_RULE = "[a-z0-9][a-z0-9-]{0,127}"
 SPLIT_NAMES = ("train", "eval", "test")
-
-Name = Annotated[str, StringConstraints(min_length=1)]
-
-
-class Section(BaseModel):
-    """A part of a configuration file: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class PipelineSection(Section):
@@ -34,24 +30,6 @@ class PipelineSection(Section):
         if not re.fullmatch(PIPELINE_NAME_RULE, value):
             raise ValueError(f"must match {PIPELINE_NAME_RULE}")
         return value
-
-
-class ColumnsSection(Section):
-    """Which source column feeds which feature: `instruction`, `input` and `output`, or a chat's `messages`."""
-
-    instruction: Name | None = None
-    input: Name | None = None
-    output: Name | None = None
-    messages: Name | None = None
-
-    @model_validator(mode="after")
-    def _check_shape(self) -> "ColumnsSection":
-        if self.messages is not None:
-            if self.instruction or self.input or self.output:
-                raise ValueError("give either `messages`, or `instruction` and `output` (and `input`), not both")
-        elif not (self.instruction and self.output):
-            raise ValueError("needs `instruction` and `output`, or `messages`")
-        return self
 
 
 class SplitsSection(Section):
@@ -129,17 +107,8 @@ class ModelSection(Section):
     dtype: Literal["float32", "bfloat16", "mixed_bfloat16", "mixed_float16"] = "float32"
 
 
-class MethodSection(Section):
+class MethodSection(NamedSection):
     """The tuning method by name; all other keys are its own options (see `components/methods/`)."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
-
-    name: Name
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The method's options as written in the file."""
-        return dict(self.model_extra or {})
 
 
 class MeshSection(Section):
@@ -218,17 +187,8 @@ class TokenCleaningSection(Section):
     reference: ReferenceSection = ReferenceSection()
 
 
-class SamplerSection(Section):
+class SamplerSection(NamedSection):
     """How a token is chosen, by name; all other keys are its own options (see `components/trainer/samplers.py`)."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
-
-    name: Name
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The sampler's options as written in the file."""
-        return dict(self.model_extra or {})
 
 
 class GenerationSection(Section):
@@ -243,108 +203,7 @@ class GenerationSection(Section):
     @classmethod
     def _name_alone(cls, value: Any) -> Any:
         """A sampler without options may be given by its name alone."""
-        return {"name": value} if isinstance(value, str) else value
-
-
-class MetricSection(Section):
-    """A metric by name; all other keys are its own options (see `components/metrics/`)."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
-
-    name: Name
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The metric's options as written in the file."""
-        return dict(self.model_extra or {})
-
-
-class ThresholdSection(Section):
-    """One condition for the blessing. All that are given must hold.
-
-    `lower_bound`/`upper_bound` bound the value itself. `min_improvement` is about the change against another model, in the
-    direction in which the value gets better, and about evidence for it: with `require: better` the whole interval of the
-    improvement must lie above it; with `require: not_worse` the model is refused if all of it lies below.
-    """
-
-    metric: Name
-    slice: Name | None = None
-    lower_bound: float | None = None
-    upper_bound: float | None = None
-    min_improvement: float | None = None
-    against: Literal["blessed", "preset"] = "blessed"
-    require: Literal["better", "not_worse"] = "better"
-
-    @model_validator(mode="after")
-    def _check_rule(self) -> "ThresholdSection":
-        if self.lower_bound is None and self.upper_bound is None and self.min_improvement is None:
-            raise ValueError("needs at least one of `lower_bound`, `upper_bound`, `min_improvement`")
-        if self.lower_bound is not None and self.upper_bound is not None and self.lower_bound > self.upper_bound:
-            raise ValueError(f"`lower_bound` {self.lower_bound} is above `upper_bound` {self.upper_bound}")
-        return self
-
-
-class GeneralColumnsSection(ColumnsSection):
-    """As `data.columns`; or `text`, of which every token counts."""
-
-    text: Name | None = None
-
-    @model_validator(mode="after")
-    def _check_shape(self) -> "GeneralColumnsSection":
-        if self.text is None:
-            super()._check_shape()  # type: ignore[operator]
-        elif self.messages or self.instruction or self.input or self.output:
-            raise ValueError("give either `text`, or the columns of tasks, not both")
-        return self
-
-
-class GeneralSection(Section):
-    """Text or tasks that the model is not tuned for, on which tuning shows what it has made it forget.
-
-    It is measured as the slice `general`, for candidate and untouched preset. `max_perplexity_increase` is a share: with 0.05,
-    there must be proof that the perplexity has risen by no more than 5 %.
-    """
-
-    path: Name
-    format: Literal["auto", "jsonl", "json", "csv", "parquet"] = "auto"
-    columns: GeneralColumnsSection = GeneralColumnsSection(text="text")
-    max_bad_fraction: float = Field(0.01, ge=0, le=1)
-    max_perplexity_increase: float | None = Field(None, ge=0)
-
-
-class EvaluationSection(Section):
-    """What is measured on which split, over which slices, and what a model must reach to be blessed."""
-
-    split: Literal["eval", "test"] = "test"
-    slice_columns: list[Name] = []
-    metrics: list[MetricSection] = Field(
-        [MetricSection(name=name) for name in ("perplexity", "token_accuracy", "exact_match", "example_count")],
-        min_length=1,
-    )
-    thresholds: list[ThresholdSection] = Field(min_length=1)
-    general: GeneralSection | None = None
-    without_evidence: Literal["refuse", "bless"] = "refuse"
-    min_examples: int = Field(30, ge=2)
-    resamples: int = Field(1000, ge=200, le=100_000)
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    seed: int = Field(0, ge=0, le=2**31 - 1)
-    batch_size: int = Field(64, ge=1)
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _name_alone(cls, value: Any) -> Any:
-        """A metric without options may be given by its name alone."""
-        return (
-            [{"name": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
-        )
-
-    @field_validator("metrics")
-    @classmethod
-    def _check_metrics(cls, value: list[MetricSection]) -> list[MetricSection]:
-        names = [metric.name for metric in value]
-        if len(set(names)) < len(names):
-            raise ValueError(f"must name each metric once. Received: {', '.join(names)}")
-        return value
+        return expand_name(value)
 
 
 class RunConfig(Section):

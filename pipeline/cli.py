@@ -62,6 +62,8 @@ def run(
     local = require_local(runner, "run", "`submit` runs a pipeline on a cluster.")
     if resume is not None and (from_nodes or to_nodes):
         raise click.UsageError("--resume goes on with a whole run: leave out --from and --to.")
+    if skip_unchanged and resume is not None:
+        raise click.UsageError("--skip-unchanged is for a new run: leave out --resume.")
     from configs.load import ConfigError
     from pipeline.local_runner import Part
     from pipeline.validate import find_environment_problems

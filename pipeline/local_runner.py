@@ -22,7 +22,7 @@ from pipeline.execution.child_process import ChildDiedError, ChildError, ChildPr
 from pipeline.execution.node_launcher import CompiledPipeline, compile_pipeline
 from pipeline.execution.node_runner import NodeFailedError, run_node
 from pipeline.execution.run_display import RunDisplay
-from pipeline.execution.run_record import make_run_record, write_run_record
+from pipeline.execution.run_record import hash_project_code, make_run_record, write_run_record
 from pipeline.execution.run_state import NodeState, close_dead_runs, find_run
 from pipeline.execution.store_lock import lock_store
 from pipeline.execution.task_graph import RunningTasks, run_tasks
@@ -88,8 +88,7 @@ def find_run_id(config: RunConfig, runner: LocalRunnerConfig, resume: str | None
             f"a run goes on only with the configuration that it was started with. Other in {context.name}: "
             f"{'; '.join(changed)}. Give the same, or start a new run: what has not changed comes from the cache."
         )
-    now = make_run_record("", "", "")["code_sha256"]
-    if recorded["code_sha256"] != now:
+    if recorded["code_sha256"] != hash_project_code():
         raise UserError(
             f"a run goes on only with the code that it was started with; the code has changed since {context.name}. Start a new "
             "run: what has not changed comes from the cache."
@@ -98,13 +97,18 @@ def find_run_id(config: RunConfig, runner: LocalRunnerConfig, resume: str | None
 
 
 def run(
-    config: RunConfig, config_path: str, runner: LocalRunnerConfig, run_id: str, console: Console, part: Part = WHOLE
+    config: RunConfig,
+    record: dict[str, str],
+    runner: LocalRunnerConfig,
+    run_id: str,
+    console: Console,
+    part: Part = WHOLE,
 ) -> RunResult:
     """Runs every node that is not cached, and prints a line for each.
 
     Args:
         config: The run.
-        config_path: Where it was read from, for the record.
+        record: See `make_record`.
         runner: Where it runs.
         run_id: See `find_run_id`.
         console: Where the lines go.
@@ -120,7 +124,7 @@ def run(
         (config, paths, make_beam_args(runner.beam)),
         paths,
         runner,
-        make_record(config, config_path),
+        record,
         run_id,
         console,
         part,

@@ -47,21 +47,23 @@ def run_pipeline(
     with redirect_output(log_path) as console:
         console.print(f"Pipeline [bold]{config.pipeline.name}[/], run {run_id}")
         console.print(f"[dim]Log: {log_path}[/]", soft_wrap=True)
-        if skip_unchanged and _is_skipped(config, config_path, runner, run_id, console):
+        record = local_runner.make_record(config, config_path)
+        if skip_unchanged and _is_skipped(config, record, runner, run_id, console):
             return 0
         signals: list[str] = []
         try:
             with signals_as_exceptions() as signals:
-                result = local_runner.run(config, config_path, runner, run_id, console, part)
+                result = local_runner.run(config, record, runner, run_id, console, part)
                 return _report(config, runner, result, console)
         except (NodeFailedError, Interrupted) as error:
             return explain_failure(error, bool(signals), log_path, console)
 
 
-def _is_skipped(config: RunConfig, config_path: str, runner: LocalRunnerConfig, run_id: str, console: Console) -> bool:
+def _is_skipped(
+    config: RunConfig, record: dict[str, str], runner: LocalRunnerConfig, run_id: str, console: Console
+) -> bool:
     """Returns whether there is nothing to do, says why or why not, and records a run that is skipped."""
     connection = make_connection_config(runner)
-    record = local_runner.make_record(config, config_path)
     with lock_store(connection):
         store = open_writable_store(connection)
         decision = run_or_skip.decide(store, config.pipeline.name, json.loads(record[run_or_skip.INPUTS]))

@@ -21,16 +21,15 @@ from components.options import nearest
 from components.text.templates import TEMPLATES
 from components.trainer.samplers import find_option_problems as find_sampler_problems
 from components.trainer.strategies import find_strategy_problems
+from configs.evaluation_schema import EvaluationSection, ThresholdSection
 from configs.load import ConfigError, Problem, apply_overrides, parse_sections, read_yaml
 from configs.schema import (
     DataSection,
-    EvaluationSection,
     GenerationSection,
     MethodSection,
     ModelSection,
     RunConfig,
     TextSection,
-    ThresholdSection,
     TrainSection,
 )
 from pipeline.file_checks import find_file_problems

@@ -161,20 +161,20 @@ def find_code_execution(tree: ast.AST) -> Iterator[str]:
     for line, name in list_imports(tree):
         if name.split(".")[0] in RUNS_CODE_FROM_DATA:
             yield f"line {line}: imports {name}"
-    safe_loaders = {"yaml.SafeLoader"}
+    safe_loaders = {"yaml.SafeLoader", "yaml.CSafeLoader", "NumberLoader"}  # the last one is of configs.load
     safe_loaders |= {
         node.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and "yaml.SafeLoader" in map(ast.unparse, node.bases)
+        if isinstance(node, ast.ClassDef) and safe_loaders & set(map(ast.unparse, node.bases))
     }
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
         given = [ast.unparse(value) for value in (*node.args, *(keyword.value for keyword in node.keywords))]
-        if called == "yaml.load" and safe_loaders & set(given):
+        if called in ("yaml.load", "yaml.load_all") and safe_loaders & set(given):
             continue
-        if called in ("eval", "exec", "yaml.load", "yaml.unsafe_load"):
+        if called in ("eval", "exec", "yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.unsafe_load_all"):
             yield f"line {node.lineno}: calls {called}"
         for keyword in node.keywords:
             allowed = isinstance(keyword.value, ast.Constant) and keyword.value.value is True
@@ -220,7 +220,17 @@ def test_lineage_never_imports_tensorflow(module: str):
 
 @pytest.mark.parametrize(
     "module",
-    ["pipeline.lineage_view", "pipeline.tokens_view", "pipeline.tokens_page", "pipeline.cli", "pipeline.validate"],
+    [
+        "pipeline.lineage_view",
+        "pipeline.tokens_view",
+        "pipeline.tokens_page",
+        "pipeline.cli",
+        "pipeline.validate",
+        # TFX is imported by the children of these.
+        "pipeline.run_command",
+        "pipeline.schedule_commands",
+        "pipeline.kubeflow.run_node",
+    ],
 )
 def test_quick_commands_import_quickly(module: str):
     """Help, validation and lineage answer at once: importing TensorFlow or TFX takes half a minute."""
@@ -251,8 +261,9 @@ def test_the_layer_check_itself(module: str, source: str, expected: str | None):
 
 def test_the_other_checks_themselves():
     tree = ast.parse(
-        "import pickle\neval('1')\nnp.load(f, allow_pickle=True)\nmodel.eval()\nnp.load(f, allow_pickle=False)"
+        "import pickle\neval('1')\nnp.load(f, allow_pickle=True)\nmodel.eval()\nnp.load(f, allow_pickle=False)\n"
+        "yaml.load_all(f, yaml.Loader)\nyaml.load_all(f, yaml.CSafeLoader)"
     )
-    assert len(list(find_code_execution(tree))) == 3
+    assert len(list(find_code_execution(tree))) == 4
     tree = ast.parse("try:\n  import tensorflow as tf\nexcept ImportError: pass\ndef f():\n  import tfx")
     assert list(find_tensorflow_imports(tree)) == ["line 2: tensorflow"]

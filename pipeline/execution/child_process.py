@@ -168,11 +168,11 @@ def _run(
     absl_logging.set_verbosity(absl_logging.INFO)
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {function.__name__} in process {os.getpid()}", flush=True)
     try:
-        answer = {"value": function(*arguments)}
+        answer = json.dumps({"value": function(*arguments)})
     except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
         traceback.print_exc()
-        answer = _describe_error(error)
-    answers.send_bytes(json.dumps(answer).encode())
+        answer = json.dumps(_describe_error(error))
+    answers.send_bytes(answer.encode())
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads and destructors of TensorFlow and gRPC have nothing left to do, and some wait for each other.

@@ -5,6 +5,7 @@ their own (see `pipeline.execution.child_process`).
 """
 
 import base64
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -135,8 +136,6 @@ def launch_node(pipeline: dict[str, Any], node_id: str, connection: ConnectionCo
 
 def _connect(connection: ConnectionConfig) -> Any:
     """Returns TFX's handle of the store, which holds the store's lock while it is open."""
-    import contextlib
-
     from tfx.orchestration import metadata
 
     class LockedMetadata(metadata.Metadata):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from configs.load import NumberLoader
 from configs.runner_schema import KubeflowRunnerConfig
 from pipeline.specs.compiled_spec import CompiledSpec
 
@@ -48,15 +48,6 @@ class Uploaded:
     experiment_id: str
     pipeline_id: str
     version_id: str
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads `1e-05` as the number that JSON and YAML 1.2 mean by it."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
 
 
 def submit(runner: KubeflowRunnerConfig, spec: CompiledSpec, client: "kfp.Client | None" = None) -> SubmittedRun:
@@ -188,7 +179,7 @@ def _turn_cache_off(text: str) -> str:
 
     A text in which no task caches is returned as it is.
     """
-    documents = list(yaml.load_all(text, _Loader))
+    documents = list(yaml.load_all(text, NumberLoader))
     main = documents[0]
     changed = False
     for part in (main["root"], *main.get("components", {}).values()):

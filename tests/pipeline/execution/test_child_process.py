@@ -1,6 +1,7 @@
 import json
 import operator
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -33,15 +34,20 @@ def test_the_value_comes_from_another_process(call, tmp_path):
     assert f"getpid in process {child.pid}" in log
 
 
-def test_what_it_writes_goes_to_the_log_and_what_is_for_the_console_here(call, tmp_path):
-    script = (
-        "import os; os.write(1, b'noise'); os.write(int(os.environ['PIPELINE_CONSOLE_FD']), b'step 1/2\\rstep 2/2\\n')"
+def test_what_it_prints_goes_to_the_log_and_what_is_for_the_console_here(call, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os\nprint('noise', flush=True)\nos.write(2, b'native noise')\n"
+        "os.write(int(os.environ['PIPELINE_CONSOLE_FD']), b'step 1/2\\rstep 2/2\\n')\n"
     )
     shown = []
-    # A process that the child starts: descriptors and environment are what libraries find.
-    child = call(subprocess.call, [sys.executable, "-c", script])
-    assert child.wait(shown.append) in (0, 1)
-    assert "noise" in (tmp_path / "logs" / "child.log").read_text()
+    # What the function returns, a module's names, is nothing that JSON can hold.
+    with pytest.raises(ChildError, match="not JSON serializable"):
+        call(runpy.run_path, str(script)).wait(shown.append)
+    assert b"".join(shown) == b"step 1/2\rstep 2/2\n"
+    log = (tmp_path / "logs" / "child.log").read_text()
+    assert "noise\nnative noise" in log
+    assert "step" not in log
 
 
 def test_errors_that_a_user_can_mend_stay_what_they_are(call):

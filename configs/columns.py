@@ -1,0 +1,23 @@
+"""Which columns of the source files are what."""
+
+from pydantic import model_validator
+
+from configs.section import Name, Section
+
+
+class ColumnsSection(Section):
+    """Which source column feeds which feature: `instruction`, `input` and `output`, or a chat's `messages`."""
+
+    instruction: Name | None = None
+    input: Name | None = None
+    output: Name | None = None
+    messages: Name | None = None
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> "ColumnsSection":
+        if self.messages is not None:
+            if self.instruction or self.input or self.output:
+                raise ValueError("give either `messages`, or `instruction` and `output` (and `input`), not both")
+        elif not (self.instruction and self.output):
+            raise ValueError("needs `instruction` and `output`, or `messages`")
+        return self

@@ -1,0 +1,31 @@
+"""What all sections of configuration files have in common."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Name = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of a configuration file: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class NamedSection(Section):
+    """A thing by its name; all other keys are its own options, which are checked where the name is known."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: Name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options as written in the file."""
+        return dict(self.model_extra or {})
+
+
+def expand_name(value: Any) -> Any:
+    """Returns the section of a thing that was given by its name alone."""
+    return {"name": value} if isinstance(value, str) else value
