@@ -11,8 +11,8 @@ from components import places
 @pytest.mark.parametrize(
     ("path", "root", "expected"),
     [
-        ("${root}/judgements", "gs://bucket/root/", "gs://bucket/root/judgements"),
-        ("${root}/judgements", "/data/root", "/data/root/judgements"),
+        ("${root}/judgements", "gs://bucket/base/", "gs://bucket/base/judgements"),
+        ("${root}/judgements", "/data/base", "/data/base/judgements"),
         ("runs/judgements", None, "runs/judgements"),
         ("gs://bucket/judgements", None, "gs://bucket/judgements"),
     ],
@@ -23,12 +23,12 @@ def test_root_of_the_run_is_filled_in(path, root, expected):
 
 def test_folder_of_a_bucket_is_its_mount(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "_MOUNTED_BUCKETS", tmp_path)
-    assert places.find_folder("${root}/checkpoints", "gs://bucket/root") == str(tmp_path / "bucket/root/checkpoints")
+    assert places.find_folder("${root}/checkpoints", "gs://bucket/base") == str(tmp_path / "bucket/base/checkpoints")
 
 
 def test_folder_of_a_bucket_without_a_mount_is_in_this_container(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(places, "_MOUNTED_BUCKETS", tmp_path / "none")
-    expected = Path(tempfile.gettempdir(), "bucket/root/checkpoints")
-    assert places.find_folder("${root}/checkpoints", "gs://bucket/root") == str(expected)
+    expected = Path(tempfile.gettempdir(), "bucket/base/checkpoints")
+    assert places.find_folder("${root}/checkpoints", "gs://bucket/base") == str(expected)
     assert "is lost with this container" in caplog.text
     assert places.find_folder("runs/checkpoints", None) == "runs/checkpoints"

@@ -147,16 +147,16 @@ def test_a_run_in_a_bucket_computes_what_a_local_one_does(bucket, tmp_path):
         tf.io.gfile.copy(str(path), f"{bucket.url}/{name}")
 
     config = make_config(f"{bucket.url}/data/records.jsonl", f"{bucket.url}/preset")
-    there, addresses = run(config, f"{bucket.url}/root", tmp_path / "there", bucket.environment)
+    there, addresses = run(config, f"{bucket.url}/base", tmp_path / "there", bucket.environment)
     assert there.keys() == NODES
-    assert [address for address in addresses if not address.startswith(f"{bucket.url}/root/artifacts/places/")] == []
+    assert [address for address in addresses if not address.startswith(f"{bucket.url}/base/artifacts/places/")] == []
     version = there["Pusher"]["pushed_version"]
-    assert there["Pusher"]["pushed_destination"] == f"{bucket.url}/root/serving/places/{version}"
+    assert there["Pusher"]["pushed_destination"] == f"{bucket.url}/base/serving/places/{version}"
     pushed = bucket.list_files(f"root/serving/places/{version}/")
     assert {"saved_model.pb", "assets.extra/model_card.json", "variables/variables.index"} < set(pushed)
     assert bucket.list_files("root/serving/places/.incoming") == []
     # What the report does not show is found in the bucket.
-    (report,) = tf.io.gfile.glob(f"{bucket.url}/root/artifacts/places/CleaningReport/report/*/report.json")
+    (report,) = tf.io.gfile.glob(f"{bucket.url}/base/artifacts/places/CleaningReport/report/*/report.json")
     with tf.io.gfile.GFile(report) as file:
         content = json.load(file)
     example = content["examples"][0]
