@@ -152,9 +152,9 @@ def test_a_run_in_a_bucket_computes_what_a_local_one_does(bucket, tmp_path):
     assert [address for address in addresses if not address.startswith(f"{bucket.url}/base/artifacts/places/")] == []
     version = there["Pusher"]["pushed_version"]
     assert there["Pusher"]["pushed_destination"] == f"{bucket.url}/base/serving/places/{version}"
-    pushed = bucket.list_files(f"root/serving/places/{version}/")
+    pushed = bucket.list_files(f"base/serving/places/{version}/")
     assert {"saved_model.pb", "assets.extra/model_card.json", "variables/variables.index"} < set(pushed)
-    assert bucket.list_files("root/serving/places/.incoming") == []
+    assert bucket.list_files("base/serving/places/.incoming") == []
     # What the report does not show is found in the bucket.
     (report,) = tf.io.gfile.glob(f"{bucket.url}/base/artifacts/places/CleaningReport/report/*/report.json")
     with tf.io.gfile.GFile(report) as file:

@@ -204,7 +204,7 @@ def test_answers_are_kept_in_a_bucket(server, make, bucket):
     server.reply = lambda body, number: (200, {}, complete(body["messages"][0]["content"].upper()))
     place = f"{bucket.url}/base/judgements"
     assert CachedClient(make(), place, "judge").answer(["a", "b"]) == ["A", "B"]
-    assert len(bucket.list_files("root/judgements/")) == 2
+    assert len(bucket.list_files("base/judgements/")) == 2
     num_asked = len(server.requests)
     assert CachedClient(make(), place, "judge").answer(["b", "a"]) == ["B", "A"]
     assert len(server.requests) == num_asked
