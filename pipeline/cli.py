@@ -35,6 +35,7 @@ def main() -> None:
     is_flag=True,
     help="End at once if a blessed run had the same data, configuration, code, preset and packages; for cron.",
 )
+@click.option("--force", is_flag=True, help="Run all the same, though --skip-unchanged finds that nothing has changed.")
 @click.option("--from", "from_nodes", multiple=True, metavar="NODE", help="Run this node and what follows; repeatable.")
 @click.option("--to", "to_nodes", multiple=True, metavar="NODE", help="Run this node and what it needs; repeatable.")
 def run(
@@ -44,6 +45,7 @@ def run(
     root: str | None,
     resume: str | None,
     skip_unchanged: bool,
+    force: bool,
     from_nodes: tuple[str, ...],
     to_nodes: tuple[str, ...],
 ) -> None:
@@ -74,7 +76,7 @@ def run(
     from pipeline.run_command import run_pipeline
 
     part = Part(from_nodes=from_nodes, to_nodes=to_nodes, resume=resume)
-    sys.exit(run_pipeline(config, config_path, local, part, skip_unchanged))
+    sys.exit(run_pipeline(config, config_path, local, part, skip_unchanged=skip_unchanged, force=force))
 
 
 @main.command()

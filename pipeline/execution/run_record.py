@@ -48,7 +48,7 @@ def hash_project_code() -> str:
 
 
 def write_run_record(store: Any, run_id: str, record: dict[str, str]) -> None:
-    """Puts the record on the context of the run, which TFX makes when the first node starts.
+    """Puts the record on the context of the run. TFX makes that when it compiles for the run; before, it is made here.
 
     Args:
         store: An `ml_metadata.MetadataStore`.
@@ -57,7 +57,10 @@ def write_run_record(store: Any, run_id: str, record: dict[str, str]) -> None:
     """
     context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
     if context is None:
-        return
+        # TFX adds to the type what it wants, and takes a context that is there.
+        kind = metadata_store_pb2.ContextType(name=RUN_CONTEXT)
+        type_id = store.put_context_type(kind, can_add_fields=True, can_omit_fields=True)
+        context = metadata_store_pb2.Context(type_id=type_id, name=run_id)
     for name, value in record.items():
         context.custom_properties[name].CopyFrom(metadata_store_pb2.Value(string_value=value))
     store.put_contexts([context])
