@@ -47,8 +47,9 @@ def record_growth(store: Any, pipeline_name: str, run_id: str, examples: metadat
         run_id: The run; its context must be there.
         examples: What its ExampleGen has written.
     """
+    # A failed ExampleGen leaves examples too, which are not LIVE.
     query = (
-        f"type = 'Examples' AND contexts_p.type = 'pipeline' AND contexts_p.name = '{pipeline_name}' "
+        f"type = 'Examples' AND state = LIVE AND contexts_p.type = 'pipeline' AND contexts_p.name = '{pipeline_name}' "
         f"AND contexts_n.type = 'node' AND contexts_n.name = '{pipeline_name}.{_NODE}' AND id < {examples.id}"
     )
     options = ListOptions(filter_query=query, order_by=OrderByField.CREATE_TIME, is_asc=False, limit=1)

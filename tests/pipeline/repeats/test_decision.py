@@ -1,85 +1,79 @@
-import json
+"""Whether a run is needed, by the runs in a real store."""
 
 import pytest
 from ml_metadata.metadata_store import MetadataStore
-from ml_metadata.proto import metadata_store_pb2
 
-from pipeline import run_or_skip
+from configs.runner_schema import SqliteSection
+from pipeline.metadata_connection import make_connection
+from pipeline.repeats.decision import decide, record_skipped
+from pipeline.repeats.inputs import PARTS
 
 INPUTS = {"data": "d", "config": "c", "code": "k", "preset": "p", "lock": "l"}
 
 
 @pytest.fixture
-def store():
-    config = metadata_store_pb2.ConnectionConfig()
-    config.fake_database.SetInParent()
-    store = MetadataStore(config)
-    store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run"))
-    store.put_artifact_type(metadata_store_pb2.ArtifactType(name="ModelBlessing"))
-    return store
+def store(tmp_path):
+    return MetadataStore(make_connection(SqliteSection(kind="sqlite"), str(tmp_path)))
 
 
 @pytest.fixture
-def add(store):
+def add(store, record_run, bless):
     def make(run_id, inputs, blessed, pipeline="p"):
-        context = metadata_store_pb2.Context(type_id=store.get_context_type("pipeline_run").id, name=run_id)
-        context.custom_properties["pipeline_name"].string_value = pipeline
-        context.custom_properties["inputs"].string_value = json.dumps(inputs)
-        (context_id,) = store.put_contexts([context])
-        artifact = metadata_store_pb2.Artifact(type_id=store.get_artifact_type("ModelBlessing").id, uri=f"/{run_id}")
-        artifact.custom_properties["blessed"].int_value = blessed
-        (artifact_id,) = store.put_artifacts([artifact])
-        attribution = metadata_store_pb2.Attribution(artifact_id=artifact_id, context_id=context_id)
-        store.put_attributions_and_associations([attribution], [])
+        record_run(store, run_id, inputs, pipeline)
+        bless(store, run_id, blessed)
 
     return make
+
+
+def read(store, run_id):
+    properties = store.get_context_by_type_and_name("pipeline_run", run_id).custom_properties
+    return {name: value.string_value for name, value in properties.items()}
 
 
 def test_the_same_inputs_as_a_blessed_run_are_skipped_and_recorded(store, add):
     add("run-1", INPUTS, 1)
     add("run-2", INPUTS | {"data": "other"}, 1)
-    decision = run_or_skip.decide(store, "p", INPUTS)
-    assert decision.same_as == "run-1"
-    run_or_skip.record_skipped(store, "run-3", {"pipeline_name": "p", "inputs": json.dumps(INPUTS)}, decision)
-    recorded = store.get_context_by_type_and_name("pipeline_run", "run-3").custom_properties
-    assert {name: recorded[name].string_value for name in ("skipped", "same_as_run")} == {
+    decision = decide(store, "p", INPUTS)
+    reason = "data, configuration, code, preset and packages are those of the blessed run run-1"
+    assert (decision.is_needed, decision.same_as, str(decision)) == (False, "run-1", f"Skipped: {reason}.")
+    record_skipped(store, "run-3", {"pipeline_name": "p"}, decision)
+    assert read(store, "run-3") == {
+        "pipeline_name": "p",
         "skipped": "true",
         "same_as_run": "run-1",
+        "skip_reason": reason,
     }
-    assert "run-1" in recorded["skip_reason"].string_value
-    # The skipped run itself is no blessed run.
-    assert run_or_skip.decide(store, "p", INPUTS).same_as == "run-1"
 
 
-@pytest.mark.parametrize(("part", "words"), list(run_or_skip._PARTS.items()))
+def test_a_skipped_run_is_no_blessed_one_whatever_is_attached_to_it(store, add, bless):
+    add("run-1", INPUTS, 1)
+    record_skipped(store, "run-2", {"pipeline_name": "p", "inputs": "{}"}, decide(store, "p", INPUTS))
+    bless(store, "run-2", 1)
+    assert decide(store, "p", INPUTS).same_as == "run-1"
+    assert decide(store, "p", {}.fromkeys(INPUTS, "new")).reason.startswith("changed since the blessed run run-1")
+
+
+def test_force_goes_on_and_says_what_it_was_forced_against(store, add):
+    assert str(decide(store, "p", INPUTS, force=True)) == "Needed: no run of this pipeline was blessed before."
+    add("run-1", INPUTS, 1)
+    decision = decide(store, "p", INPUTS, force=True)
+    assert (decision.is_needed, decision.same_as) == (True, "run-1")
+    assert str(decision).startswith("Runs all the same (--force): data, configuration, code")
+
+
+@pytest.mark.parametrize(("part", "words"), list(PARTS.items()))
 def test_whatever_changed_is_named(store, add, part, words):
     add("run-1", INPUTS, 1)
-    decision = run_or_skip.decide(store, "p", INPUTS | {part: "new"})
-    assert (decision.same_as, decision.reason) == (None, f"changed since the blessed run run-1: {words}")
+    decision = decide(store, "p", INPUTS | {part: "new"})
+    assert (decision.same_as, str(decision)) == (None, f"Needed: changed since the blessed run run-1: {words}.")
 
 
 def test_what_was_refused_or_another_pipelines_does_not_count(store, add):
     add("run-1", INPUTS, 0)
     add("run-2", INPUTS, 1, pipeline="q")
-    decision = run_or_skip.decide(store, "p", INPUTS)
+    decision = decide(store, "p", INPUTS)
     assert (decision.same_as, decision.reason) == (None, "no run of this pipeline was blessed before")
 
 
-def test_what_cannot_be_known_is_run(store, add):
-    add("run-1", INPUTS | {"data": ""}, 1)
-    decision = run_or_skip.decide(store, "p", INPUTS | {"data": ""})
-    assert decision.same_as is None
-    assert "the data" in decision.reason
-
-
-def test_data_are_known_by_content_and_spans(tmp_path):
-    for span in (1, 2):
-        (tmp_path / f"{span}.jsonl").write_text(f"{span}")
-    pattern = f"{tmp_path}/{{SPAN}}.jsonl"
-    newest = run_or_skip.hash_data(pattern, 1)
-    assert newest == run_or_skip.hash_data(str(tmp_path / "2.jsonl"), 1)
-    assert newest != run_or_skip.hash_data(pattern, 2)
-    before = run_or_skip.hash_data(str(tmp_path / "1.jsonl"), 1)
-    (tmp_path / "1.jsonl").write_text("x")
-    assert run_or_skip.hash_data(str(tmp_path / "1.jsonl"), 1) != before
-    assert run_or_skip.hash_data("gs://bucket/data", 1) == ""
+def test_in_an_empty_store_a_run_is_needed(store):
+    assert decide(store, "p", INPUTS).is_needed
