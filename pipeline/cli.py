@@ -117,17 +117,18 @@ def lineage(path: str | None, pipeline_name: str | None, as_json: bool, runner_n
     """
     from rich.console import Console
 
-    from pipeline import lineage_store, lineage_view
     from pipeline.console import PLAIN_WIDTH
-    from pipeline.lineage import trace as trace_model
+    from pipeline.lineage import store as lineage_store
+    from pipeline.lineage import trace_view
+    from pipeline.lineage.trace import trace as trace_model
     from pipeline.metadata_connection import make_connection_config
 
     store = lineage_store.open_store(make_connection_config(load_runner_file(runner_name, root)))
     trace = trace_model(store, path, pipeline_name)
     if as_json:
-        click.echo(lineage_view.to_json(trace))
+        click.echo(trace_view.to_json(trace))
     else:
-        Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(lineage_view.render(trace))
+        Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(trace_view.render(trace))
 
 
 @main.command()
@@ -153,8 +154,9 @@ def tokens(
     """
     from rich.console import Console
 
-    from pipeline import lineage_store, tokens_page, tokens_store, tokens_view
+    from pipeline import tokens_page, tokens_store, tokens_view
     from pipeline.console import PLAIN_WIDTH
+    from pipeline.lineage import store as lineage_store
     from pipeline.metadata_connection import make_connection_config
     from pipeline.paths import Paths, find_root
 

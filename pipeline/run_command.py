@@ -10,7 +10,7 @@ from rich.console import Console
 from components.errors import UserError
 from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 from configs.schema import RunConfig
-from pipeline import exit_codes, lineage_store, local_runner, report_page, report_store, run_or_skip, summary
+from pipeline import exit_codes, local_runner, report_page, report_store, run_or_skip, summary
 from pipeline.console import redirect_output
 from pipeline.execution.child_process import (
     ChildDiedError,
@@ -21,6 +21,7 @@ from pipeline.execution.child_process import (
 )
 from pipeline.execution.node_runner import NodeFailedError
 from pipeline.execution.store_lock import lock_store
+from pipeline.lineage.store import open_store
 from pipeline.local_runner import WHOLE, Part
 from pipeline.metadata_connection import make_connection_config, open_writable_store
 from pipeline.paths import Paths, find_root
@@ -170,7 +171,7 @@ def write_report_page(
     Raises:
         UserError: There is no such run, or the file cannot be written.
     """
-    store = lineage_store.open_store(make_connection_config(runner))
+    store = open_store(make_connection_config(runner))
     found = report_store.load_report(store, run_id, pipeline_name)
     paths = Paths(root=Path(find_root(runner)).resolve(), name=found.pipeline_name)
     path = paths.report_page(found.run_id) if page is None else Path(page)

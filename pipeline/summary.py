@@ -18,8 +18,8 @@ from components.metrics.table import make_metrics, read_directions
 from components.text import features
 from configs.schema import RunConfig
 from pipeline import serving
-from pipeline.lineage_graph import get_properties
-from pipeline.lineage_view import describe_cleaning
+from pipeline.lineage.graph import get_properties
+from pipeline.lineage.trace_view import describe_cleaning
 from pipeline.local_runner import RunResult
 
 NUM_SAMPLES = 3

@@ -29,8 +29,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.cron",
         "pipeline.environment",
         "pipeline.html",
-        "pipeline.lineage_graph",
-        "pipeline.lineage_store",
         "pipeline.metadata_connection",
         "pipeline.paths",
         "pipeline.preset_checks",
@@ -42,11 +40,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.file_checks",
         "pipeline.platforms",
         "pipeline.validate_cleaning",
-        "pipeline.tokens_store",
     ),
-    ("pipeline.specs", "pipeline.training_nodes", "pipeline.run_or_skip"),
+    ("pipeline.lineage",),
+    ("pipeline.specs", "pipeline.training_nodes", "pipeline.run_or_skip", "pipeline.tokens_store"),
     ("pipeline.*",),  # wiring, checks and records
-    ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.report_store", "pipeline.tokens_page"),
+    ("pipeline.*_runner", "pipeline.report_store", "pipeline.tokens_page"),
     ("pipeline.kubeflow", "pipeline.vertex", "pipeline.report_page", "pipeline.summary"),
     ("pipeline.runner_checks", "pipeline.run_command"),
     ("pipeline.benchmark_command", "pipeline.cluster_commands"),
@@ -221,7 +219,7 @@ def test_lineage_never_imports_tensorflow(module: str):
 @pytest.mark.parametrize(
     "module",
     [
-        "pipeline.lineage_view",
+        "pipeline.lineage.trace_view",
         "pipeline.tokens_view",
         "pipeline.tokens_page",
         "pipeline.cli",
@@ -251,7 +249,7 @@ def test_quick_commands_import_quickly(module: str):
         ("pipeline.pipeline", "def f():\n  from pipeline import local_runner", "imports pipeline.local_runner"),
         ("pipeline.kubeflow_runner", "from pipeline.pipeline import create_pipeline", None),
         ("pipeline.kubeflow_runner", "from pipeline import local_runner", "imports pipeline.local_runner"),
-        ("pipeline.lineage", "from pipeline import lineage_store", None),
+        ("pipeline.lineage", "from pipeline.lineage import store", None),
     ],
 )
 def test_the_layer_check_itself(module: str, source: str, expected: str | None):

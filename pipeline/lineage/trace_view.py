@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.lineage_graph import Artifact, DataFile, Evaluation, Properties, Run, Step, Trace
+from pipeline.lineage.graph import Artifact, DataFile, Evaluation, Properties, Run, Step, Trace
 
 # Which recorded properties of the trained model stand in the table, in this order. JSON shows all.
 _MODEL_FACTS = {
