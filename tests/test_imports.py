@@ -50,7 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.benchmark_command", "pipeline.cluster_commands"),
     ("pipeline.schedule_commands",),
     ("pipeline.cli_options",),
-    ("pipeline.cluster_cli",),
+    ("pipeline.cluster_cli", "pipeline.lineage_cli"),
     ("pipeline.cli",),
     ("pipeline.__main__",),
 )

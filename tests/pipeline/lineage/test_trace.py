@@ -1,5 +1,6 @@
 """Tests of the lineage trace, on a store written through ML Metadata's own interface."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -228,7 +229,7 @@ def test_a_benchmark_of_a_pushed_model_leaves_its_history_as_it_is(writer: Store
     made = writer.record_run("run-1")
 
     def tell():
-        return json.loads(trace_view.to_json(lineage.trace(reader, path=f"{writer.root}/serving/run-1")))
+        return json.loads(json.dumps(dataclasses.asdict(lineage.trace(reader, path=f"{writer.root}/serving/run-1"))))
 
     before = tell()
     # As the pushed folder, and as the trained model itself.
@@ -282,7 +283,7 @@ def test_pipelines_are_told_apart(writer: StoreWriter, reader: MetadataStore):
 
 def test_json_holds_the_whole_chain(writer: StoreWriter, reader: MetadataStore):
     writer.record_run("run-1")
-    told = json.loads(trace_view.to_json(lineage.trace(reader)))
+    told = json.loads(json.dumps(dataclasses.asdict(lineage.trace(reader))))
     assert told["runs"][0]["config"] == CONFIG
     assert told["data"][0]["sha256"] == "a" * 64
     assert told["evaluation"]["metrics"]["candidate"]["overall"]["perplexity"] == 11.25
