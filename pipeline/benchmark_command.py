@@ -21,7 +21,7 @@ from pipeline.console import redirect_output
 from pipeline.execution.child_process import Interrupted, signals_as_exceptions
 from pipeline.execution.node_runner import NodeFailedError
 from pipeline.execution.run_record import make_run_record
-from pipeline.lineage_graph import get_properties
+from pipeline.lineage.graph import get_properties
 from pipeline.paths import Paths
 from pipeline.preset_checks import find_preset_problems
 from pipeline.run_command import explain_failure

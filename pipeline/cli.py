@@ -11,9 +11,12 @@ import yaml
 from components import runtime
 from pipeline.cli_options import IMAGE, ROOT, RUNNER, SET, CommandGroup, load_files, load_runner_file, require_local
 from pipeline.cluster_cli import COMMANDS
+from pipeline.lineage_cli import lineage_group
 
 
-@click.group(cls=CommandGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup, commands=(*COMMANDS, lineage_group), context_settings={"help_option_names": ["-h", "--help"]}
+)
 def main() -> None:
     """Fine-tune a language model, gate it on evidence, push it, and know where it came from."""
 
@@ -107,32 +110,6 @@ def validate(
 
 
 @main.command()
-@click.argument("path", required=False)
-@click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only models of this pipeline.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@RUNNER
-@ROOT
-def lineage(path: str | None, pipeline_name: str | None, as_json: bool, runner_name: str, root: str | None) -> None:
-    """Show where a model came from: data file and hash, configuration, code version, metrics.
-
-    PATH is a pushed folder, a model's folder, or a file in one. Without it: the model pushed last.
-    """
-    from rich.console import Console
-
-    from pipeline import lineage_store, lineage_view
-    from pipeline.console import PLAIN_WIDTH
-    from pipeline.lineage import trace as trace_model
-    from pipeline.metadata_connection import make_connection_config
-
-    store = lineage_store.open_store(make_connection_config(load_runner_file(runner_name, root)))
-    trace = trace_model(store, path, pipeline_name)
-    if as_json:
-        click.echo(lineage_view.to_json(trace))
-    else:
-        Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(lineage_view.render(trace))
-
-
-@main.command()
 @click.option("--run", "run_id", metavar="ID", help="The run. Without it: the newest one with token cleaning.")
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only runs of this pipeline.")
 @click.option("--example", "example_id", metavar="ID", help="The example to show, or the beginning of a reported one.")
@@ -155,8 +132,9 @@ def tokens(
     """
     from rich.console import Console
 
-    from pipeline import lineage_store, tokens_page, tokens_store, tokens_view
+    from pipeline import tokens_page, tokens_store, tokens_view
     from pipeline.console import PLAIN_WIDTH
+    from pipeline.lineage import store as lineage_store
     from pipeline.metadata_connection import make_connection_config
     from pipeline.paths import Paths, find_root
 

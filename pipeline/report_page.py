@@ -11,9 +11,9 @@ import yaml
 from rich.console import Console
 
 from components.evaluator.gate import GENERAL, OVERALL
-from pipeline import lineage_view
 from pipeline.html import render, write_whole
-from pipeline.lineage_view import describe_cleaning
+from pipeline.lineage import trace_view
+from pipeline.lineage.trace_view import describe_cleaning
 from pipeline.report_store import RunReport
 from pipeline.tokens_view import make_harmless
 
@@ -220,7 +220,7 @@ def render_lineage(report: RunReport) -> str:
     """Returns the chain of the model as text."""
     console = Console(file=io.StringIO(), width=_LINEAGE_WIDTH, highlight=False, color_system=None)
     with console.capture() as captured:
-        console.print(lineage_view.render(report.lineage))
+        console.print(trace_view.render(report.lineage))
     return captured.get()
 
 

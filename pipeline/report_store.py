@@ -9,8 +9,8 @@ from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
-from pipeline.lineage import trace
-from pipeline.lineage_graph import Properties, Trace, get_properties
+from pipeline.lineage.graph import Properties, Trace, get_properties
+from pipeline.lineage.trace import trace
 
 _EVALUATIONS = ListOptions(filter_query="type = 'ModelEvaluation' AND state = LIVE")
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from components.errors import UserError
 from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 from configs.schema import RunConfig
-from pipeline import exit_codes, lineage_store, local_runner, report_page, report_store, summary
+from pipeline import exit_codes, local_runner, report_page, report_store, summary
 from pipeline.console import redirect_output
 from pipeline.execution.child_process import (
     ChildDiedError,
@@ -20,7 +20,9 @@ from pipeline.execution.child_process import (
     signals_as_exceptions,
 )
 from pipeline.execution.node_runner import NodeFailedError
+from pipeline.execution.run_record import RunRecord
 from pipeline.execution.store_lock import lock_store
+from pipeline.lineage.store import open_store
 from pipeline.local_runner import WHOLE, Part
 from pipeline.metadata_connection import make_connection_config, open_writable_store
 from pipeline.paths import Paths, find_root
@@ -70,13 +72,13 @@ def run_pipeline(
 
 
 def _is_needed(
-    config: RunConfig, record: dict[str, str], runner: LocalRunnerConfig, run_id: str, force: bool, console: Console
+    config: RunConfig, record: RunRecord, runner: LocalRunnerConfig, run_id: str, force: bool, console: Console
 ) -> bool:
     """Returns whether there is anything to do, says why or why not, and records a run that is skipped."""
     connection = make_connection_config(runner)
     with lock_store(connection):
         store = open_writable_store(connection)
-        decision = decide(store, config.pipeline.name, json.loads(record[INPUTS]), force=force)
+        decision = decide(store, config.pipeline.name, json.loads(str(record[INPUTS])), force=force)
         if not decision.is_needed:
             record_skipped(store, run_id, record, decision)
     console.print(str(decision), soft_wrap=True, markup=False)
@@ -177,7 +179,7 @@ def write_report_page(
     Raises:
         UserError: There is no such run, or the file cannot be written.
     """
-    store = lineage_store.open_store(make_connection_config(runner))
+    store = open_store(make_connection_config(runner))
     found = report_store.load_report(store, run_id, pipeline_name)
     paths = Paths(root=Path(find_root(runner)).resolve(), name=found.pipeline_name)
     path = paths.report_page(found.run_id) if page is None else Path(page)

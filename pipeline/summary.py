@@ -18,8 +18,8 @@ from components.metrics.table import make_metrics, read_directions
 from components.text import features
 from configs.schema import RunConfig
 from pipeline import serving
-from pipeline.lineage_graph import get_properties
-from pipeline.lineage_view import describe_cleaning
+from pipeline.lineage.graph import get_properties
+from pipeline.lineage.trace_view import describe_cleaning
 from pipeline.local_runner import RunResult
 
 NUM_SAMPLES = 3
@@ -143,12 +143,12 @@ def list_next_commands(arguments: list[str], result: RunResult, config: RunConfi
     if is_blessed(result):
         commands = [
             ["generate", *place, *name, "Your instruction here"],
-            ["lineage", *place, *name],
+            ["lineage", "show", *place, *name],
             ["run", *arguments, "--set", f"train.learning_rate={config.train.learning_rate / 2:g}"],
         ]
     else:
         commands = [
-            ["lineage", *place, result.artifact("Trainer", "model").uri],
+            ["lineage", "show", *place, result.artifact("Trainer", "model").uri],
             ["run", *arguments, "--set", f"train.epochs={config.train.epochs * 2}"],
         ]
     return [shlex.join([program, "-m", "pipeline", *command]) for command in seen + commands]

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # From the lowest layer up. A unit is in the layer that names it, else in the one whose pattern fits it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("components.errors", "components.options", "components.places", "components.runtime"),
+    ("components.errors", "components.options", "components.places", "components.provenance", "components.runtime"),
     ("configs",),
     ("components.local_copies", "components.text"),
     ("components.methods", "components.metrics", "components.splits"),
@@ -29,8 +29,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.cron",
         "pipeline.environment",
         "pipeline.html",
-        "pipeline.lineage_graph",
-        "pipeline.lineage_store",
         "pipeline.metadata_connection",
         "pipeline.paths",
         "pipeline.preset_checks",
@@ -42,17 +40,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.file_checks",
         "pipeline.platforms",
         "pipeline.validate_cleaning",
-        "pipeline.tokens_store",
     ),
-    ("pipeline.specs", "pipeline.training_nodes", "pipeline.repeats"),
+    ("pipeline.lineage",),
+    ("pipeline.specs", "pipeline.training_nodes", "pipeline.repeats", "pipeline.tokens_store"),
     ("pipeline.*",),  # wiring, checks and records
-    ("pipeline.*_runner", "pipeline.lineage_view", "pipeline.report_store", "pipeline.tokens_page"),
+    ("pipeline.*_runner", "pipeline.report_store", "pipeline.tokens_page"),
     ("pipeline.kubeflow", "pipeline.vertex", "pipeline.report_page", "pipeline.summary"),
     ("pipeline.runner_checks", "pipeline.run_command"),
     ("pipeline.benchmark_command", "pipeline.cluster_commands"),
     ("pipeline.schedule_commands",),
     ("pipeline.cli_options",),
-    ("pipeline.cluster_cli",),
+    ("pipeline.cluster_cli", "pipeline.lineage_cli"),
     ("pipeline.cli",),
     ("pipeline.__main__",),
 )
@@ -221,7 +219,7 @@ def test_lineage_never_imports_tensorflow(module: str):
 @pytest.mark.parametrize(
     "module",
     [
-        "pipeline.lineage_view",
+        "pipeline.lineage.trace_view",
         "pipeline.tokens_view",
         "pipeline.tokens_page",
         "pipeline.cli",
@@ -252,7 +250,7 @@ def test_quick_commands_import_quickly(module: str):
         ("pipeline.pipeline", "def f():\n  from pipeline import local_runner", "imports pipeline.local_runner"),
         ("pipeline.kubeflow_runner", "from pipeline.pipeline import create_pipeline", None),
         ("pipeline.kubeflow_runner", "from pipeline import local_runner", "imports pipeline.local_runner"),
-        ("pipeline.lineage", "from pipeline import lineage_store", None),
+        ("pipeline.lineage", "from pipeline.lineage import store", None),
     ],
 )
 def test_the_layer_check_itself(module: str, source: str, expected: str | None):

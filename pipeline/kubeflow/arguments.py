@@ -22,6 +22,7 @@ class ContainerRun:
         config: What runs, with the values that it was given at its start.
         config_path: Where the configuration was read from.
         beam_args: Beam's arguments.
+        nodes: The nodes that it consists of.
         run_id: The same for all containers of the run.
         pipeline_root: What all places are below.
         connection: The metadata store.
@@ -30,6 +31,7 @@ class ContainerRun:
     config: RunConfig
     config_path: str
     beam_args: list[str]
+    nodes: list[str]
     run_id: str
     pipeline_root: str
     connection: ConnectionConfig
@@ -41,7 +43,7 @@ def read_arguments(
     """Reads the arguments that `compile` writes.
 
     Args:
-        settings: JSON: `config` (the run), `config_path`, `beam_args`.
+        settings: JSON: `config` (the run), `config_path`, `beam_args`, `nodes`.
         run_id: The run's.
         pipeline_root: What all places are below.
         metadata: JSON of the runner's `metadata` section.
@@ -57,6 +59,7 @@ def read_arguments(
         config=make_config(given["config"], given["config_path"], overrides),
         config_path=given["config_path"],
         beam_args=given["beam_args"],
+        nodes=given["nodes"],
         run_id=run_id,
         pipeline_root=pipeline_root,
         connection=make_connection(_parse_metadata(metadata), pipeline_root),

@@ -27,12 +27,13 @@ def check_run(run: ContainerRun, needed_file: Path, *, force: bool) -> Decision:
     """
     record = make_record(run.config, run.config_path, runner="kubeflow")
     # Its containers are many processes on many machines.
-    record.pop(PROCESS)
+    for name in (PROCESS, "hardware"):
+        record.pop(name)
     with lock_store(run.connection):
         store = open_writable_store(run.connection)
-        decision = decide(store, run.config.pipeline.name, json.loads(record[INPUTS]), force=force)
+        decision = decide(store, run.config.pipeline.name, json.loads(str(record[INPUTS])), force=force)
         if decision.is_needed:
-            write_run_record(store, run.run_id, record)
+            write_run_record(store, run.run_id, record, run.nodes)
         else:
             record_skipped(store, run.run_id, record, decision)
     print(decision, flush=True)

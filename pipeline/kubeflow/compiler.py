@@ -43,14 +43,15 @@ def compile_for_kubeflow(config: RunConfig, config_path: str, runner: KubeflowRu
         METADATA: json.dumps(runner.metadata.model_dump(mode="json"), sort_keys=True),
         FORCE: False,
     }
+    upstream = list_upstream(config)
     settings = {
         "config": config.model_dump(mode="json"),
         "config_path": locate_in_image(config_path),
         "beam_args": make_beam_args(
             runner.beam, image=runner.image, job_prefix=config.pipeline.name, temp_root=_find_bucket(runner)
         ),
+        "nodes": list(upstream),
     }
-    upstream = list_upstream(config)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(_make_pipeline(config, runner, settings, parameters, upstream), str(path))

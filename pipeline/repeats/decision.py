@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_metadata.metadata_store.metadata_store import ListOptions, OrderByField
 
-from pipeline.execution.run_record import write_run_record
+from pipeline.execution.run_record import RunRecord, write_run_record
 from pipeline.execution.run_state import RUN_CONTEXT
 from pipeline.repeats.inputs import INPUTS, PARTS
 
@@ -64,7 +64,7 @@ def decide(store: Any, pipeline_name: str, inputs: dict[str, str], *, force: boo
     return Decision(same_as=None, reason=reason, forced=force)
 
 
-def record_skipped(store: Any, run_id: str, record: dict[str, str], decision: Decision) -> None:
+def record_skipped(store: Any, run_id: str, record: RunRecord, decision: Decision) -> None:
     """Puts a run that was not needed into the store: a context without executions, with the reason.
 
     Args:

@@ -13,7 +13,7 @@ from components.example_gen.spans import find_spans, has_placeholders
 from configs.load import dump_config
 from configs.schema import RunConfig
 from pipeline.code_hash import hash_preset
-from pipeline.execution.run_record import make_run_record
+from pipeline.execution.run_record import RunRecord, make_training_record
 
 # Custom property of a run.
 INPUTS = "inputs"
@@ -28,7 +28,7 @@ PARTS = {
 _CHUNK_BYTES = 1 << 20
 
 
-def make_record(config: RunConfig, config_path: str, runner: str = "local") -> dict[str, str]:
+def make_record(config: RunConfig, config_path: str, runner: str = "local") -> RunRecord:
     """Returns what the store is told about the run as a whole, its inputs by their hashes included.
 
     Args:
@@ -39,11 +39,11 @@ def make_record(config: RunConfig, config_path: str, runner: str = "local") -> d
     Raises:
         UserError: If there is no data, or it cannot be read.
     """
-    record = make_run_record(dump_config(config), config_path, config.pipeline.name, runner)
+    record = make_training_record(config, config_path, runner)
     return record | {INPUTS: json.dumps(hash_inputs(config, record), sort_keys=True)}
 
 
-def hash_inputs(config: RunConfig, record: dict[str, str]) -> dict[str, str]:
+def hash_inputs(config: RunConfig, record: RunRecord) -> dict[str, str]:
     """Returns what a run depends on, by the names in `PARTS`.
 
     A preset that is a name, a handle or an address in a bucket counts by its name, as it does for the cache.
@@ -58,9 +58,9 @@ def hash_inputs(config: RunConfig, record: dict[str, str]) -> dict[str, str]:
     return {
         "data": hash_data(config.data.path, config.data.window),
         "config": hashlib.sha256(dump_config(config).encode()).hexdigest(),
-        "code": record["code_sha256"],
+        "code": str(record["code_sha256"]),
         "preset": hash_preset(config.model.preset)[0] or f"handle {config.model.preset}",
-        "lock": record["lock_sha256"],
+        "lock": str(record["lock_sha256"]),
     }
 
 

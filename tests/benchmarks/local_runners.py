@@ -92,13 +92,13 @@ def main() -> None:
         return
     settings = [word for override in arguments.overrides for word in ("--set", override)]
     rounds: list[dict[str, Any]] = []
-    for _ in range(arguments.repeats):
-        one = {}
+    for number in range(arguments.repeats):
         with tempfile.TemporaryDirectory() as folder:
             here = [sys.executable, "-m", "pipeline", "run", arguments.config, "--root", f"{folder}/ours", *settings]
             tfx = [sys.executable, __file__, arguments.config, "--tfx-root", f"{folder}/tfx", *settings]
-            one["a process a node"] = measure(here)
-            one["LocalDagRunner"] = measure(tfx)
+            sides = {"a process a node": here, "LocalDagRunner": tfx}
+            order = list(sides) if number % 2 == 0 else list(sides)[::-1]
+            one = {side: measure(sides[side]) for side in order}
         rounds.append(one)
         print(json.dumps(one), file=sys.stderr, flush=True)
     ratios = [r["a process a node"]["wall_seconds"] / r["LocalDagRunner"]["wall_seconds"] for r in rounds]

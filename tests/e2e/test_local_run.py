@@ -156,7 +156,7 @@ def test_a_refused_model_is_not_pushed(edited, refused):
 
 
 def test_lineage_of_the_pushed_model(project, refused):
-    result = project.command("lineage", "--json")
+    result = project.command("lineage", "show", "--json")
     assert result.returncode == 0, result.stderr
     trace = json.loads(result.stdout)
     (data,) = trace["data"]
@@ -166,7 +166,7 @@ def test_lineage_of_the_pushed_model(project, refused):
     assert Path(data["path"]).name == "records.jsonl"
     assert "lora" in trace["runs"][0]["config"]
     assert "perplexity" in json.dumps(trace["evaluation"])
-    text = project.command("lineage").stdout
+    text = project.command("lineage", "show").stdout
     assert data["sha256"][:12] in text
 
 

@@ -34,7 +34,7 @@ def test_run(mariadb, tmp_path):
     assert result.returncode == 0, result.stdout
     again = call("run", "configs/runs/tiny_gpt2_en_lora.yaml", *options)
     assert again.stdout.count("cached") == 14
-    trace = json.loads(call("lineage", "--json").stdout)
+    trace = json.loads(call("lineage", "show", "--json").stdout)
     assert trace["data"][0]["path"].endswith("instructions.jsonl")
     assert not list(tmp_path.rglob("*.sqlite"))
     leaks = [p for p in root.rglob("*") if p.is_file() and mariadb.password.encode() in p.read_bytes()]

@@ -121,7 +121,7 @@ def test_missing_files(call, arguments):
 
 
 def test_lineage_without_a_store(call, tmp_path):
-    result = call("lineage", "--root", str(tmp_path))
+    result = call("lineage", "show", "--root", str(tmp_path))
     assert result.exit_code == 1
     assert "Traceback" not in result.output
     assert str(tmp_path) in result.output
@@ -156,11 +156,11 @@ def test_the_mysql_password_comes_from_the_environment(call, tmp_path, monkeypat
     }
     runner.write_text(json.dumps({"kind": "local", "root": str(tmp_path), "metadata": metadata}))
     monkeypatch.delenv("SECRET_X", raising=False)
-    result = call("lineage", "--runner", str(runner))
+    result = call("lineage", "show", "--runner", str(runner))
     assert result.exit_code == 1
     assert "SECRET_X" in result.output
     monkeypatch.setitem(os.environ, "SECRET_X", "hunter2")
-    result = call("lineage", "--runner", str(runner))
+    result = call("lineage", "show", "--runner", str(runner))
     assert result.exit_code == 1
     assert "hunter2" not in result.output
 

@@ -6,8 +6,8 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.errors import UserError
 from configs.load import load_runner
-from pipeline import lineage_store
 from pipeline.execution.run_record import write_run_record
+from pipeline.lineage import store as lineage_store
 from pipeline.metadata_connection import make_connection_config
 
 

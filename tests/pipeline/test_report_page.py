@@ -7,7 +7,7 @@ import pytest
 
 from components.errors import UserError
 from pipeline import report_page
-from pipeline.lineage_graph import Artifact, Run, Trace
+from pipeline.lineage.graph import Artifact, Run, Trace
 from pipeline.report_store import RunReport
 
 HOSTILE = "</pre><script>alert(1)</script>"

@@ -14,8 +14,9 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
-from pipeline import lineage_store, tokens_report, tokens_store
+from pipeline import tokens_report, tokens_store
 from pipeline.cli import main
+from pipeline.lineage import store as lineage_store
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = "tiny-clean"

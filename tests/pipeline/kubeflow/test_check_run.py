@@ -38,7 +38,7 @@ def store(tmp_path):
 def check(tmp_path, data):
     """Calls the command as the container does; returns its last line and its answer."""
     config = load_config(CONFIG).model_dump(mode="json")
-    settings = json.dumps({"config": config, "config_path": CONFIG, "beam_args": []})
+    settings = json.dumps({"config": config, "config_path": CONFIG, "beam_args": [], "nodes": ["ExampleGen"]})
 
     def call(run_id, *parameters, force="false"):
         needed = tmp_path / "outputs" / run_id / "needed"
@@ -63,7 +63,8 @@ def test_a_run_is_recorded_once_and_by_its_inputs_found_again(check, store, bles
     recorded = read(store, "run-1")
     assert (recorded["runner"], recorded["config_path"]) == ("kubeflow", CONFIG)
     assert str(data) in recorded["config"]
-    assert not {"process", "skipped"} & set(recorded)
+    assert json.loads(recorded["nodes"]) == ["ExampleGen"]
+    assert not {"process", "hardware", "skipped"} & set(recorded)
     # It ran, and was not blessed.
     bless(store, "run-1", 0)
     assert check("run-2") == ("Needed: no run of this pipeline was blessed before.", "true")
@@ -72,6 +73,7 @@ def test_a_run_is_recorded_once_and_by_its_inputs_found_again(check, store, bles
     skipped = read(store, "run-3")
     assert (skipped["skipped"], skipped["same_as_run"], skipped["skip_reason"]) == ("true", "run-2", f"{REASON} run-2")
     assert skipped["inputs"] == recorded["inputs"]
+    assert "nodes" not in skipped
 
 
 def test_force_runs_though_nothing_has_changed(check, store, bless):

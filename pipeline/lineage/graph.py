@@ -1,7 +1,7 @@
 """What a trace is made of, and the graph of the metadata store that it is read from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +9,8 @@ from google.protobuf.json_format import MessageToDict
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 Properties = dict[str, Any]
+
+_EVENT_SIDES = {mlmd.Event.INPUT: "input", mlmd.Event.OUTPUT: "output"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,32 +98,32 @@ class Trace:
         return self.runs[0]
 
 
-@dataclass
 class Graph:
-    """The subgraphs of the store, joined and indexed."""
+    """Subgraphs of the store, joined and indexed.
 
-    upstream: mlmd.LineageGraph
-    verdict: mlmd.LineageGraph
-    artifacts: dict[int, mlmd.Artifact] = field(init=False)
-    executions: dict[int, mlmd.Execution] = field(init=False)
+    Attributes:
+        artifacts: By id.
+        executions: By id.
+        inputs: Execution id to the ids of the artifacts that it read, each with the names under which it did.
+        outputs: Execution id to the ids of the artifacts that it wrote (a cached one: that it took over), with their names.
+    """
 
-    def __post_init__(self) -> None:
-        parts = (self.upstream, self.verdict)
-        self.artifacts = {a.id: a for part in parts for a in part.artifacts}
-        self.executions = {e.id: e for part in parts for e in part.executions}
+    def __init__(self, *parts: mlmd.LineageGraph):
+        self.artifacts: dict[int, mlmd.Artifact] = {a.id: a for part in parts for a in part.artifacts}
+        self.executions: dict[int, mlmd.Execution] = {e.id: e for part in parts for e in part.executions}
+        self.inputs: dict[int, dict[int, set[str]]] = {}
+        self.outputs: dict[int, dict[int, set[str]]] = {}
         self._type_names = {t.id: t.name for part in parts for t in part.execution_types}
-        self._inputs: dict[int, dict[int, set[str]]] = {}  # execution -> artifact -> names under which it was read
-        self._outputs: dict[int, set[int]] = {}  # execution -> artifacts
         for event in (event for part in parts for event in part.events):
-            if event.type == mlmd.Event.INPUT:
+            if event.type in _EVENT_SIDES:
                 # One model may be both candidate and baseline: then one event has both names.
                 names = {step.key for step in event.path.steps if step.HasField("key")}
-                self._inputs.setdefault(event.execution_id, {}).setdefault(event.artifact_id, set()).update(names)
-            elif event.type == mlmd.Event.OUTPUT:
-                self._outputs.setdefault(event.execution_id, set()).add(event.artifact_id)
+                side = self.inputs if _EVENT_SIDES[event.type] == "input" else self.outputs
+                side.setdefault(event.execution_id, {}).setdefault(event.artifact_id, set()).update(names)
         self._producers: dict[int, int] = {}
-        for execution_id, artifact_ids in sorted(self._outputs.items()):
-            if self.executions[execution_id].last_known_state == mlmd.Execution.COMPLETE:
+        for execution_id, artifact_ids in sorted(self.outputs.items()):
+            execution = self.executions.get(execution_id)
+            if execution is not None and execution.last_known_state == mlmd.Execution.COMPLETE:
                 for artifact_id in artifact_ids:
                     self._producers.setdefault(artifact_id, execution_id)
         contexts = {c.id: c for part in parts for c in part.contexts}
@@ -142,20 +144,20 @@ class Graph:
     def find_evaluator(self, model_id: int, pusher: int | None) -> int | None:
         """Returns the execution that judged the model: the one that the Pusher listened to, else the newest."""
         evaluators = []
-        for execution_id, outputs in self._outputs.items():
+        for execution_id, outputs in self.outputs.items():
             judged = any(self.artifacts[i].type == "ModelBlessing" for i in outputs)
             # Later evaluations read the same model as their baseline: they did not judge it.
-            is_candidate = "model" in self._inputs.get(execution_id, {}).get(model_id, ())
+            is_candidate = "model" in self.inputs.get(execution_id, {}).get(model_id, ())
             if judged and is_candidate and execution_id in self._producers.values():
                 evaluators.append(execution_id)
-        heard = [e for e in evaluators if pusher and self._outputs[e] & self._inputs.get(pusher, {}).keys()]
+        heard = [e for e in evaluators if pusher and self.outputs[e].keys() & self.inputs.get(pusher, {}).keys()]
         return max(heard or [e for e in evaluators if not pusher or e < pusher], default=None)
 
     def walk_back(self, execution_id: int) -> Iterator[int]:
         """Yields an execution and all before it, the latest first: what made an artifact was registered before its reader."""
         found, waiting = {execution_id}, [execution_id]
         while waiting:
-            makers = {self.find_producer(artifact_id) for artifact_id in self._inputs.get(waiting.pop(), {})}
+            makers = {self.find_producer(artifact_id) for artifact_id in self.inputs.get(waiting.pop(), {})}
             new = {maker for maker in makers if maker is not None} - found
             found |= new
             waiting += new
@@ -163,13 +165,12 @@ class Graph:
 
     def get_run(self, execution_id: int) -> Run:
         """Returns the run of an execution."""
-        contexts = self._contexts.get(execution_id, {})
-        context = contexts.get("pipeline_run", mlmd.Context())
+        context = self.get_context(execution_id, "pipeline_run")
         recorded = get_properties(context)
         texts = ("started_at", "config_path", "config", "code_version", "lock_sha256")
         return Run(
             id=context.name or "unknown",
-            pipeline_name=contexts.get("pipeline", mlmd.Context()).name,
+            pipeline_name=self.get_context(execution_id, "pipeline").name,
             code_dirty={"true": True, "false": False}.get(str(recorded.get("code_dirty"))),
             **{key: str(recorded[key]) for key in texts if key in recorded},
         )
@@ -178,25 +179,38 @@ class Graph:
         """Describes an execution."""
         execution = self.executions[execution_id]
         run = self.get_run(execution_id)
-        component = execution.type or self._type_names.get(execution.type_id, "")
-        node = self._contexts.get(execution_id, {}).get("node", mlmd.Context()).name
         return Step(
-            # TFX names node contexts `<pipeline name>.<node id>`.
-            node=node.removeprefix(f"{run.pipeline_name}.") or component.rpartition(".")[2],
-            component=component,
+            node=self.get_node_name(execution_id),
+            component=self.get_component(execution_id),
             execution_id=execution_id,
             run_id=run.id,
-            started_at=_format_time(execution.create_time_since_epoch),
+            started_at=format_time(execution.create_time_since_epoch),
             duration_seconds=(execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,
             reused=run.id != traced_run_id,
             properties=get_properties(execution),
-            inputs=tuple(sorted(self._inputs.get(execution_id, {}))),
+            inputs=tuple(sorted(self.inputs.get(execution_id, {}))),
             outputs=tuple(make_artifact(self.artifacts[i]) for i in self.list_outputs(execution_id)),
         )
 
+    def get_component(self, execution_id: int) -> str:
+        """Returns the name of an execution's type: a component's class, by dotted path."""
+        execution = self.executions[execution_id]
+        return execution.type or self._type_names.get(execution.type_id, "")
+
+    def get_node_name(self, execution_id: int) -> str:
+        """Returns the id of the node that an execution was of."""
+        node = self.get_context(execution_id, "node").name
+        # TFX names node contexts `<pipeline name>.<node id>`.
+        pipeline_name = self.get_context(execution_id, "pipeline").name
+        return node.removeprefix(f"{pipeline_name}.") or self.get_component(execution_id).rpartition(".")[2]
+
+    def get_context(self, execution_id: int, kind: str) -> mlmd.Context:
+        """Returns the context of an execution that is of a type (`pipeline`, `pipeline_run`, `node`); empty if there is none."""
+        return self._contexts.get(execution_id, {}).get(kind, mlmd.Context())
+
     def list_outputs(self, execution_id: int) -> list[int]:
         """Lists the artifacts that an execution made, as far as they belong to the chain."""
-        return sorted(self._outputs.get(execution_id, ()))
+        return sorted(self.outputs.get(execution_id, ()))
 
 
 def make_artifact(artifact: mlmd.Artifact) -> Artifact:
@@ -205,7 +219,7 @@ def make_artifact(artifact: mlmd.Artifact) -> Artifact:
         id=artifact.id,
         type=artifact.type,
         uri=artifact.uri,
-        created_at=_format_time(artifact.create_time_since_epoch),
+        created_at=format_time(artifact.create_time_since_epoch),
         properties=get_properties(artifact),
     )
 
@@ -222,5 +236,6 @@ def get_properties(node: mlmd.Artifact | mlmd.Execution | mlmd.Context) -> Prope
     return found
 
 
-def _format_time(milliseconds: int) -> str:
+def format_time(milliseconds: int) -> str:
+    """Returns a time of the store, in milliseconds since 1970, as ISO 8601 in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

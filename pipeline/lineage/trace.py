@@ -8,8 +8,8 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
-from pipeline import lineage_store
-from pipeline.lineage_graph import DataFile, Evaluation, Graph, Properties, Step, Trace, get_properties, make_artifact
+from pipeline.lineage import store as lineage_store
+from pipeline.lineage.graph import DataFile, Evaluation, Graph, Properties, Step, Trace, get_properties, make_artifact
 
 
 def trace(store: MetadataStore, path: str | None = None, pipeline_name: str | None = None) -> Trace:

@@ -1,5 +1,6 @@
 """Tests of the lineage trace, on a store written through ML Metadata's own interface."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.console import Console
 
 from components.errors import UserError
-from pipeline import lineage, lineage_graph, lineage_store, lineage_view
+from pipeline.lineage import graph, trace_view
+from pipeline.lineage import store as lineage_store
+from pipeline.lineage import trace as lineage
 
 COMPLETE, CACHED, FAILED = mlmd.Execution.COMPLETE, mlmd.Execution.CACHED, mlmd.Execution.FAILED
 PIPELINE = "tiny-gpt2"
@@ -133,10 +136,10 @@ def set_properties(node: Any, properties: dict[str, Any]) -> None:
         setattr(node.custom_properties[key], kind, value)
 
 
-def show(trace: lineage_graph.Trace) -> str:
+def show(trace: graph.Trace) -> str:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(lineage_view.render(trace))
+        console.print(trace_view.render(trace))
     return capture.get()
 
 
@@ -161,16 +164,16 @@ def test_latest_push_is_traced_to_the_data_file(writer: StoreWriter, reader: Met
     ]  # fmt: skip
     assert trace.steps[2].component == "components.trainer.component.Trainer"
     assert trace.data == (
-        lineage_graph.DataFile(
+        graph.DataFile(
             path="data/sample.jsonl", sha256="a" * 64, rows_read=100, rows_kept=97, rows_quarantined=3,
             rows_by_split={"train": 80, "eval": 17},
         ),
     )  # fmt: skip
-    assert trace.run == lineage_graph.Run(
+    assert trace.run == graph.Run(
         id="run-1", pipeline_name=PIPELINE, started_at="2026-01-02T03:04:05Z", config_path="configs/runs/tiny.yaml",
         config=CONFIG, code_version="commit-of-run-1", code_dirty=False, lock_sha256="f" * 64,
     )  # fmt: skip
-    assert trace.evaluation == lineage_graph.Evaluation(
+    assert trace.evaluation == graph.Evaluation(
         blessed=True, verdict="lower", reason="all thresholds hold",
         metrics={"preset": METRICS["preset"], "candidate": METRICS["candidate"]},
     )  # fmt: skip
@@ -226,7 +229,7 @@ def test_a_benchmark_of_a_pushed_model_leaves_its_history_as_it_is(writer: Store
     made = writer.record_run("run-1")
 
     def tell():
-        return json.loads(lineage_view.to_json(lineage.trace(reader, path=f"{writer.root}/serving/run-1")))
+        return json.loads(json.dumps(dataclasses.asdict(lineage.trace(reader, path=f"{writer.root}/serving/run-1"))))
 
     before = tell()
     # As the pushed folder, and as the trained model itself.
@@ -280,7 +283,7 @@ def test_pipelines_are_told_apart(writer: StoreWriter, reader: MetadataStore):
 
 def test_json_holds_the_whole_chain(writer: StoreWriter, reader: MetadataStore):
     writer.record_run("run-1")
-    told = json.loads(lineage_view.to_json(lineage.trace(reader)))
+    told = json.loads(json.dumps(dataclasses.asdict(lineage.trace(reader))))
     assert told["runs"][0]["config"] == CONFIG
     assert told["data"][0]["sha256"] == "a" * 64
     assert told["evaluation"]["metrics"]["candidate"]["overall"]["perplexity"] == 11.25
@@ -341,6 +344,6 @@ def test_unreachable_database_server_is_named():
 
 
 def test_import_stays_light():
-    code = "import sys, pipeline.lineage_view; print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'keras') if m in sys.modules])"
+    code = "import sys, pipeline.lineage.trace_view; print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'keras') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,8 +1,6 @@
 """Shows a trace: for people the chain and its metrics, for programs JSON."""
 
-import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
@@ -10,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.lineage_graph import Artifact, DataFile, Evaluation, Properties, Run, Step, Trace
+from pipeline.lineage.graph import Artifact, DataFile, Evaluation, Properties, Run, Step, Trace
 
 # Which recorded properties of the trained model stand in the table, in this order. JSON shows all.
 _MODEL_FACTS = {
@@ -24,11 +22,6 @@ _MODEL_FACTS = {
     "eval_loss_before": "eval loss {:.4f}",
     "eval_loss_after": "then {:.4f}",
 }
-
-
-def to_json(trace: Trace) -> str:
-    """Returns the whole trace as JSON text, with the full configuration of every run."""
-    return json.dumps(dataclasses.asdict(trace), indent=2, ensure_ascii=False)
 
 
 def render(trace: Trace) -> RenderableType:

@@ -6,7 +6,7 @@ Nothing here imports TFX or TensorFlow: their import alone takes ten times as lo
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore, OrderByField
@@ -22,6 +22,10 @@ _MAX_HOPS = 100
 _HOPS_TO_VERDICT = 2
 # ML Metadata hands text of a filter on to SQL with another language's escapes: what would need one cannot be asked for.
 _UNQUOTABLE = re.compile(r'["\\\x00-\x1f]')
+# A subgraph starts from a hundred nodes at most: ML Metadata drops the others without an error.
+_STARTS_AT_ONCE = 100
+# A longer list makes a statement that is too long for some databases.
+_IDS_AT_ONCE = 1000
 
 
 def open_store(config: mlmd.ConnectionConfig) -> MetadataStore:
@@ -91,13 +95,33 @@ def find_model(store: MetadataStore, path: str) -> mlmd.Artifact:
     Raises:
         UserError: the store does not know the path, or it belongs to something that is not a model.
     """
+    found = find_by_path(store, path)
+    if found:
+        if found[0].type in _MODEL_TYPES:
+            return found[0]
+        raise UserError(
+            f"{path} belongs to an artifact of type {found[0].type}. The path must be, or lie in, a pushed or trained model."
+        )
+    known = [artifact.custom_properties["pushed_destination"].string_value for artifact in _list_pushed(store, limit=3)]
+    hint = f"The latest pushed models: {', '.join(known)}" if known else "No model was pushed yet."
+    raise UserError(f"The metadata store does not know {path}, nor any folder above it. {hint}")
+
+
+def find_by_path(store: MetadataStore, path: str) -> list[mlmd.Artifact]:
+    """Returns the artifacts that `path` is, or lies in: the innermost folder first.
+
+    Args:
+        store: an open store.
+        path: a URI or a path, written as the run wrote it, or from the current folder.
+    """
     spellings = _list_spellings(path)
+    if not spellings:
+        return []
     names = ", ".join(f'"{spelling}"' for spelling in spellings)
     # Two queries: a condition on a property, even as one side of an OR, drops the artifacts that lack the property.
     found = [
         artifact
         for field in ("uri", "custom_properties.pushed_destination.string_value")
-        if names
         for artifact in store.get_artifacts(ListOptions(filter_query=f"{field} IN ({names})"))
     ]
 
@@ -111,25 +135,48 @@ def find_model(store: MetadataStore, path: str) -> mlmd.Artifact:
             -artifact.id,
         )
 
-    if found:
-        best = min(found, key=rank)
-        if best.type in _MODEL_TYPES:
-            return best
-        raise UserError(
-            f"{path} belongs to an artifact of type {best.type}. The path must be, or lie in, a pushed or trained model."
-        )
-    known = [artifact.custom_properties["pushed_destination"].string_value for artifact in _list_pushed(store, limit=3)]
-    hint = f"The latest pushed models: {', '.join(known)}" if known else "No model was pushed yet."
-    raise UserError(f"The metadata store does not know {path}, nor any folder above it. {hint}")
+    return sorted(found, key=rank)
 
 
-def fetch_upstream(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
-    """Fetches everything that went into a model, down to the data.
+def fetch_upstream(store: MetadataStore, artifact_id: int) -> mlmd.LineageGraph:
+    """Fetches everything that went into an artifact, down to the data.
 
     A cached execution repeats the inputs of the one it stands for: going on behind it finds nothing new, and with many
     cached runs it is most of the graph.
     """
-    return _fetch(store, model_id, _SubgraphQuery.UPSTREAM, _MAX_HOPS, stop_at="last_known_state = CACHED")
+    (part,) = _fetch(
+        store, "artifacts", [artifact_id], _SubgraphQuery.UPSTREAM, _MAX_HOPS, stop_at="last_known_state = CACHED"
+    )
+    return part
+
+
+def fetch_downstream(
+    store: MetadataStore, artifact_ids: Iterable[int], max_num_hops: int = _MAX_HOPS
+) -> list[mlmd.LineageGraph]:
+    """Fetches everything that was made from artifacts: who read them, what these wrote, and so on.
+
+    Args:
+        store: An open store.
+        artifact_ids: Where to start; any number.
+        max_num_hops: From an artifact to its reader is one, to what that wrote another.
+    """
+    return _fetch(store, "artifacts", artifact_ids, _SubgraphQuery.DOWNSTREAM, max_num_hops)
+
+
+def fetch_runs(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.LineageGraph]:
+    """Fetches the executions of runs with all that they read and wrote.
+
+    Args:
+        store: An open store.
+        context_ids: Of the runs' contexts; any number.
+    """
+    # Starting from the contexts themselves would drop executions beyond the hundredth without a word.
+    ids = [
+        execution.id
+        for chunk in _chunk(sorted(context_ids), _IDS_AT_ONCE)
+        for execution in store.get_executions(ListOptions(filter_query=f"contexts_r.id IN ({_join(chunk)})"))
+    ]
+    return _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 1)
 
 
 def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
@@ -138,7 +185,8 @@ def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
     Not part of `fetch_upstream` from the pushed model, because an evaluation also reads the baseline model, and behind
     that one lies the history of all earlier runs.
     """
-    return _fetch(store, model_id, _SubgraphQuery.DOWNSTREAM, _HOPS_TO_VERDICT)
+    (part,) = _fetch(store, "artifacts", [model_id], _SubgraphQuery.DOWNSTREAM, _HOPS_TO_VERDICT)
+    return part
 
 
 def fetch_cleaning_reports(store: MetadataStore, transform_graph_ids: Iterable[int]) -> list[mlmd.Artifact]:
@@ -153,16 +201,24 @@ def fetch_cleaning_reports(store: MetadataStore, transform_graph_ids: Iterable[i
 
 
 def _fetch(
-    store: MetadataStore, model_id: int, direction: int, max_num_hops: int, stop_at: str | None = None
-) -> mlmd.LineageGraph:
-    query = _SubgraphQuery(
-        starting_artifacts=_SubgraphQuery.StartingNodes(filter_query=f"id = {model_id}"),
-        direction=direction,
-        max_num_hops=max_num_hops,
-    )
+    store: MetadataStore, kind: str, ids: Iterable[int], direction: int, max_num_hops: int, stop_at: str | None = None
+) -> list[mlmd.LineageGraph]:
+    query = _SubgraphQuery(direction=direction, max_num_hops=max_num_hops)
     if stop_at:
         query.ending_executions.filter_query = stop_at
-    return store.get_lineage_subgraph(query)
+    parts = []
+    for chunk in _chunk(sorted(set(ids)), _STARTS_AT_ONCE):
+        getattr(query, f"starting_{kind}").filter_query = f"id IN ({_join(chunk)})"
+        parts.append(store.get_lineage_subgraph(query))
+    return parts
+
+
+def _chunk(ids: list[int], size: int) -> Iterator[list[int]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def _join(ids: Iterable[int]) -> str:
+    return ", ".join(str(int(i)) for i in ids)
 
 
 def _list_pushed(store: MetadataStore, limit: int, pipeline_name: str | None = None) -> list[mlmd.Artifact]:
@@ -195,6 +251,11 @@ def _list_spellings(path: str) -> list[str]:
 
 def _drop_unquotable(folders: Iterable[str]) -> list[str]:
     return [folder for folder in folders if not _UNQUOTABLE.search(folder)]
+
+
+def is_quotable(text: str) -> bool:
+    """Returns whether a text can stand in double quotes in a filter of ML Metadata."""
+    return not _UNQUOTABLE.search(text)
 
 
 def _shorten(error: Exception) -> str:

@@ -1,0 +1,64 @@
+"""`lineage` and its subcommands: questions to the metadata store. They read it and change nothing."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli_options import ROOT, RUNNER, load_runner_file
+
+if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
+    from rich.console import RenderableType
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+PIPELINE = click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only of this pipeline.")
+
+
+@click.group("lineage")
+def lineage_group() -> None:
+    """Ask the metadata store where models come from, what was made from what, and what differs."""
+
+
+def open_store(runner_name: str, root: str | None) -> "MetadataStore":
+    """Returns the metadata store of a runner, opened for reading."""
+    from pipeline.lineage.store import open_store as open_for_reading
+    from pipeline.metadata_connection import make_connection_config
+
+    return open_for_reading(make_connection_config(load_runner_file(runner_name, root)))
+
+
+def print_result(as_json: bool, value: Any, render: Callable[[], "RenderableType"]) -> None:
+    """Prints an answer: `value` as JSON for programs, or what `render` makes of it for people."""
+    if as_json:
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from pipeline.console import PLAIN_WIDTH
+
+    Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(render())
+
+
+@lineage_group.command("show")
+@click.argument("subject", metavar="[MODEL|RUN|ARTIFACT|PATH]", required=False)
+@PIPELINE
+@JSON
+@RUNNER
+@ROOT
+def show_command(
+    subject: str | None, pipeline_name: str | None, as_json: bool, runner_name: str, root: str | None
+) -> None:
+    """Show where a model came from, back to the data files; or a run, or anything that a run wrote.
+
+    Without an argument: the model pushed last.
+    """
+    import dataclasses
+
+    from pipeline.lineage import trace_view
+    from pipeline.lineage.trace import trace
+
+    found = trace(open_store(runner_name, root), subject, pipeline_name)
+    print_result(as_json, dataclasses.asdict(found), lambda: trace_view.render(found))
