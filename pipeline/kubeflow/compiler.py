@@ -149,7 +149,7 @@ def _make_component(
     for each in shared:
         option = ["--parameter", keys[each]] if each in keys else [f"--{each.replace('_', '-')}"]
         arguments += [*option, {"inputValue": each}]
-    inputs = dict.fromkeys(shared, "String") | more_inputs
+    inputs = {**dict.fromkeys(shared, "String"), **more_inputs}
     definition = {
         "name": name,
         "inputs": [{"name": each, "type": kind} for each, kind in inputs.items()],

@@ -73,7 +73,7 @@ def record_skipped(store: Any, run_id: str, record: RunRecord, decision: Decisio
         record: See `make_record`.
         decision: That it is not needed.
     """
-    found = {SKIPPED: "true", SKIP_REASON: decision.reason, SAME_AS: decision.same_as or ""}
+    found: RunRecord = {SKIPPED: "true", SKIP_REASON: decision.reason, SAME_AS: decision.same_as or ""}
     write_run_record(store, run_id, record | found)
 
 

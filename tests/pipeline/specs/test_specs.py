@@ -188,8 +188,9 @@ def compile_conditional(tmp_path):
         asked = ask(word=word)
         with dsl.If(asked.outputs["answer"] == "yes"):
             used = tell(word=word, length=asked.outputs["length"]).set_display_name("use")
-            tell(word=dsl.PIPELINE_JOB_ID_PLACEHOLDER, length=1).after(used).set_display_name("end")
-        tell(word="always", length=2).set_display_name("always")
+            told = tell(word=dsl.PIPELINE_JOB_ID_PLACEHOLDER, length=asked.outputs["length"])
+            told.after(used).set_display_name("end")
+        tell(word="always", length=asked.outputs["length"]).set_display_name("always")
 
     file = tmp_path / "conditional.yaml"
     compiler.Compiler().compile(conditional, str(file))
@@ -205,8 +206,8 @@ def test_a_condition_that_is_met(run, tmp_path):
     assert logs == {
         "run-1/ask": "",
         "run-1/condition-1/tell": "yes 3\n",
-        "run-1/condition-1/tell-2": "run-1 1\n",
-        "run-1/tell-3": "always 2\n",
+        "run-1/condition-1/tell-2": "run-1 3\n",
+        "run-1/tell-3": "always 3\n",
     }
 
 
