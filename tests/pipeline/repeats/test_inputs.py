@@ -10,6 +10,8 @@ from pipeline.repeats.inputs import INPUTS, PARTS, hash_data, make_record
 from pipeline.validate import load_config
 
 CONFIG = "configs/runs/tiny_gpt2_en_lora.yaml"
+# Longer than one piece of the stream.
+LONG = b"x" * 3_000_000
 
 
 def test_data_are_known_by_content_and_spans(tmp_path):
@@ -19,9 +21,11 @@ def test_data_are_known_by_content_and_spans(tmp_path):
     newest = hash_data(pattern, 1)
     assert newest == hash_data(str(tmp_path / "2.jsonl"), 1)
     assert newest != hash_data(pattern, 2)
-    before = hash_data(str(tmp_path / "1.jsonl"), 1)
-    (tmp_path / "1.jsonl").write_text("x")
-    assert hash_data(str(tmp_path / "1.jsonl"), 1) != before
+    hashes = set()
+    for content in (b"", b"x", LONG, LONG + b"y", LONG + b"z"):
+        (tmp_path / "1.jsonl").write_bytes(content)
+        hashes.add(hash_data(str(tmp_path / "1.jsonl"), 1))
+    assert len(hashes) == 5
 
 
 def test_a_folder_is_all_that_is_in_it(tmp_path):
@@ -43,16 +47,18 @@ def write(path, content):
 
 
 def test_data_in_a_bucket_are_read_there_and_have_the_hash_of_the_same_files_here(bucket, tmp_path):
-    # Larger than one piece of the stream.
-    for day, content in (("2026-11-02", b"x" * 3_000_000), ("2026-11-09", b"y")):
+    for day, content in (("2026-11-02", LONG), ("2026-11-09", b"y")):
         (tmp_path / day).mkdir()
         (tmp_path / day / "a.jsonl").write_bytes(content)
         write(f"{bucket.url}/data/{day}/a.jsonl", content)
     for place in ("2026-11-02/a.jsonl", "2026-11-02/*.jsonl", "2026-11-09", "{YYYY}-{MM}-{DD}/*.jsonl"):
         assert hash_data(f"{bucket.url}/data/{place}", 2) == hash_data(f"{tmp_path}/{place}", 2), place
-    before = hash_data(f"{bucket.url}/data/2026-11-02", 1)
-    write(f"{bucket.url}/data/2026-11-02/b.jsonl", b"z")
-    assert hash_data(f"{bucket.url}/data/2026-11-02", 1) != before
+    folder = f"{bucket.url}/data/2026-11-02"
+    hashes = [hash_data(folder, 1)]
+    for name, content in (("a.jsonl", LONG + b"y"), ("a.jsonl", LONG + b"z"), ("b.jsonl", b"z")):
+        write(f"{folder}/{name}", content)
+        hashes.append(hash_data(folder, 1))
+    assert len(set(hashes)) == 4
 
 
 def test_data_that_cannot_be_read_are_said_so(tmp_path, monkeypatch):
