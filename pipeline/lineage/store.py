@@ -15,7 +15,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.errors import UserError
 
 _SubgraphQuery = mlmd.LineageSubgraphQueryOptions
-_MODEL_TYPES = ("PushedModel", "Model")
+MODEL_TYPES = ("PushedModel", "Model")
 # A chain of this project is below 30 hops; the rest is room for warm starts from an earlier run's model.
 _MAX_HOPS = 100
 # One hop leads to the executions that read the model (Evaluator, Pusher), the second to what they wrote.
@@ -97,7 +97,7 @@ def find_model(store: MetadataStore, path: str) -> mlmd.Artifact:
     """
     found = find_by_path(store, path)
     if found:
-        if found[0].type in _MODEL_TYPES:
+        if found[0].type in MODEL_TYPES:
             return found[0]
         raise UserError(
             f"{path} belongs to an artifact of type {found[0].type}. The path must be, or lie in, a pushed or trained model."
@@ -238,6 +238,8 @@ def _get_pipeline_name(store: MetadataStore, artifact: mlmd.Artifact) -> str:
 
 def _list_spellings(path: str) -> list[str]:
     """Lists how the store may have written `path` and the folders above it, innermost first."""
+    if not path or not is_quotable(path):
+        return []
     if "://" in path:
         scheme, _, rest = path.partition("://")
         pure = PurePosixPath(rest)
