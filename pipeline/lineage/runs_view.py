@@ -1,5 +1,7 @@
 """Shows runs as a table."""
 
+import textwrap
+
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -11,6 +13,8 @@ STATE_STYLES = {COMPLETE: "green", FAILED: "red", DEAD: "red", RUNNING: "cyan", 
 # Metrics that are counts, and so say nothing of a model.
 _NO_METRICS = ("example_count",)
 _NUM_METRICS = 2
+# `lineage show RUN` has the whole text.
+_REASON_WIDTH = 24
 
 
 def render(runs: list[RunSummary], num_runs: int) -> RenderableType:
@@ -33,7 +37,7 @@ def render(runs: list[RunSummary], num_runs: int) -> RenderableType:
         table.add_column(title)
     for name in metrics:
         table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
-    table.add_column("Gate", no_wrap=True, overflow="ellipsis")
+    table.add_column("Gate", no_wrap=True)
     for run in runs:
         table.add_row(
             escape(run.id),
@@ -72,7 +76,7 @@ def _choose_metrics(runs: list[RunSummary]) -> list[str]:
 
 def _describe_gate(run: RunSummary) -> str:
     if run.blessed is None:
-        return f"[dim]{escape(run.reason)}[/]" if run.reason else ""
+        return f"[dim]{escape(textwrap.shorten(run.reason, _REASON_WIDTH, placeholder='…'))}[/]"
     if not run.blessed:
         return "[yellow]not blessed[/]"
     return f"[green]{'pushed' if run.pushed else 'blessed'}[/]"
