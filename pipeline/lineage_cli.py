@@ -108,7 +108,6 @@ def runs_command(
     from datetime import UTC, datetime
 
     from pipeline.lineage import runs_view
-    from pipeline.lineage.find import count_runs
     from pipeline.lineage.runs import list_runs
     from pipeline.lineage.where import Condition, parse_condition, parse_since, require_known_keys
 
@@ -124,9 +123,12 @@ def runs_command(
         since=start,
         checks=[condition.fits_record for condition in wanted if condition.is_of_record],
         outcomes=[condition.fits_outcome for condition in wanted if not condition.is_of_record],
+        hints=[hint for condition in wanted if (hint := condition.make_hint())],
     )
     if not found:
         require_known_keys(store, wanted)
     print_result(
-        as_json, [dataclasses.asdict(run) for run in found], lambda: runs_view.render(found, count_runs(store))
+        as_json,
+        [dataclasses.asdict(run) for run in found],
+        lambda: runs_view.render(found, is_cut=not show_all and len(found) == limit),
     )

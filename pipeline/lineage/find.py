@@ -69,12 +69,6 @@ def list_run_contexts(store: MetadataStore, limit: int, query: str = "") -> list
     return list(store.get_contexts(options))
 
 
-def count_runs(store: MetadataStore) -> int:
-    """Returns how many runs the store holds."""
-    # Ids alone would do, but ML Metadata counts nothing.
-    return len(store.get_contexts_by_type(RUN_CONTEXT))
-
-
 def _find_run(store: MetadataStore, text: str) -> Subject | None:
     context = store.get_context_by_type_and_name(RUN_CONTEXT, text)
     return Subject(text=text, runs=(context,), reason="the id of a run") if context else None

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
 
-from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.execution.run_record import NODES
 from pipeline.execution.run_state import FAILURE, PROCESS, RUN_CONTEXT, is_process_gone
 from pipeline.lineage.find import list_run_contexts
 from pipeline.lineage.graph import Graph, Properties, format_time, get_properties
-from pipeline.lineage.store import fetch_runs, is_quotable
+from pipeline.lineage.store import fetch_run_contexts, fetch_runs, is_quotable
 
 Execution = mlmd.Execution
 # How a run can stand.
@@ -68,6 +68,12 @@ class RunSummary:
 
 Check = Callable[[mlmd.Context], bool]
 Outcome = Callable[[RunSummary], bool]
+Hint = tuple[str, Callable[[Properties], bool]]
+
+# Artifacts that hold what came of a run.
+EVALUATION, BLESSING, PUSHED = "ModelEvaluation", "ModelBlessing", "PushedModel"
+# More than so many runs are found faster by looking at the newest ones.
+_MANY = 500
 
 
 def list_runs(
@@ -78,6 +84,7 @@ def list_runs(
     since: datetime | None = None,
     checks: Iterable[Check] = (),
     outcomes: Iterable[Outcome] = (),
+    hints: Iterable[Hint] = (),
 ) -> list[RunSummary]:
     """Returns runs, the newest first.
 
@@ -88,10 +95,12 @@ def list_runs(
         since: Only those that were recorded since then.
         checks: What the record of each must fulfil: asked first, because a record costs the least.
         outcomes: What each must fulfil that came of it.
+        hints: What artifacts of such a run fulfil: type of artifact, and a condition on its properties. They change nothing but
+            the time: where few artifacts fulfil one, only their runs are looked at.
     """
     checks, outcomes = list(checks), list(outcomes)
     found: list[RunSummary] = []
-    for page in _page(store, pipeline_name, since):
+    for page in _page(store, limit, pipeline_name, since, hints):
         contexts = [context for context in page if all(fits(context) for fits in checks)]
         # Nothing more is asked of the store than what is shown, if nothing has to be known to choose.
         needed = contexts if outcomes or limit is None else contexts[: limit - len(found)]
@@ -102,7 +111,14 @@ def list_runs(
     return found
 
 
-def _page(store: MetadataStore, pipeline_name: str | None, since: datetime | None) -> Iterator[list[mlmd.Context]]:
+def _page(
+    store: MetadataStore,
+    limit: int | None,
+    pipeline_name: str | None,
+    since: datetime | None,
+    hints: Iterable[Hint],
+) -> Iterator[list[mlmd.Context]]:
+    """Yields the contexts of runs, the newest first; behind the first page only of those that the hints point to."""
     conditions = []
     if pipeline_name is not None:
         if not is_quotable(pipeline_name):
@@ -110,14 +126,43 @@ def _page(store: MetadataStore, pipeline_name: str | None, since: datetime | Non
         conditions.append(f'custom_properties.pipeline_name.string_value = "{pipeline_name}"')
     if since is not None:
         conditions.append(f"create_time_since_epoch >= {int(since.timestamp() * 1000)}")
+    # What is common is found among the newest runs.
+    size = _PAGE if limit is None else min(_PAGE, 2 * limit)
     before: list[str] = []
     while True:
-        page = list_run_contexts(store, limit=_PAGE, query=" AND ".join(conditions + before))
+        page = list_run_contexts(store, limit=size, query=" AND ".join(conditions + before))
         if page:
             yield page
-        if len(page) < _PAGE:
+        if len(page) < size:
             return
-        before = [f"id < {page[-1].id}"]
+        if not before and (rare := _find_rare(store, hints)) is not None:
+            yield from _cut(rare, page[-1].id, pipeline_name, since)
+            return
+        before, size = [f"id < {page[-1].id}"], _PAGE
+
+
+def _find_rare(store: MetadataStore, hints: Iterable[Hint]) -> list[mlmd.Context] | None:
+    fewest: list[int] | None = None
+    for kind, fits in hints:
+        artifacts = store.get_artifacts(ListOptions(filter_query=f"type = '{kind}'"))
+        ids = [artifact.id for artifact in artifacts if fits(get_properties(artifact))]
+        if fewest is None or len(ids) < len(fewest):
+            fewest = ids
+    return None if fewest is None or len(fewest) > _MANY else fetch_run_contexts(store, fewest)
+
+
+def _cut(
+    contexts: list[mlmd.Context], before: int, pipeline_name: str | None, since: datetime | None
+) -> Iterator[list[mlmd.Context]]:
+    start = int(since.timestamp() * 1000) if since else 0
+    fitting = [
+        context
+        for context in contexts
+        if context.id < before
+        and pipeline_name in (None, context.custom_properties["pipeline_name"].string_value)
+        and context.create_time_since_epoch >= start
+    ]
+    return (fitting[i : i + _PAGE] for i in range(0, len(fitting), _PAGE))
 
 
 def summarize(store: MetadataStore, contexts: Iterable[mlmd.Context]) -> list[RunSummary]:
@@ -140,10 +185,9 @@ def _summarize(context: mlmd.Context, graph: Graph, execution_ids: list[int]) ->
     for execution_id in execution_ids:
         for artifact_id in graph.list_outputs(execution_id):
             artifact = graph.artifacts[artifact_id]
-            if artifact.type in ("ModelEvaluation", "ModelBlessing", "PushedModel"):
+            if artifact.type in (EVALUATION, BLESSING, PUSHED):
                 outcome |= get_properties(artifact)
     failures = [str(get_properties(e)[FAILURE]) for e in last.values() if FAILURE in e.custom_properties]
-    metrics = json.loads(outcome.get("metrics") or "{}").get("candidate") or {}
     started = min((e.create_time_since_epoch for e in executions), default=context.create_time_since_epoch)
     ended = max((e.last_update_time_since_epoch for e in executions), default=0)
     return RunSummary(
@@ -158,12 +202,18 @@ def _summarize(context: mlmd.Context, graph: Graph, execution_ids: list[int]) ->
         preset=str(recorded.get("preset", "")),
         code_version=str(recorded.get("code_version", "")),
         nodes=nodes,
-        metrics=metrics.get("overall", {}),
+        metrics=read_metrics(outcome),
         blessed=bool(outcome["blessed"]) if "blessed" in outcome else None,
         verdict=str(outcome.get("verdict", "")),
         pushed=str(outcome.get("pushed_destination", "")),
         reason=str(recorded.get("skip_reason") or "; ".join(failures)),
     )
+
+
+def read_metrics(evaluation: Properties) -> dict[str, float]:
+    """Returns the candidate's metrics on the whole split, from the properties of an evaluation."""
+    candidate = json.loads(evaluation.get("metrics") or "{}").get("candidate") or {}
+    return candidate.get("overall", {})
 
 
 def _find_state(recorded: Properties, last: dict[str, mlmd.Execution]) -> str:

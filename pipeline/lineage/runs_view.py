@@ -17,15 +17,15 @@ _NUM_METRICS = 2
 _REASON_WIDTH = 24
 
 
-def render(runs: list[RunSummary], num_runs: int) -> RenderableType:
+def render(runs: list[RunSummary], is_cut: bool = False) -> RenderableType:
     """Returns a row a run, the newest first; of the metrics, the two that most runs have.
 
     Args:
         runs: What is shown.
-        num_runs: How many the store holds.
+        is_cut: Whether there may be more.
     """
     if not runs:
-        return Text(f"No run fits; the store holds {num_runs:,}." if num_runs else "The store holds no run yet.")
+        return Text("The store holds no such run.")
     metrics = _choose_metrics(runs)
     # A pipeline is mostly named as its configuration is, which is the better name to go on with.
     named_apart = any(run.pipeline_name.replace("_", "-") != run.config_name.replace("_", "-") for run in runs)
@@ -50,7 +50,7 @@ def render(runs: list[RunSummary], num_runs: int) -> RenderableType:
             *(f"{run.metrics[name]:.4g}" if name in run.metrics else "" for name in metrics),
             _describe_gate(run),
         )
-    told = f"{len(runs):,} of {num_runs:,} runs. `lineage show RUN` shows one."
+    told = f"{len(runs):,} run{'s' if len(runs) > 1 else ''}{', the newest (--all: all)' if is_cut else ''}. `lineage show RUN` shows one."
     return Group(table, Text(), Text(told))
 
 

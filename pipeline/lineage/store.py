@@ -13,6 +13,7 @@ from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
+from pipeline.execution.run_state import RUN_CONTEXT
 
 _SubgraphQuery = mlmd.LineageSubgraphQueryOptions
 MODEL_TYPES = ("PushedModel", "Model")
@@ -177,6 +178,14 @@ def fetch_runs(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.Li
         for execution in store.get_executions(ListOptions(filter_query=f"contexts_r.id IN ({_join(chunk)})"))
     ]
     return _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 1)
+
+
+def fetch_run_contexts(store: MetadataStore, artifact_ids: Iterable[int]) -> list[mlmd.Context]:
+    """Fetches the contexts of the runs that wrote artifacts, or took them from the cache; each once, the newest first."""
+    found: dict[int, mlmd.Context] = {}
+    for part in _fetch(store, "artifacts", artifact_ids, _SubgraphQuery.UPSTREAM, 0):
+        found |= {context.id: context for context in part.contexts if context.type == RUN_CONTEXT}
+    return [found[i] for i in sorted(found, reverse=True)]
 
 
 def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:

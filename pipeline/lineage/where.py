@@ -16,7 +16,7 @@ from components.errors import UserError
 from components.options import nearest
 from pipeline.lineage.find import list_run_contexts
 from pipeline.lineage.graph import get_properties
-from pipeline.lineage.runs import RunSummary, summarize
+from pipeline.lineage.runs import BLESSING, EVALUATION, PUSHED, Hint, RunSummary, read_metrics, summarize
 
 _CONDITION = re.compile(r"\s*([A-Za-z_][\w.@-]*)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*")
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -85,6 +85,19 @@ class Condition:
         if self.key in _OUTCOMES:
             return self._compare(getattr(summary, self.key))
         return self._compare(summary.metrics.get(self.key.removeprefix("metrics.")))
+
+    def make_hint(self) -> Hint | None:
+        """Returns what the artifacts fulfil that a fitting run has; None if its artifacts do not say."""
+        if self.is_of_record or self.key in ("state", "seconds") or self.symbol == "!=":
+            return None
+        if self.key == "blessed":
+            return BLESSING, lambda properties: self._compare(bool(properties.get("blessed")))
+        if self.key == "pushed":
+            return PUSHED, lambda properties: self._compare(properties.get("pushed_destination", ""))
+        if self.key == "verdict":
+            return EVALUATION, lambda properties: self._compare(properties.get("verdict", ""))
+        key = self.key.removeprefix("metrics.")
+        return EVALUATION, lambda properties: self._compare(read_metrics(properties).get(key))
 
     def _compare(self, value: Any) -> bool:
         if value is None:

@@ -74,13 +74,14 @@ def test_states(new_runs, store_of, tmp_path):
     assert found[skipped].reason == "as run 1"
 
 
-def list_where(store, *texts: str) -> list:
+def list_where(store, *texts: str, hints: bool = True) -> list:
     conditions = [parse_condition(text) for text in texts]
     return list_runs(
         store,
         None,
         checks=[c.fits_record for c in conditions if c.is_of_record],
         outcomes=[c.fits_outcome for c in conditions if not c.is_of_record],
+        hints=[hint for c in conditions if hints and (hint := c.make_hint())],
     )
 
 
@@ -101,6 +102,19 @@ def test_conditions_on_record_configuration_and_outcome(many_runs, store_of):
     assert {run.code_version for run in list_where(store, f"code={code[:8]}")} == {code}
     assert list_where(store, "state=failed") == [run for run in everything if run.state == "failed"]
     assert {run.pushed != "" for run in list_where(store, "pushed!=''")} == {True}
+
+
+@pytest.mark.parametrize("many", [0, 3, 500])
+@pytest.mark.parametrize(
+    "texts",
+    [("blessed=no",), ("perplexity<10", "blessed=yes"), ("verdict~not enough",), ("pushed~support",), ("loss=1",)],
+)
+def test_hints_change_nothing(many_runs, store_of, monkeypatch, texts, many):
+    store = store_of(many_runs[0])
+    expected = list_where(store, *texts, hints=False)
+    monkeypatch.setattr(runs, "_MANY", many)
+    monkeypatch.setattr(runs, "_PAGE", 5)
+    assert list_where(store, *texts) == expected
 
 
 def test_digits_of_a_commit_are_no_number(new_runs, store_of, tmp_path):
