@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def mariadb(tmp_path_factory):
     """A real server of Debian's package, on a port of its own."""
     if not shutil.which("mariadbd") or not shutil.which("mariadb-install-db"):
