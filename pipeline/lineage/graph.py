@@ -54,6 +54,7 @@ class Run:
     config: str = ""
     code_version: str = "unknown"
     code_dirty: bool | None = None
+    code_sha256: str = ""
     lock_sha256: str = ""
     hardware: str = ""
 
@@ -171,7 +172,7 @@ class Graph:
         """Returns the run of an execution."""
         context = self.get_context(execution_id, "pipeline_run")
         recorded = get_properties(context)
-        texts = ("started_at", "config_path", "config", "code_version", "lock_sha256", "hardware")
+        texts = ("started_at", "config_path", "config", "code_version", "code_sha256", "lock_sha256", "hardware")
         return Run(
             id=context.name or "unknown",
             pipeline_name=self.get_context(execution_id, "pipeline").name,
