@@ -1,5 +1,6 @@
 """JSON in its one canonical form (JCS, RFC 8785), and files that are written whole or not at all."""
 
+import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +35,11 @@ def make_exact(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST_INTEGER:
         return str(value)
     return value
+
+
+def to_text(value: Any) -> str:
+    """Returns a value of the metadata store as text, for formats that hold text alone."""
+    return value if isinstance(value, str) else json.dumps(make_exact(value), sort_keys=True, ensure_ascii=False)
 
 
 def write_whole(path: str, parts: Iterable[bytes]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.execution.run_state import FAILURE
-from pipeline.lineage.export.canonical import make_exact
+from pipeline.lineage.export.canonical import make_exact, to_text
 from pipeline.lineage.export.identifiers import PROJECT_URI
 from pipeline.lineage.export.places import make_uri
 from pipeline.lineage.export.schemas import get_definition_url, get_facet_url
@@ -77,7 +77,7 @@ def make_execution_facets(execution: mlmd.Execution, component: str, state: str,
     facets = {f"{_OWN}_execution": _make_own("Run", **own)}
     recorded = {name: value for name, value in get_properties(execution).items() if name != FAILURE}
     if recorded:
-        parameters = [{"key": name, "value": _to_text(recorded[name])} for name in sorted(recorded)]
+        parameters = [{"key": name, "value": to_text(recorded[name])} for name in sorted(recorded)]
         facets["executionParameters"] = _make("executionParameters", parameters=parameters)
     return facets
 
@@ -158,7 +158,3 @@ def _make(key: str, **fields: Any) -> dict[str, Any]:
 
 def _make_own(entity: str, **fields: Any) -> dict[str, Any]:
     return {"_producer": PROJECT_URI, "_schemaURL": get_definition_url(f"{entity}Facet"), **fields}
-
-
-def _to_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(make_exact(value), sort_keys=True, ensure_ascii=False)

@@ -58,7 +58,7 @@ def list_events(store: MetadataStore, runs: Iterable[mlmd.Context], namespace: s
         namespace: Of the jobs: what stands for the scheduler in the tool that the events are for.
 
     Raises:
-        SchemaMismatch: An event does not fit the schema.
+        SchemaMismatchError: An event does not fit the schema.
     """
     waiting = sorted(runs, key=lambda run: (run.create_time_since_epoch, run.id))
     while waiting:

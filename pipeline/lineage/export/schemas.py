@@ -25,7 +25,7 @@ _FACET_PLACES = {
 _SHOWN_PROBLEMS = 5
 
 
-class SchemaMismatch(Exception):
+class SchemaMismatchError(Exception):
     """A document does not fit its published schema; a defect of the exporter, and nothing is written."""
 
 
@@ -33,7 +33,7 @@ def check_bom(bom: dict[str, Any]) -> None:
     """Checks a bill of materials against CycloneDX' schema.
 
     Raises:
-        SchemaMismatch: It does not fit; the message names the places.
+        SchemaMismatchError: It does not fit; the message names the places.
     """
     _raise_problems("CycloneDX", _list_problems(_load_bom_validator(), bom))
 
@@ -42,7 +42,7 @@ def check_event(event: dict[str, Any]) -> None:
     """Checks an event against OpenLineage's schema, and each standard facet in it against its own.
 
     Raises:
-        SchemaMismatch: It does not fit; the message names the places.
+        SchemaMismatchError: It does not fit; the message names the places.
     """
     problems = list(_list_problems(_load_event_validators()[_EVENT_SCHEMA], event))
     for place, facets in _list_facets(event):
@@ -141,4 +141,4 @@ def _raise_problems(standard: str, problems: Iterator[str] | list[str]) -> None:
     found = list(problems)
     if found:
         more = f"; and {len(found) - _SHOWN_PROBLEMS} more" if len(found) > _SHOWN_PROBLEMS else ""
-        raise SchemaMismatch(f"does not fit {standard}'s schema: {'; '.join(found[:_SHOWN_PROBLEMS])}{more}")
+        raise SchemaMismatchError(f"it does not fit {standard}'s schema: {'; '.join(found[:_SHOWN_PROBLEMS])}{more}")
