@@ -3,7 +3,7 @@
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.lineage.export.canonical import to_text
@@ -45,9 +45,11 @@ def make_model(trace: Trace, model_card: dict[str, Any]) -> Component:
         "modelCard": model_card,
         "properties": make_properties(facts),
     }
-    component |= _make_hashes(*(content for _, content in known[:1]))
+    component |= _make_hashes(*(content for _, content in known))
     if base := find_base(trace):
-        component["pedigree"] = {"ancestors": [{"type": "machine-learning-model", "name": base} | _hash_base(trace)]}
+        component["pedigree"] = {
+            "ancestors": [{"type": "machine-learning-model", "name": base} | _hash_start(trace, base)]
+        }
     if place := pushed.get("pushed_destination"):
         component["externalReferences"] = [{"type": "distribution", "url": make_uri(str(place))}]
     return component
@@ -56,8 +58,7 @@ def make_model(trace: Trace, model_card: dict[str, Any]) -> Component:
 def find_base(trace: Trace) -> str:
     """Returns what was tuned: a preset, or the model that training went on from; empty if that is not recorded."""
     recorded = trace.model.properties
-    started_from = str(recorded.get("started_from", "preset"))
-    return str(recorded.get("preset", "")) if started_from == "preset" else started_from
+    return str(recorded.get("started_from") or recorded.get("preset", ""))
 
 
 def make_presets(trace: Trace) -> list[Component]:
@@ -69,8 +70,7 @@ def make_presets(trace: Trace) -> list[Component]:
     recorded = [a.properties for a in (*trace.token_cleaning, *(a for step in trace.steps for a in step.outputs))]
     base = str(trace.model.properties.get("preset", ""))
     references = sorted({str(of.get("reference", "")) for of in recorded} - {"", base})
-    hashes = _hash_base(trace) if find_base(trace) == base else {}
-    presets = [_make_preset(base, "the tuned model's base", hashes)] if base else []
+    presets = [_make_preset(base, "the tuned model's base", _hash_start(trace, base))] if base else []
     outside = [name for name in references if not any(name.startswith(uri) for uri in own)]
     return presets + [_make_preset(name, "the reference of token cleaning", {}) for name in outside]
 
@@ -178,15 +178,14 @@ def _make_preset(preset: str, role: str, hashes: dict[str, Any]) -> Component:
     return component | hashes
 
 
-def _hash_base(trace: Trace) -> dict[str, Any]:
-    return _make_hashes(str(trace.model.properties.get("base_hash", "")))
+def _hash_start(trace: Trace, preset: str) -> dict[str, Any]:
+    """Returns the hash of the weights of what a training has started from, which each training has recorded."""
+    trained = [trace.model, *(a for step in trace.steps for a in step.outputs if a.type == "Model")]
+    started = (a.properties for a in trained if a.properties.get("started_from", a.properties.get("preset")) == preset)
+    return _make_hashes(*(str(recorded["base_hash"]) for recorded in started if recorded.get("base_hash")))
 
 
 def _make_hashes(*contents: str) -> dict[str, Any]:
-    found = list(_list_hashes(contents[:1]))
-    return {"hashes": found} if found else {}
-
-
-def _list_hashes(contents: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    # A store of an older version may hold other text here.
-    yield from ({"alg": "SHA-256", "content": text} for text in contents if _SHA256.fullmatch(text))
+    """Returns the first that is a hash: a store of an older version may hold other text."""
+    found = next(filter(_SHA256.fullmatch, contents), None)
+    return {"hashes": [{"alg": "SHA-256", "content": found}]} if found else {}

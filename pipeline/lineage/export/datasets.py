@@ -19,7 +19,6 @@ _PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
     "Model": {"preset": ("base_hash", "preset_hash")},
     "Examples": {"base": (), "reference": ()},
 }
-_FROM_PRESET = "preset"
 
 
 def list_inputs(graph: Graph, execution_id: int) -> list[Dataset]:
@@ -63,7 +62,7 @@ def _list_presets(written: mlmd.Artifact, read: list[str]) -> Iterator[Dataset]:
         if not preset or any(preset.startswith(uri) for uri in read):
             continue
         # Where training went on from another model, the hash is that model's.
-        known = hashes if recorded.get("started_from", _FROM_PRESET) == _FROM_PRESET else ()
+        known = hashes if recorded.get("started_from", preset) == preset else ()
         version = next((str(recorded[key]) for key in known if recorded.get(key)), "")
         yield _make_dataset(name_preset(preset), "" if is_built_in(preset) else preset, "MODEL", version)
 

@@ -24,7 +24,6 @@ _COMMIT = re.compile(r"([0-9a-f]{40})(-dirty)?")
 # Of an artifact's own content, the first that is known; other hashes are of what it was made from.
 _VERSIONS = ("content_sha256", "tuned_hash")
 _ROW_COUNTS = ("rows_kept", "examples", "num_examples")
-_SIZES = ("content_bytes",)
 _MODEL_TYPES = ("Model", "PushedModel")
 _TFX_VERSION = "tfx_version"
 
@@ -124,8 +123,8 @@ def make_output_facets(artifact: mlmd.Artifact) -> Facets:
     """Returns the statistics of what was written, as far as they were recorded."""
     recorded = get_properties(artifact)
     rows = next((recorded[name] for name in _ROW_COUNTS if isinstance(recorded.get(name), int)), None)
-    size = next((recorded[name] for name in _SIZES if isinstance(recorded.get(name), int)), None)
-    known = {key: value for key, value in (("rowCount", rows), ("size", size)) if value is not None}
+    counts = {"rowCount": rows, "size": recorded.get("content_bytes"), "fileCount": recorded.get("content_files")}
+    known = {key: value for key, value in counts.items() if isinstance(value, int)}
     return {"outputStatistics": _make("outputStatistics", **known)} if known else {}
 
 

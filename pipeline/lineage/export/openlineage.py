@@ -1,5 +1,6 @@
 """Runs as OpenLineage events: of every run and of every execution in it a START, and an end if it has ended."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from typing import Any
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from pipeline.execution.run_record import NODES
 from pipeline.execution.run_state import RUN_CONTEXT
 from pipeline.lineage.export import facets
 from pipeline.lineage.export.datasets import list_inputs, list_outputs
@@ -144,11 +146,15 @@ def _find_reused(run: _Run, execution: mlmd.Execution) -> Properties | None:
 
 def _find_end(run: _Run) -> str | None:
     """A node that failed may have run again: the last execution of each node decides."""
-    last = {run.graph.get_node_name(e.id): e.last_known_state for e in run.executions}
-    ends = {_ENDS.get(state) for state in last.values()}
+    last = {run.graph.get_node_name(e.id): _ENDS.get(e.last_known_state) for e in run.executions}
+    ends = set(last.values())
     if not ends or None in ends:
         return None
-    return next(end for end in ("FAIL", "ABORT", "COMPLETE") if end in ends)
+    if failed := next((end for end in ("FAIL", "ABORT") if end in ends), None):
+        return failed
+    # Between two nodes none is running, and yet the run goes on. An older run has not recorded its nodes.
+    planned = json.loads(run.recorded.get(NODES) or "[]")
+    return "COMPLETE" if set(planned) <= set(last) else None
 
 
 def _make_event(
