@@ -193,31 +193,22 @@ def export_command(
 
 
 def _write_export(kind: str, parts: Iterator[bytes], output: str | None, as_json: bool) -> None:
-    import hashlib
-
     from rich.text import Text
 
     from pipeline.lineage.export.canonical import write_whole
 
     if output is None:
-        stream = click.get_binary_stream("stdout")
-        stream.writelines(parts)
-        stream.flush()
+        sys.stdout.buffer.writelines(parts)
+        sys.stdout.buffer.flush()
         return
-    digest, lines = hashlib.sha256(), 0
-
-    def count() -> Iterator[bytes]:
-        nonlocal lines
-        for part in parts:
-            digest.update(part)
-            lines += 1
-            yield part
-
-    write_whole(output, count())
-    told = {"format": kind, "file": output, "sha256": digest.hexdigest()}
-    told |= {"events": lines} if kind == "openlineage" else {}
-    what = f"{lines:,} events" if kind == "openlineage" else "the bill of materials"
-    print_result(as_json, told, lambda: Text(f"Wrote {what} to {output}\nsha256 {told['sha256']}"))
+    sha256, count = write_whole(output, parts)
+    told: dict[str, Any] = {"format": kind, "file": output, "sha256": sha256}
+    if kind == "openlineage":
+        told["events"] = count
+    what = f"{count:,} events" if kind == "openlineage" else "the bill of materials"
+    print_result(
+        as_json, told, lambda: Text(f"Wrote {what} to {output}\nsha256 {sha256}", overflow="ignore", no_wrap=True)
+    )
 
 
 def _check_bom(path: str, public_key: str | None, as_json: bool) -> None:
@@ -229,11 +220,11 @@ def _check_bom(path: str, public_key: str | None, as_json: bool) -> None:
     whose = (
         "the given key"
         if signer.is_trusted
-        else "a key that is only in the file itself: compare it, or give --public-key"
+        else "a key that only the file itself names: compare its thumbprint, or give --public-key"
     )
     text = (
-        f"{path} is valid, and unchanged since it was signed with {whose}.\n"
-        f"{signer.algorithm}, thumbprint {signer.thumbprint}"
+        f"{path} is valid, and unchanged since it was signed\n"
+        f"with {whose}.\n{signer.algorithm}, thumbprint {signer.thumbprint}"
     )
     told = {"file": path, "algorithm": signer.algorithm, "thumbprint": signer.thumbprint, "trusted": signer.is_trusted}
-    print_result(as_json, told, lambda: Text(text))
+    print_result(as_json, told, lambda: Text(text, overflow="ignore", no_wrap=True))

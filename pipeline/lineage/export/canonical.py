@@ -1,5 +1,6 @@
 """JSON in its one canonical form (JCS, RFC 8785), and files that are written whole or not at all."""
 
+import hashlib
 import json
 import math
 import os
@@ -42,21 +43,28 @@ def to_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(make_exact(value), sort_keys=True, ensure_ascii=False)
 
 
-def write_whole(path: str, parts: Iterable[bytes]) -> None:
+def write_whole(path: str, parts: Iterable[bytes]) -> tuple[str, int]:
     """Writes a file whole or not at all; one that is there is replaced at once.
 
     Args:
         path: The file.
         parts: Its content, in order. If they end with an exception, nothing is written.
 
+    Returns:
+        The SHA-256 of the content, and the number of parts.
+
     Raises:
         UserError: It cannot be written.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    digest, count = hashlib.sha256(), 0
     try:
         with temporary.open("wb") as file:
-            file.writelines(parts)
+            for part in parts:
+                file.write(part)
+                digest.update(part)
+                count += 1
         os.replace(temporary, target)
     except OSError as error:
         raise UserError(
@@ -65,3 +73,4 @@ def write_whole(path: str, parts: Iterable[bytes]) -> None:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+    return digest.hexdigest(), count

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,11 @@ def from_jwk(jwk: Any) -> PublicKey:
             numbers = ec.EllipticCurvePublicNumbers(_to_number(jwk["x"]), _to_number(jwk["y"]), curves[jwk["crv"]])
             key = numbers.public_key()
         elif jwk["kty"] == "OKP":
-            kinds = {"Ed25519": ed25519.Ed25519PublicKey, "Ed448": ed448.Ed448PublicKey}
-            key = kinds[jwk["crv"]].from_public_bytes(decode(jwk["x"]))
+            load: dict[str, Callable[[bytes], PublicKey]] = {
+                "Ed25519": ed25519.Ed25519PublicKey.from_public_bytes,
+                "Ed448": ed448.Ed448PublicKey.from_public_bytes,
+            }
+            key = load[jwk["crv"]](decode(jwk["x"]))
         else:
             raise InvalidKeyError(f"its key must be {_KEY_RULE}. Received: {jwk['kty']!r}")
     except (KeyError, TypeError, ValueError) as error:

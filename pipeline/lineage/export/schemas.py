@@ -92,6 +92,8 @@ def _load_event_validators() -> dict[str, Any]:
 
     schemas = _load_openlineage()
     registry = jsonschema_rs.Registry([(schema["$id"], schema) for schema in schemas.values()])
+    # The schema of events takes any kind of them; of this one it says what is wrong, and not only that nothing fits.
+    schemas = schemas | {_EVENT_SCHEMA: {"$ref": get_definition_url("RunEvent")}}
     return {
         name: jsonschema_rs.Draft202012Validator(schema, registry=registry, validate_formats=True)
         for name, schema in schemas.items()
