@@ -19,15 +19,20 @@ _PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
     "Model": {"preset": ("base_hash", "preset_hash")},
     "Examples": {"base": (), "reference": ()},
 }
+# The same of what the executions themselves have recorded.
+_OWN_PRESETS = {"preset": ("preset_hash",)}
 
 
 def list_inputs(graph: Graph, execution_id: int) -> list[Dataset]:
     """Lists what an execution read, each once."""
     read = [graph.artifacts[i] for i in sorted(graph.inputs.get(execution_id, ()))]
+    places = [artifact.uri for artifact in read if artifact.uri]
     found = [_make_artifact_dataset(artifact, is_output=False) for artifact in read if artifact.uri]
     for written in (graph.artifacts[i] for i in graph.list_outputs(execution_id)):
-        found += _list_data(get_properties(written))
-        found += _list_presets(written, [artifact.uri for artifact in read if artifact.uri])
+        recorded = get_properties(written)
+        found += _list_data(recorded)
+        found += _list_presets(recorded, _PRESETS.get(written.type, {}), places)
+    found += _list_presets(get_properties(graph.executions[execution_id]), _OWN_PRESETS, places)
     return _drop_repeated(found)
 
 
@@ -54,9 +59,8 @@ def _list_data(recorded: Properties) -> Iterator[Dataset]:
         yield read
 
 
-def _list_presets(written: mlmd.Artifact, read: list[str]) -> Iterator[Dataset]:
-    recorded = get_properties(written)
-    for name, hashes in _PRESETS.get(written.type, {}).items():
+def _list_presets(recorded: Properties, named: dict[str, tuple[str, ...]], read: list[str]) -> Iterator[Dataset]:
+    for name, hashes in named.items():
         preset = str(recorded.get(name, ""))
         # A model that was trained in the run lies in an artifact, which is among the inputs itself.
         if not preset or any(preset.startswith(uri) for uri in read):

@@ -84,6 +84,13 @@ def test_data_model_and_push_are_datasets(store):
     assert list_names(pushed["outputs"]) == [("file", "/runs/Pusher/run-1"), ("file", "/runs/serving/run-1")]
 
 
+def test_a_preset_that_an_execution_names_is_read(store):
+    store.execution("run-1", "Tokenizer", preset="gpt2_base_en", preset_hash="9" * 64)
+    (preset,) = find(read(store.export("run-1", "--format", "openlineage")), "tiny.Tokenizer", "COMPLETE")["inputs"]
+    assert (preset["namespace"], preset["name"]) == ("keras-hub", "gpt2_base_en")
+    assert preset["facets"]["version"]["datasetVersion"] == "9" * 64
+
+
 def test_facets_of_jobs_and_runs_tell_code_parameters_and_engine(store):
     store.record_run(code_dirty="true")
     events = read(store.export("run-1", "--format", "openlineage"))
