@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.execution.run_state import FAILURE
+from pipeline.execution.run_state import FAILURE, PROCESS
 from pipeline.lineage.export.canonical import make_exact, to_text
 from pipeline.lineage.export.identifiers import PROJECT_URI
 from pipeline.lineage.export.places import make_uri
@@ -51,8 +51,9 @@ def make_parent_facet(run_uuid: str, namespace: str, pipeline_name: str) -> Face
 
 
 def make_record_facet(run_id: str, recorded: Properties) -> Facets:
-    """Returns the facet with what was recorded of a run as a whole: configuration, code, packages."""
-    return {f"{_OWN}_run": _make_own("Run", id=run_id, **make_exact(recorded))}
+    """Returns the facet with what was recorded of a run as a whole: configuration, code, packages; not its process."""
+    told = {name: value for name, value in recorded.items() if name != PROCESS}
+    return {f"{_OWN}_run": _make_own("Run", id=run_id, recorded=make_exact(told))}
 
 
 def make_engine_facet(outputs: list[mlmd.Artifact]) -> Facets:

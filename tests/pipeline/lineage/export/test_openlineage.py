@@ -92,7 +92,7 @@ def test_a_preset_that_an_execution_names_is_read(store):
 
 
 def test_facets_of_jobs_and_runs_tell_code_parameters_and_engine(store):
-    store.record_run(code_dirty="true")
+    store.record_run(code_dirty="true", process="some-host 123 456.78")
     events = read(store.export("run-1", "--format", "openlineage"))
     trained = find(events, "tiny.Trainer", "START")
     code = trained["job"]["facets"]["sourceCodeLocation"]
@@ -103,7 +103,8 @@ def test_facets_of_jobs_and_runs_tell_code_parameters_and_engine(store):
     ]
     engine = trained["run"]["facets"]["processing_engine"]
     assert (engine["name"], engine["version"]) == ("TFX", "1.21.0")
-    recorded = events[0]["run"]["facets"]["lmFineTuning_run"]
+    recorded = events[0]["run"]["facets"]["lmFineTuning_run"]["recorded"]
+    assert "process" not in recorded, "where a run was started is nobody else's business"
     assert recorded["config"] == "text:\n  template: alpaca\n" and recorded["lock_sha256"] == "f" * 64
 
 
