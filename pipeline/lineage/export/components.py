@@ -34,7 +34,8 @@ def make_model(trace: Trace, model_card: dict[str, Any]) -> Component:
     pushed = trace.pushed.properties if trace.pushed else {}
     facts: dict[str, Any] = {f"training:{name}": value for name, value in recorded.items()}
     facts |= {"run": trace.run.id, "artifact": trace.model.id, "uri": trace.model.uri}
-    known = [(name, str(of[name])) for name in _CONTENT_HASHES for of in (pushed, recorded) if of.get(name)]
+    hashes = ((name, str(of.get(name, ""))) for name in _CONTENT_HASHES for of in (pushed, recorded))
+    known = [(name, content) for name, content in hashes if _SHA256.fullmatch(content)]
     if known:
         facts["hash:of"] = known[0][0]
     component: Component = {

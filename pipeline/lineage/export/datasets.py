@@ -20,7 +20,7 @@ _PRESETS: dict[str, dict[str, tuple[str, ...]]] = {
     "Examples": {"base": (), "reference": ()},
 }
 # The same of what the executions themselves have recorded.
-_OWN_PRESETS = {"preset": ("preset_hash",)}
+_OWN_PRESETS: dict[str, tuple[str, ...]] = {"preset": ("preset_hash",)}
 
 
 def list_inputs(graph: Graph, execution_id: int) -> list[Dataset]:

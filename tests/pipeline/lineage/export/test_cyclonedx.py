@@ -214,6 +214,7 @@ def test_a_model_that_was_never_evaluated_and_a_run_without_a_record(store):
     bom = read(store.export("run-1", "--format", "cyclonedx"))
     component = bom["metadata"]["component"]
     assert "quantitativeAnalysis" not in component["modelCard"] and "hashes" not in component
+    assert "hash:of" not in get_properties(component)
     assert (component["version"], component["name"]) == ("run-1", "tiny")
     assert bom["compositions"][0]["aggregate"] == "incomplete"
     assert not [part for part in bom["components"] if part["type"] == "data"]
