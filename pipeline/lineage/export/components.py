@@ -30,10 +30,10 @@ def make_model(trace: Trace, model_card: dict[str, Any]) -> Component:
         trace: The model's.
         model_card: See `pipeline.lineage.export.model_card`.
     """
-    recorded = trace.model.properties
+    recorded = trace.artifact.properties
     pushed = trace.pushed.properties if trace.pushed else {}
     facts: dict[str, Any] = {f"training:{name}": value for name, value in recorded.items()}
-    facts |= {"run": trace.run.id, "artifact": trace.model.id, "uri": trace.model.uri}
+    facts |= {"run": trace.run.id, "artifact": trace.artifact.id, "uri": trace.artifact.uri}
     hashes = ((name, str(of.get(name, ""))) for name in _CONTENT_HASHES for of in (pushed, recorded))
     known = [(name, content) for name, content in hashes if _SHA256.fullmatch(content)]
     if known:
@@ -58,7 +58,7 @@ def make_model(trace: Trace, model_card: dict[str, Any]) -> Component:
 
 def find_base(trace: Trace) -> str:
     """Returns what was tuned: a preset, or the model that training went on from; empty if that is not recorded."""
-    recorded = trace.model.properties
+    recorded = trace.artifact.properties
     return str(recorded.get("started_from") or recorded.get("preset", ""))
 
 
@@ -69,7 +69,7 @@ def make_presets(trace: Trace) -> list[Component]:
     """
     own = [artifact.uri for step in trace.steps for artifact in step.outputs if artifact.uri]
     recorded = [a.properties for a in (*trace.token_cleaning, *(a for step in trace.steps for a in step.outputs))]
-    base = str(trace.model.properties.get("preset", ""))
+    base = str(trace.artifact.properties.get("preset", ""))
     references = sorted({str(of.get("reference", "")) for of in recorded} - {"", base})
     presets = [_make_preset(base, "the tuned model's base", _hash_start(trace, base))] if base else []
     outside = [name for name in references if not any(name.startswith(uri) for uri in own)]
@@ -181,7 +181,7 @@ def _make_preset(preset: str, role: str, hashes: dict[str, Any]) -> Component:
 
 def _hash_start(trace: Trace, preset: str) -> dict[str, Any]:
     """Returns the hash of the weights of what a training has started from, which each training has recorded."""
-    trained = [trace.model, *(a for step in trace.steps for a in step.outputs if a.type == "Model")]
+    trained = [trace.artifact, *(a for step in trace.steps for a in step.outputs if a.type == "Model")]
     started = (a.properties for a in trained if a.properties.get("started_from", a.properties.get("preset")) == preset)
     return _make_hashes(*(str(recorded["base_hash"]) for recorded in started if recorded.get("base_hash")))
 

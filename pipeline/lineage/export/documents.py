@@ -6,7 +6,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 
 from pipeline.lineage.export.canonical import to_canonical
 from pipeline.lineage.export.subjects import find_model, find_runs
-from pipeline.lineage.trace import trace_model
+from pipeline.lineage.trace import trace_artifact
 
 
 def export_events(
@@ -45,12 +45,12 @@ def export_bom(store: MetadataStore, subject: str | None, pipeline_name: str | N
     from pipeline.lineage.export.schemas import check_bom
 
     if key_path is None:
-        return to_canonical(make_bom(trace_model(store, find_model(store, subject, pipeline_name))))
+        return to_canonical(make_bom(trace_artifact(store, find_model(store, subject, pipeline_name))))
     from pipeline.lineage.export.keys import load_private_key
     from pipeline.lineage.export.signature import sign
 
     # First, so that a key that cannot be used is told at once.
     key = load_private_key(key_path)
-    bom = sign(make_bom(trace_model(store, find_model(store, subject, pipeline_name))), key)
+    bom = sign(make_bom(trace_artifact(store, find_model(store, subject, pipeline_name))), key)
     check_bom(bom)
     return to_canonical(bom)

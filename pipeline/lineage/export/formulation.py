@@ -19,7 +19,7 @@ _TASK_TYPES = {
 
 def make_formulation(trace: Trace) -> list[dict[str, Any]]:
     """Returns the runs that made the model as workflows, and the artifacts between their tasks as transient components."""
-    own = {trace.model.id, trace.pushed.id if trace.pushed else trace.model.id}
+    own = {trace.artifact.id, trace.pushed.id if trace.pushed else trace.artifact.id}
     made = {a.id: a for step in trace.steps for a in step.outputs}
     refs = {i: components.MODEL_REF if i in own else components.make_artifact_ref(a) for i, a in made.items()}
     formula: dict[str, Any] = {"workflows": [_make_workflow(run, trace, refs) for run in trace.runs]}

@@ -10,7 +10,7 @@ from pipeline.execution.run_state import RUN_CONTEXT
 from pipeline.lineage.find import Subject, find_subject
 from pipeline.lineage.graph import Graph, get_properties
 from pipeline.lineage.store import fetch_runs, fetch_upstream, get_latest_pushed
-from pipeline.lineage.trace import trace_model
+from pipeline.lineage.trace import trace_artifact
 
 _MODEL_TYPES = ("PushedModel", "Model")
 
@@ -61,15 +61,16 @@ def find_model(store: MetadataStore, text: str | None, pipeline_name: str | None
     if subject.runs:
         return _find_model_of_runs(store, subject)
     if models := [artifact for artifact in subject.artifacts if artifact.type in _MODEL_TYPES]:
-        return models[0]
+        # Of a preset there are its untouched exports, too.
+        return next((model for model in models if model.type == "PushedModel" or _is_trained(model)), models[0])
     raise UserError(
-        f"A bill of materials is one of a model, or of a run that made one. Received: {text}, which is {subject.reason} and means an "
+        f"A bill of materials is one of a model, or of a run that made one. Received: {text}, by {subject.reason} an "
         f"artifact of type {subject.artifacts[0].type}. `lineage export {text} --format openlineage` tells of the runs behind it."
     )
 
 
 def _list_runs_of_model(store: MetadataStore, model: mlmd.Artifact) -> list[mlmd.Context]:
-    found = (store.get_context_by_type_and_name(RUN_CONTEXT, run.id) for run in trace_model(store, model).runs)
+    found = (store.get_context_by_type_and_name(RUN_CONTEXT, run.id) for run in trace_artifact(store, model).runs)
     return [context for context in found if context is not None]
 
 
@@ -79,8 +80,7 @@ def _find_model_of_runs(store: MetadataStore, subject: Subject) -> mlmd.Artifact
     own = [e for e in graph.executions if graph.get_context(e, RUN_CONTEXT).id == newest.id]
     made = [graph.artifacts[i] for e in own for i in graph.list_outputs(e)]
     pushed = (a for a in made if a.type == "PushedModel" and get_properties(a).get("pushed_destination"))
-    # The untouched preset is recorded as a model too; only trained ones have a method.
-    trained = (a for a in made if a.type == "Model" and get_properties(a).get("method"))
+    trained = (a for a in made if a.type == "Model" and _is_trained(a))
     if model := _find_last(pushed) or _find_last(trained):
         return model
     states = {graph.get_node_name(e): graph.executions[e].last_known_state for e in sorted(own)}
@@ -91,6 +91,11 @@ def _find_model_of_runs(store: MetadataStore, subject: Subject) -> mlmd.Artifact
         f"A bill of materials is one of a model, and the run {newest.name} has made none. Its nodes: {told}. "
         f"`lineage export {newest.name} --format openlineage` tells of runs in any state."
     )
+
+
+def _is_trained(model: mlmd.Artifact) -> bool:
+    """The untouched preset is recorded as a model too; only trained ones have a method."""
+    return bool(get_properties(model).get("method"))
 
 
 def _find_last(artifacts: Iterable[mlmd.Artifact]) -> mlmd.Artifact | None:

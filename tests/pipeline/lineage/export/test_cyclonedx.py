@@ -11,9 +11,11 @@ from click.testing import Result
 
 from pipeline.lineage.export import packages, schemas
 from pipeline.lineage.export.canonical import to_canonical
+from pipeline.lineage.export.cyclonedx import make_bom
 from pipeline.lineage.export.identifiers import make_execution_uuid
 from pipeline.lineage.export.licences import read_licences
 from pipeline.lineage.export.packages import Package, parse_lock, read_lock
+from pipeline.lineage.trace import trace_artifact
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LOCK = """\
@@ -220,6 +222,16 @@ def test_a_model_that_was_never_evaluated_and_a_run_without_a_record(store):
     assert not [part for part in bom["components"] if part["type"] == "data"]
 
 
+def test_a_preset_means_the_newest_model_that_was_tuned_from_it(store):
+    store.record_run("run-1")
+    untouched = store.artifact("Model", "PresetExporter/2", preset="data/base/tiny", preset_hash="b" * 64)
+    store.execution("run-2", "PresetExporter", {}, {"model": untouched})
+    model = read(store.export("data/base/tiny", "--format", "cyclonedx"))["metadata"]["component"]
+    assert get_properties(model)["uri"] == "/runs/Trainer/run-1"
+    exported = read(store.export("/runs/PresetExporter/2", "--format", "cyclonedx"))["metadata"]["component"]
+    assert get_properties(exported)["uri"] == "/runs/PresetExporter/2"
+
+
 def test_a_run_without_a_model_says_where_it_stopped(store):
     store.start_run("run-1")
     store.execution("run-1", "ExampleGen")
@@ -278,6 +290,14 @@ def test_the_schema_is_checked(store, change: Callable[[Bom], None], message: st
     change(bom)
     with pytest.raises(schemas.SchemaMismatchError, match=message):
         schemas.check_bom(bom)
+
+
+def test_every_model_of_a_large_store_has_a_valid_bill(many_runs, store_of):
+    store = store_of(many_runs[0])
+    models = [a for a in store.get_artifacts() if a.type == "PushedModel" or a.custom_properties["method"].string_value]
+    # They are checked against the schema on the way.
+    bills = [make_bom(trace_artifact(store, model)) for model in models]
+    assert len(bills) > 60 and len({to_canonical(bill) for bill in bills}) > 40
 
 
 def test_a_lock_is_read(lock: str):

@@ -269,3 +269,16 @@ def test_a_runs_own_uuid_is_kept():
     own = "8754b2e0-e516-4c32-94ef-45dab01d05b5"
     assert make_run_uuid("tiny", own) == own
     assert make_run_uuid("tiny", "run-1") != make_run_uuid("other", "run-1")
+
+
+def test_every_run_of_a_large_store_has_valid_events(many_runs, store_of):
+    root, run_ids = many_runs
+    store = store_of(root)
+    contexts = store.get_contexts_by_type("pipeline_run")
+    # They are checked against the schemas on the way.
+    events = list(openlineage.list_events(store, contexts, "jobs"))
+    kinds = [event["eventType"] for event in events]
+    assert kinds.count("START") == len(run_ids) + len(store.get_executions())
+    assert {"COMPLETE", "FAIL"} <= set(kinds)
+    cached = [event for event in events if "reusedFrom" in event["run"]["facets"].get("lmFineTuning_execution", {})]
+    assert cached and {event["eventType"] for event in cached} == {"START"}
