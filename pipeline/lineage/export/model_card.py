@@ -49,7 +49,8 @@ def _list_metrics(trace: Trace, recorded: Properties) -> Iterator[dict[str, Any]
             if slice_name != _OVERALL:
                 metric["slice"] = slice_name
             low, high = intervals.get(slice_name, {}).get(name, (None, None))
-            if low is not None and high is not None:
+            # How many examples there are is known.
+            if low is not None and high is not None and name != "example_count":
                 metric["confidenceInterval"] = {"lowerBound": to_text(low), "upperBound": to_text(high)}
             yield metric
 
