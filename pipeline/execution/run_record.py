@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,7 +63,7 @@ def hash_project_code() -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-def write_run_record(store: Any, run_id: str, record: RunRecord, nodes: Iterable[str] = ()) -> None:
+def write_run_record(store: Any, run_id: str, record: RunRecord, nodes: Collection[str] = ()) -> None:
     """Puts the record on the context of the run. TFX makes that when it compiles for the run; before, it is made here.
 
     Args:
