@@ -158,7 +158,7 @@ def test_a_refused_model_is_not_pushed(edited, refused):
 def test_lineage_of_the_pushed_model(project, refused):
     result = project.command("lineage", "show", "--json")
     assert result.returncode == 0, result.stderr
-    trace = json.loads(result.stdout)
+    trace = json.loads(result.stdout)["trace"]
     (data,) = trace["data"]
     import hashlib
 
