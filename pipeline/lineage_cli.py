@@ -62,3 +62,82 @@ def show_command(
 
     found = trace(open_store(runner_name, root), subject, pipeline_name)
     print_result(as_json, dataclasses.asdict(found), lambda: trace_view.render(found))
+
+
+@lineage_group.command("graph")
+@click.argument("subject", metavar="[MODEL|RUN|ARTIFACT|PATH]", required=False)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["html", "svg", "mermaid", "dot"]),
+    help="Without it: what the name of --output says, or a page.",
+)
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="`-` is standard output. Without it: text is printed, pages and pictures go into the root's `reports/`.",
+)
+@click.option(
+    "--last", type=click.IntRange(1, 200), metavar="N", help="Draw the N newest runs, each in a lane of its own."
+)
+@PIPELINE
+@JSON
+@RUNNER
+@ROOT
+def graph_command(
+    subject: str | None,
+    format_name: str | None,
+    output: str | None,
+    last: int | None,
+    pipeline_name: str | None,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """Draw the graph: a model with all that it was made from and its verdict, a run, an artifact, or the newest runs.
+
+    Without an argument: the model pushed last. A page shows properties on a click, searches, and needs no network.
+    """
+    from pipeline.lineage.drawing import formats, mermaid
+    from pipeline.lineage.drawing.select import load_drawing
+
+    if last is not None and subject is not None:
+        raise click.UsageError("--last draws the newest runs: leave out the argument, or --last.")
+    if pipeline_name is not None and subject is not None:
+        raise click.UsageError("--pipeline is for the newest model or runs: leave out the argument, or --pipeline.")
+    if as_json and (format_name or output):
+        raise click.UsageError("--json prints the graph as data: leave out --format and --output.")
+    chosen = formats.choose_format(format_name, output)
+    drawing = load_drawing(open_store(runner_name, root), subject, pipeline_name, last)
+    if as_json:
+        import dataclasses
+
+        print_result(True, dataclasses.asdict(drawing), str)
+        return
+    text = formats.render(drawing, chosen)
+    if chosen == "mermaid" and mermaid.is_too_large(text, drawing):
+        click.echo(
+            f"Note: Mermaid refuses more than {mermaid.MAX_EDGES} edges or {mermaid.MAX_CHARACTERS:,} characters unless `maxEdges` "
+            f"and `maxTextSize` are configured; this has {len(drawing.edges):,} and {len(text):,}. "
+            "`--format svg` and `html` draw any size.",
+            err=True,
+        )
+    if output == "-" or (output is None and chosen in formats.TEXT_FORMATS):
+        click.echo(text, nl=False)
+        return
+    from pathlib import Path
+
+    from pipeline.html import write_whole
+    from pipeline.paths import find_root, make_lineage_path
+
+    path = (
+        Path(output)
+        if output
+        else make_lineage_path(
+            Path(find_root(load_runner_file(runner_name, root))).resolve(),
+            drawing.pipeline,
+            f"{drawing.name}{formats.SUFFIXES[chosen][0]}",
+        )
+    )
+    write_whole(path, text, "--output")
+    click.echo(f"{'Page' if chosen == 'html' else 'Graph'}: {path}")

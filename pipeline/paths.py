@@ -88,6 +88,18 @@ class Paths:
         return self.root / "reports" / self.name / f"{run_id}.html"
 
 
+def make_lineage_path(root: Path, pipeline_name: str, name: str) -> Path:
+    """Returns where a drawing of the lineage goes.
+
+    Args:
+        root: The runner's root.
+        pipeline_name: The pipeline that it is about; empty if it is about several.
+        name: Of the drawing, with the end that tells its format.
+    """
+    stem, dot, suffix = name.rpartition(".")
+    return root / "reports" / pipeline_name / f"{stem}.lineage{dot}{suffix}"
+
+
 def find_root(runner: LocalRunnerConfig | ClusterRunnerConfig) -> str:
     """Returns the folder that pages are written below: the runner's own, or for a cluster the local default."""
     return runner.root if isinstance(runner, LocalRunnerConfig) else "runs"

@@ -24,7 +24,7 @@ def trace(store: MetadataStore, path: str | None = None, pipeline_name: str | No
         UserError: nothing was pushed, the path is unknown, or its producer is not in the store.
     """
     start = lineage_store.find_model(store, path) if path else lineage_store.get_latest_pushed(store, pipeline_name)
-    model_id = _find_trained_model(store, start) if start.type == "PushedModel" else start.id
+    model_id = find_trained_model(store, start) if start.type == "PushedModel" else start.id
     graph = Graph(lineage_store.fetch_upstream(store, model_id), lineage_store.fetch_verdict(store, model_id))
 
     pushed_id = start.id if start.type == "PushedModel" else graph.find_pushed()
@@ -52,8 +52,16 @@ def trace(store: MetadataStore, path: str | None = None, pipeline_name: str | No
     )
 
 
-def _find_trained_model(store: MetadataStore, pushed: mlmd.Artifact) -> int:
-    """Returns the id of the Model artifact that a Pusher pushed."""
+def find_trained_model(store: MetadataStore, pushed: mlmd.Artifact) -> int:
+    """Returns the id of the Model artifact that a Pusher pushed.
+
+    Args:
+        store: An open store.
+        pushed: A PushedModel.
+
+    Raises:
+        UserError: The store does not hold it.
+    """
     writers = {e.execution_id for e in store.get_events_by_artifact_ids([pushed.id]) if e.type == mlmd.Event.OUTPUT}
     read = [e.artifact_id for e in store.get_events_by_execution_ids(writers) if e.type == mlmd.Event.INPUT]
     models = [artifact.id for artifact in store.get_artifacts_by_id(read) if artifact.type == "Model"]
