@@ -22,7 +22,7 @@ from pipeline.execution.child_process import ChildDiedError, ChildError, ChildPr
 from pipeline.execution.node_launcher import CompiledPipeline, compile_pipeline
 from pipeline.execution.node_runner import NodeFailedError, run_node
 from pipeline.execution.run_display import RunDisplay
-from pipeline.execution.run_record import hash_project_code, make_run_record, write_run_record
+from pipeline.execution.run_record import RunRecord, hash_project_code, make_training_record, write_run_record
 from pipeline.execution.run_state import NodeState, close_dead_runs, find_run
 from pipeline.execution.store_lock import lock_store
 from pipeline.execution.task_graph import RunningTasks, run_tasks
@@ -98,7 +98,7 @@ def find_run_id(config: RunConfig, runner: LocalRunnerConfig, resume: str | None
 
 def run(
     config: RunConfig,
-    record: dict[str, str],
+    record: RunRecord,
     runner: LocalRunnerConfig,
     run_id: str,
     console: Console,
@@ -131,9 +131,9 @@ def run(
     )
 
 
-def make_record(config: RunConfig, config_path: str) -> dict[str, str]:
+def make_record(config: RunConfig, config_path: str) -> RunRecord:
     """Returns what the store is told about the run as a whole, its inputs by their hashes included."""
-    record = make_run_record(dump_config(config), config_path, config.pipeline.name)
+    record = make_training_record(config, config_path)
     return record | {INPUTS: json.dumps(hash_inputs(config, record), sort_keys=True)}
 
 
@@ -149,7 +149,7 @@ def run_nodes(
     arguments: tuple[Any, ...],
     paths: Paths,
     runner: LocalRunnerConfig,
-    record: dict[str, str],
+    record: RunRecord,
     run_id: str,
     console: Console,
     part: Part = WHOLE,
@@ -201,7 +201,7 @@ def run_nodes(
         tasks.remove("compile")
         line.end("·")
         with lock_store(connection):
-            write_run_record(open_writable_store(connection), run_id, record)
+            write_run_record(open_writable_store(connection), run_id, record, pipeline.upstream)
         nodes = _run_all(pipeline, run_id, connection, paths, display, tasks, _count_parallel(runner))
     return RunResult(run_id=run_id, paths=paths, nodes=nodes)
 

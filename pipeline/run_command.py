@@ -20,6 +20,7 @@ from pipeline.execution.child_process import (
     signals_as_exceptions,
 )
 from pipeline.execution.node_runner import NodeFailedError
+from pipeline.execution.run_record import RunRecord
 from pipeline.execution.store_lock import lock_store
 from pipeline.lineage.store import open_store
 from pipeline.local_runner import WHOLE, Part
@@ -60,14 +61,12 @@ def run_pipeline(
             return explain_failure(error, bool(signals), log_path, console)
 
 
-def _is_skipped(
-    config: RunConfig, record: dict[str, str], runner: LocalRunnerConfig, run_id: str, console: Console
-) -> bool:
+def _is_skipped(config: RunConfig, record: RunRecord, runner: LocalRunnerConfig, run_id: str, console: Console) -> bool:
     """Returns whether there is nothing to do, says why or why not, and records a run that is skipped."""
     connection = make_connection_config(runner)
     with lock_store(connection):
         store = open_writable_store(connection)
-        decision = run_or_skip.decide(store, config.pipeline.name, json.loads(record[run_or_skip.INPUTS]))
+        decision = run_or_skip.decide(store, config.pipeline.name, json.loads(str(record[run_or_skip.INPUTS])))
         if decision.same_as is not None:
             run_or_skip.record_skipped(store, run_id, record, decision)
     console.print(f"{'Skipped' if decision.same_as else 'Needed'}: {decision.reason}.", soft_wrap=True, markup=False)

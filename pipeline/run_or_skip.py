@@ -16,6 +16,7 @@ from components.example_gen.spans import find_spans, has_placeholders
 from configs.load import dump_config
 from configs.schema import RunConfig
 from pipeline.code_hash import hash_preset
+from pipeline.execution.run_record import RunRecord, set_record
 from pipeline.execution.run_state import RUN_CONTEXT
 
 # Custom properties of a run.
@@ -45,7 +46,7 @@ class Decision:
     reason: str
 
 
-def hash_inputs(config: RunConfig, record: dict[str, str]) -> dict[str, str]:
+def hash_inputs(config: RunConfig, record: RunRecord) -> dict[str, str]:
     """Returns what a run depends on, as hashes by part; a part that cannot be known here is empty.
 
     Args:
@@ -55,9 +56,9 @@ def hash_inputs(config: RunConfig, record: dict[str, str]) -> dict[str, str]:
     return {
         "data": hash_data(config.data.path, config.data.window),
         "config": hashlib.sha256(dump_config(config).encode()).hexdigest(),
-        "code": record["code_sha256"],
+        "code": str(record["code_sha256"]),
         "preset": hash_preset(config.model.preset)[0] or f"handle {config.model.preset}",
-        "lock": record["lock_sha256"],
+        "lock": str(record["lock_sha256"]),
     }
 
 
@@ -102,13 +103,12 @@ def decide(store: Any, pipeline_name: str, inputs: dict[str, str]) -> Decision:
     return Decision(same_as=None, reason=f"changed since the blessed run {newest}: {', '.join(changes)}")
 
 
-def record_skipped(store: Any, run_id: str, record: dict[str, str], decision: Decision) -> None:
+def record_skipped(store: Any, run_id: str, record: RunRecord, decision: Decision) -> None:
     """Puts a run that was not needed into the store: a context without executions, with the reason."""
     type_id = store.get_context_type(RUN_CONTEXT).id
     context = metadata_store_pb2.Context(type_id=type_id, name=run_id)
     properties = record | {SKIPPED: "true", SKIP_REASON: decision.reason, SAME_AS: decision.same_as or ""}
-    for name, value in properties.items():
-        context.custom_properties[name].string_value = value
+    set_record(context, properties)
     store.put_contexts([context])
 
 

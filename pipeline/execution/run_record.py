@@ -1,21 +1,28 @@
 """What the metadata store is told about a run as a whole: configuration, code version, environment."""
 
 import hashlib
-import os
-import subprocess
+import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from ml_metadata.proto import metadata_store_pb2
-
+from components.provenance import describe_code, describe_hardware
+from configs.load import dump_config
+from configs.schema import RunConfig
 from pipeline.code_hash import REPOSITORY_ROOT, hash_folder
 from pipeline.execution.run_state import PROCESS, RUN_CONTEXT, describe_process
 
+# JSON: the nodes that the run consists of. A run that has finished all of them is complete.
+NODES = "nodes"
+
+_STARTED_AT = "started_at"
 _CODE_FOLDERS = ("components", "configs", "pipeline")
 
+RunRecord = dict[str, str | int]
 
-def make_run_record(config: str, config_path: str, pipeline_name: str, runner: str = "local") -> dict[str, str]:
-    """Returns the properties of the run's context; all text.
+
+def make_run_record(config: str, config_path: str, pipeline_name: str, runner: str = "local") -> RunRecord:
+    """Returns the properties of the run's context.
 
     Args:
         config: The configuration as YAML, defaults included.
@@ -23,21 +30,28 @@ def make_run_record(config: str, config_path: str, pipeline_name: str, runner: s
         pipeline_name: The pipeline that runs.
         runner: Kind of the runner.
     """
-    # An image holds no repository; the command that builds it passes the commit on.
-    commit = _git("rev-parse", "HEAD") or os.environ.get("CODE_VERSION")
-    status = _git("status", "--porcelain")
-    lock = REPOSITORY_ROOT / "requirements.txt"
     return {
         "config": config,
         "config_path": config_path,
+        "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
         "pipeline_name": pipeline_name,
         "runner": runner,
-        "code_version": commit or "unknown",
-        "code_dirty": "unknown" if status is None else str(bool(status)).lower(),
+        **describe_code(),
         "code_sha256": hash_project_code(),
-        "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else "unknown",
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": describe_hardware(),
+        _STARTED_AT: datetime.now(UTC).isoformat(timespec="seconds"),
         PROCESS: describe_process(),
+    }
+
+
+def make_training_record(config: RunConfig, config_path: str, runner: str = "local") -> RunRecord:
+    """Returns `make_run_record` of a tuning, with what one looks for it by."""
+    return {
+        **make_run_record(dump_config(config), config_path, config.pipeline.name, runner),
+        "method": config.method.name,
+        "preset": config.model.preset,
+        "data_path": config.data.path,
+        "seed": config.train.seed,
     }
 
 
@@ -47,28 +61,26 @@ def hash_project_code() -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-def write_run_record(store: Any, run_id: str, record: dict[str, str]) -> None:
+def write_run_record(store: Any, run_id: str, record: RunRecord, nodes: Iterable[str] = ()) -> None:
     """Puts the record on the context of the run, which TFX makes when the first node starts.
 
     Args:
         store: An `ml_metadata.MetadataStore`.
         run_id: The run.
         record: See `make_run_record`.
+        nodes: The nodes that the run consists of.
     """
     context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
     if context is None:
         return
-    for name, value in record.items():
-        context.custom_properties[name].CopyFrom(metadata_store_pb2.Value(string_value=value))
+    if _STARTED_AT in context.custom_properties:  # a run that goes on
+        record = {name: value for name, value in record.items() if name != _STARTED_AT}
+    set_record(context, record | {NODES: json.dumps(list(nodes))})
     store.put_contexts([context])
 
 
-def _git(*arguments: str) -> str | None:
-    """Returns what git prints in the repository of this code, or None where there is no git or no repository."""
-    try:
-        result = subprocess.run(
-            ["git", *arguments], cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()
+def set_record(context: Any, record: RunRecord) -> None:
+    """Sets a record's entries as custom properties: numbers as numbers."""
+    for name, value in record.items():
+        kind = "int_value" if isinstance(value, int) else "string_value"
+        setattr(context.custom_properties[name], kind, value)

@@ -10,7 +10,6 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from components.errors import UserError
-from configs.load import dump_config
 from configs.runner_schema import MetadataSection
 from configs.schema import RunConfig
 from pipeline.execution.child_process import (
@@ -22,7 +21,7 @@ from pipeline.execution.child_process import (
 )
 from pipeline.execution.node_launcher import CompiledPipeline, compile_pipeline
 from pipeline.execution.node_runner import NodeFailedError, run_node
-from pipeline.execution.run_record import make_run_record, write_run_record
+from pipeline.execution.run_record import make_training_record, write_run_record
 from pipeline.execution.run_state import RUN_CONTEXT
 from pipeline.execution.store_lock import lock_store
 from pipeline.execution.task_graph import RunningTasks
@@ -66,7 +65,7 @@ def run_node_in_container(
     try:
         with signals_as_exceptions() as signals:
             pipeline = _compile(config, given["beam_args"], run_id, pipeline_root, connection, tasks)
-            _record(config, given["config_path"], run_id, connection)
+            _record(config, given["config_path"], run_id, connection, list(pipeline.upstream))
             if node_id not in pipeline.upstream:
                 raise UserError(f"--node must be one of {', '.join(pipeline.upstream)}. Received: {node_id!r}.")
             state = run_node(
@@ -113,16 +112,17 @@ def _compile(
     return compiled
 
 
-def _record(config: RunConfig, config_path: str, run_id: str, connection: ConnectionConfig) -> None:
+def _record(config: RunConfig, config_path: str, run_id: str, connection: ConnectionConfig, nodes: list[str]) -> None:
     """The first container writes what is known of the run as a whole."""
     with lock_store(connection):
         store = open_writable_store(connection)
         context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
         if context is not None and "config" not in context.custom_properties:
-            record = make_run_record(dump_config(config), config_path, config.pipeline.name, runner="kubeflow")
+            record = make_training_record(config, config_path, runner="kubeflow")
             # Its containers are many processes on many machines.
-            record.pop("process")
-            write_run_record(store, run_id, record)
+            for name in ("process", "hardware"):
+                record.pop(name)
+            write_run_record(store, run_id, record, nodes)
 
 
 def _show(data: bytes) -> None:

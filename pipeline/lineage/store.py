@@ -22,8 +22,10 @@ _MAX_HOPS = 100
 _HOPS_TO_VERDICT = 2
 # ML Metadata hands text of a filter on to SQL with another language's escapes: what would need one cannot be asked for.
 _UNQUOTABLE = re.compile(r'["\\\x00-\x1f]')
-# More than that in one question makes statements that grow too long for some databases.
-_RUNS_AT_ONCE = 200
+# A subgraph starts from a hundred nodes at most: ML Metadata drops the others without an error.
+_STARTS_AT_ONCE = 100
+# A longer list makes a statement that is too long for some databases.
+_IDS_AT_ONCE = 1000
 
 
 def open_store(config: mlmd.ConnectionConfig) -> MetadataStore:
@@ -142,14 +144,25 @@ def fetch_upstream(store: MetadataStore, *artifact_ids: int) -> mlmd.LineageGrap
     A cached execution repeats the inputs of the one it stands for: going on behind it finds nothing new, and with many
     cached runs it is most of the graph.
     """
-    return _fetch(store, artifact_ids, _SubgraphQuery.UPSTREAM, _MAX_HOPS, stop_at="last_known_state = CACHED")
+    merged = mlmd.LineageGraph()
+    for part in _fetch(
+        store, "artifacts", artifact_ids, _SubgraphQuery.UPSTREAM, _MAX_HOPS, stop_at="last_known_state = CACHED"
+    ):
+        merged.MergeFrom(part)
+    return merged
 
 
 def fetch_downstream(
     store: MetadataStore, artifact_ids: Iterable[int], max_num_hops: int = _MAX_HOPS
-) -> mlmd.LineageGraph:
-    """Fetches everything that was made from artifacts: who read them, what these wrote, and so on."""
-    return _fetch(store, artifact_ids, _SubgraphQuery.DOWNSTREAM, max_num_hops)
+) -> list[mlmd.LineageGraph]:
+    """Fetches everything that was made from artifacts: who read them, what these wrote, and so on.
+
+    Args:
+        store: An open store.
+        artifact_ids: Where to start; any number.
+        max_num_hops: From an artifact to its reader is one, to what that wrote another.
+    """
+    return _fetch(store, "artifacts", artifact_ids, _SubgraphQuery.DOWNSTREAM, max_num_hops)
 
 
 def fetch_runs(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.LineageGraph]:
@@ -159,12 +172,13 @@ def fetch_runs(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.Li
         store: An open store.
         context_ids: Of the runs' contexts; any number.
     """
-    query = _SubgraphQuery(max_num_hops=1, direction=_SubgraphQuery.BIDIRECTIONAL)
-    parts = []
-    for chunk in _chunk(sorted(context_ids), _RUNS_AT_ONCE):
-        query.starting_executions.filter_query = f"contexts_r.id IN ({_join(chunk)})"
-        parts.append(store.get_lineage_subgraph(query))
-    return parts
+    # Starting from the contexts themselves would drop executions beyond the hundredth without a word.
+    ids = [
+        execution.id
+        for chunk in _chunk(sorted(context_ids), _IDS_AT_ONCE)
+        for execution in store.get_executions(ListOptions(filter_query=f"contexts_r.id IN ({_join(chunk)})"))
+    ]
+    return _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 1)
 
 
 def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
@@ -173,7 +187,8 @@ def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
     Not part of `fetch_upstream` from the pushed model, because an evaluation also reads the baseline model, and behind
     that one lies the history of all earlier runs.
     """
-    return _fetch(store, [model_id], _SubgraphQuery.DOWNSTREAM, _HOPS_TO_VERDICT)
+    (part,) = _fetch(store, "artifacts", [model_id], _SubgraphQuery.DOWNSTREAM, _HOPS_TO_VERDICT)
+    return part
 
 
 def fetch_cleaning_reports(store: MetadataStore, transform_graph_ids: Iterable[int]) -> list[mlmd.Artifact]:
@@ -188,16 +203,16 @@ def fetch_cleaning_reports(store: MetadataStore, transform_graph_ids: Iterable[i
 
 
 def _fetch(
-    store: MetadataStore, artifact_ids: Iterable[int], direction: int, max_num_hops: int, stop_at: str | None = None
-) -> mlmd.LineageGraph:
-    query = _SubgraphQuery(
-        starting_artifacts=_SubgraphQuery.StartingNodes(filter_query=f"id IN ({_join(artifact_ids)})"),
-        direction=direction,
-        max_num_hops=max_num_hops,
-    )
+    store: MetadataStore, kind: str, ids: Iterable[int], direction: int, max_num_hops: int, stop_at: str | None = None
+) -> list[mlmd.LineageGraph]:
+    query = _SubgraphQuery(direction=direction, max_num_hops=max_num_hops)
     if stop_at:
         query.ending_executions.filter_query = stop_at
-    return store.get_lineage_subgraph(query)
+    parts = []
+    for chunk in _chunk(sorted(set(ids)), _STARTS_AT_ONCE):
+        getattr(query, f"starting_{kind}").filter_query = f"id IN ({_join(chunk)})"
+        parts.append(store.get_lineage_subgraph(query))
+    return parts
 
 
 def _chunk(ids: list[int], size: int) -> Iterator[list[int]]:
