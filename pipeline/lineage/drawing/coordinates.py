@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from pipeline.lineage.drawing.layers import Layers
 
-_NUM_SWEEPS = 16
+_NUM_SWEEPS = 60
+_STILL = 0.25
 # A link between two bends should rather be straight than one between two nodes.
 _WEIGHTS = (1.0, 2.0, 8.0)
 
@@ -47,7 +48,8 @@ def place_across(layers: Layers, extents: Sequence[float], gap: float, bend_gap:
     for sweep in range(_NUM_SWEEPS):
         down = sweep % 2 == 0
         # The first sweeps look at one side only, so that what is decided at one end comes through to the other.
-        both = sweep >= _NUM_SWEEPS - 4
+        both = sweep >= 8
+        moved = 0.0
         for index in range(len(layers.orders)) if down else reversed(range(len(layers.orders))):
             order = layers.orders[index]
             wishes, weights = [], []
@@ -58,7 +60,10 @@ def place_across(layers: Layers, extents: Sequence[float], gap: float, bend_gap:
                 weights.append(total or 0.01)
             targets = [wish - offset[point] for wish, point in zip(wishes, order, strict=True)]
             for point, value in zip(order, fit_increasing(targets, weights), strict=True):
+                moved = max(moved, abs(value + offset[point] - across[point]))
                 across[point] = value + offset[point]
+        if both and moved < _STILL:
+            break
     least = min((across[point] - room[point] / 2 for point in range(num_points)), default=0.0)
     return [value - least for value in across]
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pipeline.lineage.drawing.coordinates import place_across
 from pipeline.lineage.drawing.layers import make_layers
 from pipeline.lineage.drawing.model import EXECUTION, Drawing, Node
+from pipeline.lineage.drawing.routes import pull_taut
 
-NODE_WIDTH, EXECUTION_HEIGHT, ARTIFACT_HEIGHT = 184.0, 46.0, 40.0
-# Between layers, between nodes of a layer, beside a bend, and around all.
-_LAYER_GAP_DOWN, _LAYER_GAP_RIGHT, _GAP_DOWN, _GAP_RIGHT, _BEND_GAP = 34.0, 56.0, 22.0, 14.0, 9.0
+NODE_WIDTH, EXECUTION_HEIGHT, ARTIFACT_HEIGHT = 204.0, 46.0, 40.0
+# Between layers, and between nodes of a layer.
+_LAYER_GAP_DOWN, _LAYER_GAP_RIGHT, _GAP_DOWN, _GAP_RIGHT = 36.0, 46.0, 22.0, 12.0
+# Beside a bend, and between lines that were pulled taut.
+_BEND_GAP, _LINE_GAP = 12.0, 7.0
 MARGIN = 24.0
-LANE_HEADER, LANE_GAP = 40.0, 18.0
+LANE_HEADER, LANE_PADDING, LANE_GAP = 44.0, 14.0, 12.0
 
 Point = tuple[float, float]
 Link = tuple[str, str]
@@ -90,8 +93,8 @@ def lay_out(drawing: Drawing) -> Layout:
         bends |= {link: [(x + move_x, y + move_y) for x, y in route] for link, route in own_bends.items()}
         width = max(width, max(x for x, _ in points) - left)
         height = header + max(y for _, y in points) - top
-        lanes.append(Lane(run=name, y=y, height=height + LANE_GAP / 2))
-        y += height + LANE_GAP
+        lanes.append(Lane(run=name, y=y, height=height + LANE_PADDING))
+        y += height + (LANE_PADDING + LANE_GAP if drawing.lanes else 0.0)
     routes = {}
     for edge in drawing.edges:
         link = (edge.source, edge.target)
@@ -99,7 +102,7 @@ def lay_out(drawing: Drawing) -> Layout:
         routes[link] = [start, *bends.get(link, ()), end]
     return Layout(
         width=width + 2 * MARGIN,
-        height=y - LANE_GAP + MARGIN,
+        height=y + MARGIN,
         goes_down=goes_down,
         boxes=boxes,
         routes=routes,
@@ -131,7 +134,8 @@ def _lay_out_lane(
     heights = {n.key: EXECUTION_HEIGHT if n.kind == EXECUTION else ARTIFACT_HEIGHT for n in members}
     breadths = {key: NODE_WIDTH if goes_down else height for key, height in heights.items()}
     gap, layer_gap = (_GAP_DOWN, _LAYER_GAP_DOWN) if goes_down else (_GAP_RIGHT, _LAYER_GAP_RIGHT)
-    across = place_across(layers, [breadths.get(key, 0.0) for key in keys], gap, _BEND_GAP)
+    extents = [breadths.get(key, 0.0) for key in keys]
+    across = pull_taut(layers, place_across(layers, extents, gap, _BEND_GAP), extents, _LINE_GAP)
     length = EXECUTION_HEIGHT if goes_down else NODE_WIDTH
     along = {p: i * (length + layer_gap) + length / 2 for i, order in enumerate(layers.orders) for p in order}
 

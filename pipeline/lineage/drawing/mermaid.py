@@ -1,5 +1,6 @@
 """A drawing as a Mermaid flowchart."""
 
+import re
 from collections.abc import Iterator
 
 from pipeline.lineage.drawing.model import ARTIFACT, CHOICE, GROUPS, REUSE, Drawing, Node
@@ -10,6 +11,8 @@ MAX_EDGES, MAX_CHARACTERS = 500, 50_000
 _MAX_LABEL = 60
 # Shown as they are; all others are written as numbers, since quotes, brackets, `#`, `;`, backticks and Markdown mean something.
 _PLAIN = frozenset(" _,/=()")
+# Formulas, icons and line ends are recognized after the numbers have become characters again: a space without width parts them.
+_MEANINGS = re.compile(r"(\$(?=\$)|\\(?=n)|\bfa[a-z]?:(?=fa-))")
 _STYLES = {
     "complete": "fill:#f3f0eb,stroke:#5c646e,color:#1d2126",
     "cached": "fill:#fcfbf9,stroke:#5c646e,color:#5c646e,stroke-dasharray:4 3",
@@ -60,12 +63,12 @@ def make_id(node: Node) -> str:
 
 def escape(text: str) -> str:
     """Returns a text for a label in quotes, on one line."""
-    line = shorten(make_line(text), _MAX_LABEL)
-    return "".join(c if c in _PLAIN or (c.isalnum()) else f"#{ord(c)};" for c in line)
+    line = _MEANINGS.sub("\\1\u200b", shorten(make_line(text), _MAX_LABEL))
+    # Beyond ASCII, too, digits and letters stay readable in the source.
+    return "".join(char if char in _PLAIN or char.isalnum() else f"#{ord(char)};" for char in line)
 
 
 def _declare(node: Node) -> str:
-    # Beyond ASCII, digits and letters of all scripts stay readable in the source.
     label = f'"{escape(node.title)}<br/>{escape(node.detail)}"'
     shape = f"([{label}])" if node.kind == ARTIFACT else f"[{label}]"
     return f"{make_id(node)}{shape}:::{node.group}"

@@ -23,7 +23,7 @@ function show() {
     scene.setAttribute('transform', `translate(${view.x.toFixed(2)} ${view.y.toFixed(2)}) scale(${view.scale.toFixed(5)})`);
     scene.classList.toggle('far', view.scale < 0.42);
     scene.classList.toggle('farther', view.scale < 0.26);
-    if (view.scale < 0.26) scene.style.setProperty('--label', `${clamp(12 / view.scale, 13, 80)}px`);
+    if (view.scale < 0.26) scene.style.setProperty('--label', `${Math.min(12 / view.scale, 64)}px`);
   });
 }
 
@@ -38,13 +38,14 @@ function getFree() {
   return free;
 }
 
-function getFitting() {
+// Lanes make a long list, of which the width is shown; one run is shown as a whole.
+function getFitting(whole = !data.lanes) {
   const free = getFree();
-  return Math.min(free.width / data.width, free.height / data.height, 1.25);
+  return Math.min(free.width / data.width, whole ? free.height / data.height : Infinity, 1.25);
 }
 
 function zoom(factor, x = getFree().width / 2, y = getFree().height / 2) {
-  const scale = clamp(view.scale * factor, Math.min(getFitting(), READABLE) / 2, CLOSEST);
+  const scale = clamp(view.scale * factor, Math.min(getFitting(true), READABLE) / 2, CLOSEST);
   view.x = x - (x - view.x) * scale / view.scale;
   view.y = y - (y - view.y) * scale / view.scale;
   view.scale = scale;
@@ -55,7 +56,7 @@ function fit() {
   const free = getFree();
   view.scale = getFitting();
   view.x = (free.width - data.width * view.scale) / 2;
-  view.y = (free.height - data.height * view.scale) / 2;
+  view.y = Math.max((free.height - data.height * view.scale) / 2, 0);
   show();
 }
 
@@ -225,6 +226,8 @@ canvas.addEventListener('focusin', event => {
 
 // --- The panel.
 
+const MANY = 10;
+
 function make(tag, text, attributes = {}) {
   const element = document.createElement(tag);
   if (text !== undefined) element.textContent = text;
@@ -262,14 +265,20 @@ function addUri(uri) {
 
 function addLinks(title, links) {
   if (!links.length) return;
-  const list = make('ul', undefined, { class: 'links' });
-  for (const [number, about] of links) {
+  const items = links.map(([number, about]) => {
     const item = make('li'), button = make('button', data.nodes[number].title);
     button.addEventListener('click', () => select(number, { focused: true }));
     item.append(button, make('span', ` ${about}`, { class: 'muted' }));
-    list.append(item);
-  }
-  panel.append(make('h3', title), list);
+    return item;
+  });
+  const list = make('ul', undefined, { class: 'links' });
+  list.append(...items.slice(0, MANY));
+  panel.append(make('h3', links.length > MANY ? `${title} (${links.length})` : title), list);
+  if (items.length <= MANY) return;
+  const fold = make('details'), rest = make('ul', undefined, { class: 'links' });
+  rest.append(...items.slice(MANY));
+  fold.append(make('summary', `${items.length - MANY} more`), rest);
+  panel.append(fold);
 }
 
 function addProperties(title, properties) {
@@ -295,7 +304,7 @@ function describe(number) {
   const tell = (list, end) => list.map(i => {
     const [, , kind, names] = data.edges[i], other = data.nodes[data.edges[i][end]];
     const told = { reuse: 'from the cache', choice: 'selected' }[kind];
-    return [data.edges[i][end], [names, told, other.run !== node.run ? other.run : ''].filter(Boolean).join(', ')];
+    return [data.edges[i][end], [!names || names === other.title ? '' : `as ${names}`, told, other.run !== node.run ? other.run : ''].filter(Boolean).join(', ')];
   });
   const isExecution = node.kind === 'execution';
   addLinks(isExecution ? 'Read' : 'Written by', tell(incoming[number], 0));

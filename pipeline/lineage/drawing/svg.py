@@ -1,5 +1,6 @@
 """A drawing as SVG: by itself, or as the part of a page."""
 
+import itertools
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -9,9 +10,10 @@ from pipeline.lineage.drawing.model import ARTIFACT, EXECUTION, GROUPS, STATES, 
 from pipeline.lineage.drawing.text import format_time, make_line, measure, shorten
 
 _STYLE = Path(__file__).with_name("graph.css")
-# In average characters; a node is 184 wide.
-_TITLE_WIDTH, _DETAIL_WIDTH, _TOOLTIP_LENGTH = 23.0, 26.5, 400
-_MIN_HANDLE = 40.0
+# Of an average character; fonts differ, and a text must not leave its node with any of them.
+_TITLE_CHARACTER, _DETAIL_CHARACTER = 8.2, 7.1
+_TOOLTIP_LENGTH = 400
+_BACK_HANDLE = 60.0
 _LEGEND_ROW, _TITLE_ROW = 26.0, 44.0
 _WIDE = 320.0
 
@@ -52,7 +54,7 @@ def draw(drawing: Drawing, layout: Layout, interactive: bool = False) -> Iterato
         interactive: Whether nodes can be reached with the keyboard.
     """
     yield (
-        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto">'
         '<path class="head" d="M0 0.5 L8 4 L0 7.5 z"/></marker></defs>\n'
     )
     runs = {run.id: run for run in drawing.runs}
@@ -63,9 +65,9 @@ def draw(drawing: Drawing, layout: Layout, interactive: bool = False) -> Iterato
         focus = ' tabindex="0" role="button"' if interactive else ""
         width = layout.width - MARGIN
         yield (
-            f'<g class="lane"{focus} transform="translate({MARGIN / 2:.0f} {lane.y - 8:.1f})">'
+            f'<g class="lane"{focus} transform="translate({MARGIN / 2:.0f} {lane.y:.1f})">'
             f'<rect width="{width:.0f}" height="{lane.height:.1f}" rx="10"/>'
-            f'<text x="16" y="{LANE_HEADER / 2 + 4:.0f}"><tspan class="run">{escape(make_line(run.id))}</tspan>'
+            f'<text x="16" y="{LANE_HEADER / 2 + 2:.0f}"><tspan class="run">{escape(make_line(run.id))}</tspan>'
             f'<tspan dx="14">{escape(about)}</tspan></text></g>\n'
         )
     yield '</g>\n<g class="edges">\n'
@@ -88,19 +90,29 @@ def draw_key(group: str) -> str:
 
 
 def make_path(route: list[Point], goes_down: bool) -> str:
-    """Returns the commands of a smooth line through points, which leaves and reaches each in the direction of the layers."""
-    (x, y), *others = route
-    commands = [f"M{x:.1f} {y:.1f}"]
-    for next_x, next_y in others:
-        if goes_down:
-            handle = (next_y - y) / 2 if next_y > y else _MIN_HANDLE
-            controls = f"{x:.1f} {y + handle:.1f} {next_x:.1f} {next_y - handle:.1f}"
-        else:
-            handle = (next_x - x) / 2 if next_x > x + _MIN_HANDLE else _MIN_HANDLE
-            controls = f"{x + handle:.1f} {y:.1f} {next_x - handle:.1f} {next_y:.1f}"
-        commands.append(f"C{controls} {next_x:.1f} {next_y:.1f}")
-        x, y = next_x, next_y
+    """Returns the commands of a smooth line through points, which leaves and reaches nodes in the direction of the layers."""
+    # Along the layers, and across them.
+    points = [(y, x) if goes_down else (x, y) for x, y in route]
+    slopes = _find_slopes(points)
+    is_long = len(points) > 2
+    commands = [_format("M", points[:1], goes_down)]
+    for (t, x), (next_t, next_x), slope, next_slope in zip(points, points[1:], slopes, slopes[1:], strict=False):
+        # To another lane a line may have to go back.
+        handle = (next_t - t) / (3 if is_long else 2) if next_t > t + 1 else _BACK_HANDLE
+        controls = [(t + handle, x + slope * handle), (next_t - handle, next_x - next_slope * handle)]
+        commands.append(_format("C", [*controls, (next_t, next_x)], goes_down))
     return "".join(commands)
+
+
+def _find_slopes(points: list[Point]) -> list[float]:
+    """Returns the slope at each point, none at the ends, so that the curve swings over no point (monotone cubics)."""
+    steep = [(x1 - x0) / max(t1 - t0, 1.0) for (t0, x0), (t1, x1) in itertools.pairwise(points)]
+    inner = [2 * a * b / (a + b) if a * b > 0 else 0.0 for a, b in itertools.pairwise(steep)]
+    return [0.0, *inner, 0.0]
+
+
+def _format(command: str, points: list[Point], goes_down: bool) -> str:
+    return command + " ".join(f"{x:.1f} {t:.1f}" if goes_down else f"{t:.1f} {x:.1f}" for t, x in points)
 
 
 def _draw_node(node: Node, layout: Layout, is_subject: bool, interactive: bool) -> str:
@@ -118,12 +130,12 @@ def _draw_node(node: Node, layout: Layout, is_subject: bool, interactive: bool) 
     else:
         shape = f'<rect class="shape" width="{w}" height="{h}" rx="{box.height / 2:.0f}"/><circle class="bar" cx="17" cy="{box.height / 2:.0f}" r="5"/>'
         left = 30
-    room = (box.width - left - 10) / (box.width - 25)
+    room = box.width - left - 12
     return (
         f'<g class="node {node.kind} {node.group}{" subject" if is_subject else ""}"{focus} transform="translate({x:.1f} {y:.1f})">'
         f"<title>{escape(told)}</title>{shape}"
-        f'<text x="{left}" y="{box.height / 2 - 3:.0f}">{escape(shorten(title, _TITLE_WIDTH * room))}</text>'
-        f'<text class="detail {node.tone}" x="{left}" y="{box.height / 2 + 12:.0f}">{escape(shorten(detail, _DETAIL_WIDTH * room))}</text>'
+        f'<text x="{left}" y="{box.height / 2 - 3:.0f}">{escape(shorten(title, room / _TITLE_CHARACTER))}</text>'
+        f'<text class="detail {node.tone}" x="{left}" y="{box.height / 2 + 12:.0f}">{escape(shorten(detail, room / _DETAIL_CHARACTER))}</text>'
         "</g>\n"
     )
 
