@@ -1,15 +1,8 @@
 """What is drawn: executions and artifacts as nodes, events as edges, runs as lanes."""
 
-import itertools
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from ml_metadata.proto import metadata_store_pb2 as mlmd
-
-from pipeline.execution.run_state import RUN_CONTEXT
-from pipeline.lineage.drawing.text import format_duration, make_plain
-from pipeline.lineage.graph import Graph, Properties, format_time, get_properties
+from pipeline.lineage.graph import Properties
 
 EXECUTION, ARTIFACT = "execution", "artifact"
 # Groups of nodes, which legends and colours tell apart, with their names for people. Executions are told by their state,
@@ -27,14 +20,6 @@ GROUPS = STATES | KINDS
 # What an edge says: was read, was written, was taken over by a cached execution, was selected by a resolver.
 INPUT, OUTPUT, REUSE, CHOICE = "input", "output", "reuse", "choice"
 EDGES = {INPUT: "Read", OUTPUT: "Written", REUSE: "Taken from the cache", CHOICE: "Selected"}
-
-_KIND_OF_TYPE = {
-    **dict.fromkeys(("Examples", "ExampleStatistics", "Schema", "ExampleAnomalies", "TransformGraph"), "data"),
-    **dict.fromkeys(("TransformCache", "DataView", "ExamplesDiff", "HyperParameters", "TunerResults"), "data"),
-    **dict.fromkeys(("Model", "ModelRun", "PushedModel"), "model"),
-    **dict.fromkeys(("ModelEvaluation", "ModelBlessing", "InfraBlessing", "InferenceResult"), "evidence"),
-    "TokenCleaningReport": "evidence",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,60 +114,6 @@ class Drawing:
     edges: tuple[Edge, ...]
 
 
-def make_drawing(
-    graph: Graph,
-    executions: Iterable[int],
-    *,
-    title: str,
-    name: str,
-    subject: str = "",
-    lanes: bool = False,
-    more_artifacts: Iterable[int] = (),
-) -> Drawing:
-    """Returns the drawing of some executions of a graph with all that they read and wrote, as far as the graph has it.
-
-    Args:
-        graph: The records.
-        executions: Ids of those to draw.
-        title: What it shows.
-        name: The same in a file's name.
-        subject: Key of the node that was asked about.
-        lanes: Whether each run stands in a lane of its own.
-        more_artifacts: Ids of artifacts to draw in any case.
-    """
-    drawn = sorted(set(executions) & graph.executions.keys())
-    edges = [edge for execution_id in drawn for edge in _list_edges(graph, execution_id)]
-    keys = {key for edge in edges for key in (edge.source, edge.target)} | {key_artifact(i) for i in more_artifacts}
-    artifacts = sorted(i for i in graph.artifacts if key_artifact(i) in keys)
-    runs = {e: graph.get_context(e, RUN_CONTEXT) for e in drawn}
-    shown_runs = {context.id: (context, e) for e, context in runs.items()}
-    homes = _find_homes(graph, drawn, runs)
-    names = _find_names(edges)
-    nodes = [_make_execution(graph, e, runs[e].name) for e in drawn]
-    nodes += [_make_artifact(graph.artifacts[i], names.get(i, ""), homes.get(i, "")) for i in artifacts]
-    made_runs = [
-        DrawnRun(
-            id=context.name or "unknown",
-            pipeline=graph.get_context(e, "pipeline").name,
-            created_at=format_time(context.create_time_since_epoch) if context.create_time_since_epoch else "",
-            summary=_summarize([n for n in nodes if n.kind == EXECUTION and n.run == context.name]),
-            properties=make_plain(get_properties(context)),
-        )
-        for context, e in sorted(shown_runs.values(), key=lambda pair: -pair[0].id)
-    ]
-    pipelines = {run.pipeline for run in made_runs}
-    return Drawing(
-        title=title,
-        name=name,
-        pipeline=pipelines.pop() if len(pipelines) == 1 else "",
-        subject=subject,
-        lanes=lanes,
-        runs=tuple(made_runs),
-        nodes=tuple(nodes),
-        edges=tuple(edges),
-    )
-
-
 def key_execution(execution_id: int) -> str:
     """Returns the key of an execution."""
     return f"{EXECUTION}:{execution_id}"
@@ -191,121 +122,3 @@ def key_execution(execution_id: int) -> str:
 def key_artifact(artifact_id: int) -> str:
     """Returns the key of an artifact."""
     return f"{ARTIFACT}:{artifact_id}"
-
-
-def _list_edges(graph: Graph, execution_id: int) -> Iterable[Edge]:
-    cached = graph.executions[execution_id].last_known_state == mlmd.Execution.CACHED
-    key = key_execution(execution_id)
-    for artifact_id, names in sorted(graph.inputs.get(execution_id, {}).items()):
-        if artifact_id in graph.artifacts:
-            yield Edge(source=key_artifact(artifact_id), target=key, kind=INPUT, names=tuple(sorted(names)))
-    written = {
-        REUSE if cached else OUTPUT: graph.outputs.get(execution_id, {}),
-        CHOICE: graph.chosen.get(execution_id, {}),
-    }
-    for kind, artifacts in written.items():
-        for artifact_id, names in sorted(artifacts.items()):
-            if artifact_id in graph.artifacts:
-                yield Edge(source=key, target=key_artifact(artifact_id), kind=kind, names=tuple(sorted(names)))
-
-
-def _find_homes(graph: Graph, drawn: list[int], runs: dict[int, mlmd.Context]) -> dict[int, str]:
-    """Returns the run of each artifact: the one that wrote it, or else the oldest that is drawn with it."""
-    makers = [e for e in drawn if graph.executions[e].last_known_state != mlmd.Execution.CACHED]
-    links = itertools.chain(
-        ((e, graph.outputs) for e in makers),
-        ((e, side) for e in drawn for side in (graph.outputs, graph.inputs, graph.chosen)),
-    )
-    homes: dict[int, str] = {}
-    for execution_id, side in links:
-        for artifact_id in side.get(execution_id, ()):
-            homes.setdefault(artifact_id, runs[execution_id].name)
-    return homes
-
-
-def _find_names(edges: Iterable[Edge]) -> dict[int, str]:
-    """Returns the name under which each artifact was written, or else read."""
-    names: dict[int, str] = {}
-    for kinds in ((OUTPUT, REUSE), (INPUT, CHOICE)):
-        for edge in (edge for edge in edges if edge.kind in kinds and edge.names):
-            artifact = edge.source if edge.kind == INPUT else edge.target
-            names.setdefault(int(artifact.partition(":")[2]), edge.names[0])
-    return names
-
-
-def _make_execution(graph: Graph, execution_id: int, run: str) -> Node:
-    execution = graph.executions[execution_id]
-    state = mlmd.Execution.State.Name(execution.last_known_state)
-    group = state.lower() if state.lower() in STATES else "new"
-    seconds = (execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000
-    is_over = group in ("complete", "failed", "canceled")
-    details = {"complete": format_duration(seconds), "failed": f"failed after {format_duration(seconds)}"}
-    return Node(
-        key=key_execution(execution_id),
-        id=execution_id,
-        kind=EXECUTION,
-        group=group,
-        title=graph.get_node_name(execution_id),
-        detail=details.get(group, STATES[group].lower()),
-        tone="bad" if group == "failed" else "",
-        type=graph.get_component(execution_id),
-        state=state,
-        run=run,
-        created_at=format_time(execution.create_time_since_epoch),
-        updated_at=format_time(execution.last_update_time_since_epoch),
-        duration_seconds=seconds if is_over else None,
-        properties=make_plain(get_properties(execution)),
-    )
-
-
-def _make_artifact(artifact: mlmd.Artifact, name: str, run: str) -> Node:
-    properties = get_properties(artifact)
-    fact, tone = _describe(artifact.type, properties)
-    state = mlmd.Artifact.State.Name(artifact.state)
-    if state in ("MARKED_FOR_DELETION", "DELETED", "ABANDONED"):
-        fact, tone = state.lower().replace("_", " "), "bad"
-    return Node(
-        key=key_artifact(artifact.id),
-        id=artifact.id,
-        kind=ARTIFACT,
-        group=_KIND_OF_TYPE.get(artifact.type, "other"),
-        title=name or artifact.type,
-        detail=fact or artifact.type,
-        tone=tone,
-        type=artifact.type,
-        state=state,
-        run=run,
-        uri=artifact.uri,
-        created_at=format_time(artifact.create_time_since_epoch),
-        updated_at=format_time(artifact.last_update_time_since_epoch),
-        properties=make_plain(properties),
-    )
-
-
-def _describe(type_name: str, properties: dict[str, Any]) -> tuple[str, str]:
-    """Returns the fact about an artifact that one asks for first, and its tone."""
-    match type_name:
-        case "ModelBlessing" if "blessed" in properties:
-            return ("blessed", "good") if properties["blessed"] else ("not blessed", "bad")
-        case "PushedModel":
-            version = properties.get("pushed_version", "")
-            return (
-                (f"version {version}" if version else "pushed", "good")
-                if properties.get("pushed_destination")
-                else (
-                    "not pushed",
-                    "bad",
-                )
-            )
-        case "Model":
-            return ", ".join(str(properties[key]) for key in ("method", "preset") if properties.get(key)), ""
-        case "Examples" if isinstance(properties.get("rows_kept"), int):
-            return f"{properties['rows_kept']:,} rows", ""
-    return "", ""
-
-
-def _summarize(executions: list[Node]) -> str:
-    """Returns how many executions a run had, and in which states."""
-    counts = {state: sum(node.group == state for node in executions) for state in STATES}
-    told = [f"{count} {STATES[state].lower()}" for state, count in counts.items() if count and state != "complete"]
-    return ", ".join([f"{len(executions)} execution{'s' * (len(executions) != 1)}", *told])

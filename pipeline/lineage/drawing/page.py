@@ -15,7 +15,9 @@ from pipeline.lineage.drawing.model import EDGES, EXECUTION, GROUPS, STATES, Dra
 from pipeline.lineage.drawing.text import format_duration, format_time, format_value, make_block, make_line
 from pipeline.lineage.graph import Properties
 
-_FOLDER = Path(__file__).parent
+_ASSETS = Path(__file__).with_name("assets")
+# One script: what the first ones define the others use.
+_SCRIPTS = ("view.js", "selection.js", "search.js", "keyboard.js")
 # A page of 50 runs must open at once; JSON output has everything.
 _MAX_VALUE = 20_000
 
@@ -25,12 +27,12 @@ def render(drawing: Drawing, layout: Layout) -> str:
     counts = {group: sum(node.group == group for node in drawing.nodes) for group in GROUPS}
     kinds = {edge.kind for edge in drawing.edges}
     return render_template(
-        _FOLDER / "page.html.j2",
+        _ASSETS / "page.html.j2",
         {"sha256": lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()},
         title=make_line(drawing.title),
         subtitle=_summarize(drawing),
         style=Markup(_read("graph.css") + _read("page.css")),
-        script=Markup(_read("page.js")),
+        script=Markup("\n".join(map(_read, _SCRIPTS))),
         legend=[
             {
                 "name": group,
@@ -147,4 +149,4 @@ def _summarize(drawing: Drawing) -> str:
 
 
 def _read(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding="utf-8")
+    return (_ASSETS / name).read_text(encoding="utf-8")

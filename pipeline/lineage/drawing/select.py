@@ -7,7 +7,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
 from pipeline.lineage import store as lineage_store
-from pipeline.lineage.drawing.model import Drawing, key_artifact, make_drawing
+from pipeline.lineage.drawing.build import make_drawing
+from pipeline.lineage.drawing.model import Drawing, key_artifact
 from pipeline.lineage.drawing.text import make_line
 from pipeline.lineage.find import find_subject, list_run_contexts
 from pipeline.lineage.graph import Graph

@@ -9,7 +9,7 @@ from pipeline.lineage.drawing.layout import LANE_HEADER, MARGIN, Layout, Point
 from pipeline.lineage.drawing.model import ARTIFACT, EXECUTION, GROUPS, STATES, Drawing, Node
 from pipeline.lineage.drawing.text import format_time, make_line, measure, shorten
 
-_STYLE = Path(__file__).with_name("graph.css")
+_STYLE = Path(__file__).with_name("assets") / "graph.css"
 # Of an average character; fonts differ, and a text must not leave its node with any of them.
 _TITLE_CHARACTER, _DETAIL_CHARACTER = 8.2, 7.1
 _TOOLTIP_LENGTH = 400

@@ -1,6 +1,7 @@
 """Fixtures of this folder; what they make has modules of its own beside this one."""
 
 import importlib.util
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -77,14 +78,24 @@ def make_drawing(texts: list[str]) -> Drawing:
         kind, group = ("artifact", "data") if number % 2 else ("execution", "complete")
         nodes.append(
             Node(
-                key=f"{kind}:{number}", id=number, kind=kind, group=group, title=text, detail=text, type=text, state="LIVE",
-                run=texts[0], uri=text, created_at="2026-01-02T03:04:05Z", updated_at="2026-01-02T03:04:05Z",
+                key=f"{kind}:{number}",
+                id=number,
+                kind=kind,
+                group=group,
+                title=text,
+                detail=text,
+                type=text,
+                state="LIVE",
+                run=texts[0],
+                uri=text,
+                created_at="2026-01-02T03:04:05Z",
+                updated_at="2026-01-02T03:04:05Z",
                 properties={text: text, "config": json.dumps({text: [text]})},
-            )  # fmt: skip
+            )
         )
     edges = [
         Edge(source=one.key, target=two.key, kind="input" if two.kind == "execution" else "output", names=(two.title,))
-        for one, two in zip(nodes, nodes[1:], strict=False)
+        for one, two in itertools.pairwise(nodes)
     ]
     return Drawing(
         title=texts[0], name="hostile", pipeline=texts[0], subject=nodes[0].key, lanes=False, runs=(), nodes=tuple(nodes),

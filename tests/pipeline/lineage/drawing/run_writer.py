@@ -61,7 +61,7 @@ NODES: dict[str, tuple[str, dict[str, tuple[str, str]], dict[str, str]]] = {
         {"model": "Model", "model_run": "ModelRun"},
     ),
     "PresetExporter": ("components.preset_exporter.component.PresetExporter", {}, {"model": "Model"}),
-    "BaselineResolver": ("tfx.dsl.components.common.resolver.Resolver", {}, {}),
+    "BaselineResolver": ("tfx.dsl.components.common.resolver.Resolver", {"candidate": ("Trainer", "model")}, {}),
     "CandidatePredictor": (
         "components.predictor.component.Predictor",
         {"examples": ("Tokenizer", "tokenized_examples"), "model": ("Trainer", "model")},
@@ -100,7 +100,7 @@ NODES: dict[str, tuple[str, dict[str, tuple[str, str]], dict[str, str]]] = {
     ),
 }
 # What a run with another learning rate does anew; it takes the rest from the cache.
-FROM_TRAINER = ("Trainer", "CandidatePredictor", "BaselineResolver", "BaselinePredictor", "Evaluator", "Pusher")
+FROM_TRAINER = ("Trainer", "CandidatePredictor", "BaselinePredictor", "Evaluator", "Pusher")
 
 
 class RunWriter:
@@ -113,7 +113,7 @@ class RunWriter:
         self.store = MetadataStore(config)
         self.root = root
         self.types: dict[tuple[str, str], int] = {}
-        self.contexts: dict[tuple[str, str], int] = {}
+        self.contexts: dict[tuple[str, str], mlmd.Context] = {}
 
     def record(
         self,
@@ -121,7 +121,7 @@ class RunWriter:
         *,
         reuse: dict[tuple[str, str], int] | None = None,
         ran: tuple[str, ...] | None = None,
-        baseline: int | None = None,
+        baseline: dict[tuple[str, str], int] | None = None,
         failed: str | None = None,
         running: str | None = None,
         blessed: bool = True,
@@ -134,7 +134,7 @@ class RunWriter:
             run: Its id.
             reuse: What an earlier call returned: nodes that are not in `ran` are taken from its cache.
             ran: Nodes that run although there is something to reuse.
-            baseline: The model that the BaselineResolver selects.
+            baseline: What an earlier call returned: the run whose model the BaselineResolver selects.
             failed: The node that fails; those behind it are missing.
             running: The node that still runs.
             blessed: Whether the gate lets the model pass.
@@ -149,7 +149,7 @@ class RunWriter:
         for node, (component, inputs, outputs) in NODES.items():
             if any(source not in known and source[0] != "BaselineResolver" for source in inputs.values()):
                 continue
-            is_cached = reuse is not None and node not in (ran or ())
+            is_cached = reuse is not None and node not in (*(ran or ()), "BaselineResolver")
             state = mlmd.Execution.CACHED if is_cached else mlmd.Execution.COMPLETE
             state = {failed: mlmd.Execution.FAILED, running: mlmd.Execution.RUNNING}.get(node, state)
             execution = mlmd.Execution(type_id=self.get_type("execution", component), last_known_state=state)
@@ -159,23 +159,23 @@ class RunWriter:
             number = len(executions)
             executions.append(execution)
             nodes.append(node)
+            # TFX has one kind of event for what a resolver is given and what it finds.
+            is_resolver = node == "BaselineResolver"
+            kind = mlmd.Event.INTERNAL_OUTPUT if is_resolver else mlmd.Event.INPUT
+            read = {key: known[source] for key, source in inputs.items() if source in known}
+            if is_resolver and baseline is not None:
+                read["model"] = known[node, "model"] = (None, baseline["Trainer", "model"])
+                read["model_blessing"] = (None, baseline["Evaluator", "blessing"])
             events: dict[tuple[int | None, int | None], mlmd.Event] = {}
-            for key, source in inputs.items():
-                if source in known:
-                    # Like TFX: an artifact under two keys has one event with two paths.
-                    event = events.setdefault(known[source], mlmd.Event(type=mlmd.Event.INPUT))
-                    event.path.steps.add().key = key
-                    event.path.steps.add().index = 0
-            edges += [(number, index, with_id(event, known_id)) for (index, known_id), event in events.items()]
-            if node == "BaselineResolver" and baseline is not None:
-                event = mlmd.Event(type=mlmd.Event.INTERNAL_OUTPUT, artifact_id=baseline)
-                event.path.steps.add().key = "model"
+            for key, place in read.items():
+                # Like TFX: an artifact under two keys has one event with two paths.
+                event = events.setdefault(place, mlmd.Event(type=kind))
+                event.path.steps.add().key = key
                 event.path.steps.add().index = 0
-                edges.append((number, None, event))
-                known["BaselineResolver", "model"] = (None, baseline)
+            edges += [(number, index, with_id(event, known_id)) for (index, known_id), event in events.items()]
             if node in (failed, running):
                 continue
-            for key, kind in outputs.items():
+            for key, type_name in outputs.items():
                 event = mlmd.Event(type=mlmd.Event.OUTPUT)
                 event.path.steps.add().key = key
                 event.path.steps.add().index = 0
@@ -185,11 +185,11 @@ class RunWriter:
                     edges.append((number, None, event))
                     continue
                 artifact = mlmd.Artifact(
-                    type_id=self.get_type("artifact", kind),
+                    type_id=self.get_type("artifact", type_name),
                     uri=f"{self.root}/artifacts/{pipeline}/{node}/{key}/{run}",
                     state=mlmd.Artifact.LIVE,
                 )
-                set_properties(artifact, self.describe(node, kind, run, blessed) | (extra or {}))
+                set_properties(artifact, self.describe(node, type_name, run, blessed) | (extra or {}))
                 known[node, key] = (len(artifacts), None)
                 edges.append((number, len(artifacts), event))
                 artifacts.append(artifact)
@@ -215,7 +215,7 @@ class RunWriter:
         made: list[dict[tuple[str, str], int]] = []
         whole: dict[tuple[str, str], int] | None = None
         for number in range(count):
-            run, baseline = f"20261101-{number:06}-000000", made[-1]["Trainer", "model"] if made else None
+            run, baseline = f"20261101-{number:06}-000000", made[-1] if made else None
             if number % 5 == 0:
                 whole = self.record(run, baseline=baseline, blessed=number % 3 > 0)
                 made.append(whole)
@@ -251,8 +251,10 @@ class RunWriter:
         if (kind, name) not in self.contexts:
             context = mlmd.Context(type_id=self.get_type("context", kind), name=name)
             set_properties(context, properties or {})
-            (self.contexts[kind, name],) = self.store.put_contexts([context])
-        return mlmd.Context(id=self.contexts[kind, name], type_id=self.get_type("context", kind), name=name)
+            (context.id,) = self.store.put_contexts([context])
+            self.contexts[kind, name] = context
+        # With all of its properties: what is written with a context replaces them.
+        return self.contexts[kind, name]
 
 
 def with_id(event: mlmd.Event, artifact_id: int | None) -> mlmd.Event:

@@ -1,5 +1,6 @@
 """Tests of places within layers."""
 
+import itertools
 import random
 
 import pytest
@@ -48,7 +49,7 @@ def test_nodes_keep_their_distance():
         taut = pull_taut(layers, across, extents, bend_gap=4.0)
         for order in layers.orders:
             nodes = [point for point in order if point < size]
-            for left, right in zip(nodes, nodes[1:], strict=False):
+            for left, right in itertools.pairwise(nodes):
                 assert across[right] - across[left] >= (extents[left] + extents[right]) / 2 + 16.0 - 1e-6
             for bend in (point for point in order if point >= size):
                 for node in nodes:
