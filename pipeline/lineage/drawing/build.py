@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -198,7 +199,8 @@ def _describe(type_name: str, properties: dict[str, Any]) -> tuple[str, str]:
                 )
             )
         case "Model":
-            return ", ".join(str(properties[key]) for key in ("method", "preset") if properties.get(key)), ""
+            preset = PurePosixPath(str(properties.get("preset", ""))).name
+            return ", ".join(filter(None, (str(properties.get("method", "")), preset))), ""
         case "Examples" if isinstance(properties.get("rows_kept"), int):
             return f"{properties['rows_kept']:,} rows", ""
     return "", ""

@@ -124,10 +124,15 @@ def _lay_out_lane(
 ) -> tuple[dict[str, Box], dict[Link, list[Point]]]:
     """Returns where nodes stand, and the bends of the edges between them."""
     own = {node.key for node in members}
+    executions = {node.key: node.title for node in members if node.kind == EXECUTION}
+    # By names, so that two runs of the same nodes are drawn alike, whichever of them ended first.
+    edges = sorted(
+        (edge for edge in drawing.edges if edge.source in executions or edge.target in executions),
+        key=lambda edge: (executions.get(edge.source) or executions[edge.target], edge.kind, edge.names),
+    )
     # Artifacts of other lanes take no room, but tell what follows what: a run from the cache has none of its own.
-    executions = {node.key for node in members if node.kind == EXECUTION}
-    edges = [edge for edge in drawing.edges if edge.source in executions or edge.target in executions]
-    keys = list(dict.fromkeys([*(n.key for n in members), *(key for e in edges for key in (e.source, e.target))]))
+    ends = (key for edge in edges for key in (edge.source, edge.target))
+    keys = list(dict.fromkeys([*sorted(executions, key=lambda key: executions[key]), *ends, *(n.key for n in members)]))
     index = {key: number for number, key in enumerate(keys)}
     layers = make_layers(len(keys), [(index[edge.source], index[edge.target]) for edge in edges])
 

@@ -7,6 +7,8 @@ from typing import Any
 
 # Zero width joiner and non-joiner: they belong to the spelling of some scripts, and reorder nothing.
 _JOINERS = "\u200c\u200d"
+# Of JSON; below so many spaces it is no more taken apart, whatever the depth.
+_LINE_WIDTH, _MAX_MARGIN = 60, 40
 # Control characters, those that reorder text, and what no document may hold: surrogates and code points without meaning.
 _HIDDEN = ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp")
 
@@ -74,8 +76,22 @@ def format_value(value: Any) -> tuple[str, bool]:
         except (ValueError, RecursionError):
             return value, False
     if isinstance(value, dict | list):
-        return json.dumps(value, indent=2, ensure_ascii=False), True
+        return _indent(value, ""), True
     return (value if isinstance(value, str) else json.dumps(value)), False
+
+
+def _indent(value: Any, margin: str) -> str:
+    """Returns JSON in which what fits on a line stands on one: a list of numbers, above all."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(margin) + len(line) <= _LINE_WIDTH or not isinstance(value, dict | list) or len(margin) > _MAX_MARGIN:
+        return line
+    inner = margin + "  "
+    if isinstance(value, list):
+        parts = [_indent(held, inner) for held in value]
+    else:
+        parts = [f"{json.dumps(key, ensure_ascii=False)}: {_indent(held, inner)}" for key, held in value.items()]
+    opening, closing = "[]" if isinstance(value, list) else "{}"
+    return f"{opening}\n{inner}" + f",\n{inner}".join(parts) + f"\n{margin}{closing}"
 
 
 def _show(char: str, blank: str) -> str:
