@@ -1,5 +1,6 @@
 """`lineage` and its subcommands: questions to the metadata store. They read it and change nothing."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -40,6 +41,13 @@ def print_result(as_json: bool, value: Any, render: Callable[[], "RenderableType
     from pipeline.console import PLAIN_WIDTH
 
     Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(render())
+
+
+def show_progress(text: str) -> contextlib.AbstractContextManager[object]:
+    """Shows that something goes on, on the terminal's standard error; nothing where that is none."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
 
 
 @lineage_group.command("show")
@@ -108,13 +116,14 @@ def graph_command(
     if as_json and (format_name or output):
         raise click.UsageError("--json prints the graph as data: leave out --format and --output.")
     chosen = formats.choose_format(format_name, output)
-    drawing = load_drawing(open_store(runner_name, root), subject, pipeline_name, last)
+    with show_progress("Drawing the graph ...") if last is not None else contextlib.nullcontext():
+        drawing = load_drawing(open_store(runner_name, root), subject, pipeline_name, last)
+        text = "" if as_json else formats.render(drawing, chosen)
     if as_json:
         import dataclasses
 
         print_result(True, dataclasses.asdict(drawing), str)
         return
-    text = formats.render(drawing, chosen)
     if chosen == "mermaid" and mermaid.is_too_large(text, drawing):
         click.echo(
             f"Note: Mermaid refuses more than {mermaid.MAX_EDGES} edges or {mermaid.MAX_CHARACTERS:,} characters unless `maxEdges` "

@@ -1,6 +1,6 @@
 """Makes a drawing from the records of the metadata store."""
 
-import itertools
+import dataclasses
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
@@ -68,12 +68,16 @@ def make_drawing(
     names = _find_names(edges)
     nodes = [_make_execution(graph, e, runs[e].name) for e in drawn]
     nodes += [_make_artifact(graph.artifacts[i], names.get(i, ""), homes.get(i, "")) for i in artifacts]
+    if not lanes:
+        latest = max((context.id for context in runs.values()), default=0)
+        earlier = {key_execution(e) for e, context in runs.items() if context.id != latest}
+        nodes = [dataclasses.replace(n, detail=f"{n.detail}, earlier run") if n.key in earlier else n for n in nodes]
     made_runs = [
         DrawnRun(
             id=context.name or "unknown",
             pipeline=graph.get_context(e, "pipeline").name,
             created_at=format_time(context.create_time_since_epoch) if context.create_time_since_epoch else "",
-            summary=_summarize([n for n in nodes if n.kind == EXECUTION and n.run == context.name]),
+            summary=_summarize([node for node in nodes if node.run == context.name]),
             properties=make_plain(get_properties(context)),
         )
         for context, e in sorted(shown_runs.values(), key=lambda pair: -pair[0].id)
@@ -112,15 +116,12 @@ def _list_edges(graph: Graph, execution_id: int) -> Iterable[Edge]:
 
 def _find_homes(graph: Graph, drawn: list[int], runs: dict[int, mlmd.Context]) -> dict[int, str]:
     """Returns the run of each artifact: the one that wrote it, or else the oldest that is drawn with it."""
-    makers = [e for e in drawn if graph.executions[e].last_known_state != mlmd.Execution.CACHED]
-    links = itertools.chain(
-        ((e, graph.outputs) for e in makers),
-        ((e, side) for e in drawn for side in (graph.outputs, graph.inputs, graph.chosen)),
-    )
     homes: dict[int, str] = {}
-    for execution_id, side in links:
-        for artifact_id in side.get(execution_id, ()):
-            homes.setdefault(artifact_id, runs[execution_id].name)
+    # In the order in which they were recorded: what wrote an artifact comes before all that read it or took it over.
+    for execution_id in drawn:
+        for side in (graph.outputs, graph.inputs, graph.chosen):
+            for artifact_id in side.get(execution_id, ()):
+                homes.setdefault(artifact_id, runs[execution_id].name)
     return homes
 
 
@@ -206,8 +207,10 @@ def _describe(type_name: str, properties: dict[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def _summarize(executions: list[Node]) -> str:
-    """Returns how many executions a run had, and in which states."""
+def _summarize(nodes: list[Node]) -> str:
+    """Returns how many executions a run had, in which states, and what became of its model."""
+    executions = [node for node in nodes if node.kind == EXECUTION]
     counts = {state: sum(node.group == state for node in executions) for state in STATES}
     told = [f"{count} {STATES[state].lower()}" for state, count in counts.items() if count and state != "complete"]
-    return ", ".join([f"{len(executions)} execution{'s' * (len(executions) != 1)}", *told])
+    verdicts = [node.detail for node in nodes if node.type == "ModelBlessing"]
+    return ", ".join([f"{len(executions)} execution{'s' * (len(executions) != 1)}", *told, *dict.fromkeys(verdicts)])

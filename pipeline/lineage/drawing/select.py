@@ -34,7 +34,9 @@ def load_drawing(
         UserError: The store has none of it.
     """
     if last is not None:
-        return _draw_runs(store, _list_newest(store, last, pipeline_name), _tell_newest(last, pipeline_name))
+        newest = _list_newest(store, last, pipeline_name)
+        of_pipeline = f" of {pipeline_name}" if pipeline_name else ""
+        return _draw_runs(store, newest, f"The newest {len(newest)} runs{of_pipeline}")
     if text is None:
         return _draw_model(store, lineage_store.get_latest_pushed(store, pipeline_name))
     subject = find_subject(store, text)
@@ -73,10 +75,6 @@ def _list_newest(store: MetadataStore, last: int, pipeline_name: str | None) -> 
             f"The metadata store has no run of the pipeline {pipeline_name!r}. Pipelines of its newest runs: {known}."
         )
     raise UserError("The metadata store holds no run yet: `make run` makes one.")
-
-
-def _tell_newest(last: int, pipeline_name: str | None) -> str:
-    return f"The newest {last} runs" + (f" of {pipeline_name}" if pipeline_name else "")
 
 
 def _draw_runs(store: MetadataStore, contexts: Sequence[mlmd.Context], title: str) -> Drawing:

@@ -1,9 +1,11 @@
 """Tests of layers and orders."""
 
+import itertools
 import random
 
 import pytest
 
+from pipeline.lineage.drawing import layers as layers_module
 from pipeline.lineage.drawing.layers import assign_layers, count_crossings, make_layers
 
 
@@ -62,6 +64,22 @@ def test_any_graph_keeps_all_nodes_and_links_neighbouring_layers():
         assert set(range(size)) <= layer_of.keys()
         assert all(layer_of[target] == layer_of[source] + 1 for source, target in layers.links)
         assert all(layers.orders), "no layer is empty"
+
+
+def test_sweeps_only_ever_undo_crossings(monkeypatch):
+    def count(links, num_sweeps):
+        monkeypatch.setattr(layers_module, "_NUM_SWEEPS", num_sweeps)
+        layers = make_layers(24, links)
+        after = [
+            [t for s, t in layers.links if s == point] for point in range(24 + sum(map(len, layers.bends.values())))
+        ]
+        return sum(count_crossings(upper, lower, after) for upper, lower in itertools.pairwise(layers.orders))
+
+    draw = random.Random(5)
+    graphs = [sorted({tuple(sorted(draw.sample(range(24), 2))) for _ in range(30)}) for _ in range(20)]
+    before, after = [count(links, 0) for links in graphs], [count(links, 12) for links in graphs]
+    assert all(least <= first for first, least in zip(before, after, strict=True))
+    assert sum(after) < 0.6 * sum(before)
 
 
 def test_nothing_has_no_layers():

@@ -2,9 +2,11 @@
 
 import dataclasses
 import itertools
+import math
 
 import pytest
 
+from pipeline.lineage.drawing import layout as layout_module
 from pipeline.lineage.drawing import select
 from pipeline.lineage.drawing.layout import lay_out
 from pipeline.lineage.drawing.model import Drawing, Edge
@@ -34,6 +36,16 @@ def test_data_runs_down_the_page(one_run):
         heights = [y for _, y in layout.routes[edge.source, edge.target]]
         assert heights == sorted(heights)
         assert layout.boxes[edge.source].y < layout.boxes[edge.target].y
+
+
+def test_long_lines_are_pulled_taut(one_run, monkeypatch):
+    def measure() -> float:
+        routes = lay_out(one_run).routes.values()
+        return sum(math.dist(*ends) for route in routes for ends in itertools.pairwise(route))
+
+    taut = measure()
+    monkeypatch.setattr(layout_module, "pull_taut", lambda layers, across, *_: across)
+    assert taut < measure()
 
 
 def test_all_is_within_the_picture(one_run):

@@ -47,6 +47,25 @@ def test_nodes_of_a_run_from_the_cache_share_the_artifacts_of_the_first(writer, 
     assert "12 cached" in drawing.runs[0].summary
 
 
+def test_what_an_earlier_run_did_is_told(writer, reader):
+    first = writer.record("run-1")
+    writer.record("run-2", reuse=first, ran=("Trainer", "CandidatePredictor", "Evaluator", "Pusher"))
+    drawing = select.load_drawing(reader)
+    assert not drawing.lanes
+    assert find(drawing, "Tokenizer").detail.endswith(", earlier run")
+    assert "earlier" not in find(drawing, "Trainer").detail
+
+
+def test_a_run_is_summed_up(writer, reader):
+    writer.record("run-1", blessed=False)
+    assert select.load_drawing(reader, last=5).runs[0].summary == "17 executions, not blessed"
+    assert select.load_drawing(reader, last=5).title == "Run run-1"
+    writer.record("run-2", failed="Trainer")
+    drawing = select.load_drawing(reader, last=5)
+    assert drawing.title == "The newest 2 runs"
+    assert drawing.runs[0].summary == "13 executions, 1 failed"
+
+
 def test_states_are_told(writer, reader):
     writer.record("run-1", failed="Trainer")
     writer.record("run-2", running="Tokenizer")
