@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PIPELINE = click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only of this pipeline.")
+
+# As in pipeline.lineage.runs, which help must not wait for.
+_STATES = ("complete", "failed", "running", "dead", "skipped", "partial")
 
 
 @click.group("lineage")
@@ -65,11 +68,78 @@ def show_command(
     """
     import dataclasses
 
-    from pipeline.lineage import trace_view
-    from pipeline.lineage.trace import trace
+    from pipeline.lineage import show_view
+    from pipeline.lineage.show import show
 
-    found = trace(open_store(runner_name, root), subject, pipeline_name)
-    print_result(as_json, dataclasses.asdict(found), lambda: trace_view.render(found))
+    found = show(open_store(runner_name, root), subject, pipeline_name)
+    print_result(as_json, dataclasses.asdict(found), lambda: show_view.render(found))
+
+
+@lineage_group.command("runs")
+@click.option("--since", metavar="TIME", help="Only runs since then: 2026-11-24, 2026-11-24T10:00, 12h, 7d.")
+@click.option("--blessed/--not-blessed", default=None, help="Only runs whose model was blessed, or was not.")
+@click.option("--state", type=click.Choice(_STATES), help="Only runs that stand so.")
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="CONDITION",
+    help="method=lora, train.learning_rate<1e-4, perplexity<=12, config~gsm8k; repeatable.",
+)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@click.option("--all", "show_all", is_flag=True, help="As many as there are.")
+@PIPELINE
+@JSON
+@RUNNER
+@ROOT
+def runs_command(
+    since: str | None,
+    blessed: bool | None,
+    state: str | None,
+    conditions: tuple[str, ...],
+    limit: int,
+    show_all: bool,
+    pipeline_name: str | None,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """List runs, the newest first: how each ended, what it measured, and what the gate said.
+
+    \b
+    --where compares (= != < <= > >=, and ~ for "contains"):
+      of the record   pipeline runner config method preset data seed code dirty hardware
+      of the outcome  state blessed verdict pushed seconds, and every metric of the whole split
+      of the configuration, every key with dots: train.learning_rate
+    """
+    import dataclasses
+    from datetime import UTC, datetime
+
+    from pipeline.lineage import runs_view
+    from pipeline.lineage.runs import list_runs
+    from pipeline.lineage.where import Condition, parse_condition, parse_since, require_known_keys
+
+    wanted = [parse_condition(text) for text in conditions]
+    wanted += [Condition(key="blessed", symbol="=", text=str(blessed))] if blessed is not None else []
+    wanted += [Condition(key="state", symbol="=", text=state)] if state is not None else []
+    start = parse_since(since, datetime.now(UTC)) if since is not None else None
+    store = open_store(runner_name, root)
+    found = list_runs(
+        store,
+        None if show_all else limit,
+        pipeline_name=pipeline_name,
+        since=start,
+        checks=[condition.fits_record for condition in wanted if condition.is_of_record],
+        outcomes=[condition.fits_outcome for condition in wanted if not condition.is_of_record],
+        hints=[hint for condition in wanted if (hint := condition.make_hint())],
+    )
+    if not found:
+        require_known_keys(store, wanted)
+    print_result(
+        as_json,
+        [dataclasses.asdict(run) for run in found],
+        lambda: runs_view.render(found, is_cut=not show_all and len(found) == limit),
+    )
 
 
 @lineage_group.command("graph")
@@ -106,6 +176,7 @@ def graph_command(
 
     Without an argument: the model pushed last. A page shows properties on a click, searches, and needs no network.
     """
+    from pipeline.html import write_whole
     from pipeline.lineage.drawing import formats, mermaid
     from pipeline.lineage.drawing.select import load_drawing
 
@@ -124,29 +195,107 @@ def graph_command(
 
         print_result(True, dataclasses.asdict(drawing), str)
         return
-    if chosen == "mermaid" and mermaid.is_too_large(text, drawing):
-        click.echo(
-            f"Note: Mermaid refuses more than {mermaid.MAX_EDGES} edges or {mermaid.MAX_CHARACTERS:,} characters unless `maxEdges` "
-            f"and `maxTextSize` are configured; this has {len(drawing.edges):,} and {len(text):,}. "
-            "`--format svg` and `html` draw any size.",
-            err=True,
-        )
+    if chosen == "mermaid" and (note := mermaid.find_limit(text, drawing)):
+        click.echo(note, err=True)
     if output == "-" or (output is None and chosen in formats.TEXT_FORMATS):
         click.echo(text, nl=False)
         return
-    from pathlib import Path
-
-    from pipeline.html import write_whole
-    from pipeline.paths import find_root, make_lineage_path
-
-    path = (
-        Path(output)
-        if output
-        else make_lineage_path(
-            Path(find_root(load_runner_file(runner_name, root))).resolve(),
-            drawing.pipeline,
-            f"{drawing.name}{formats.SUFFIXES[chosen][0]}",
-        )
-    )
+    path = formats.find_path(drawing, chosen, output, load_runner_file(runner_name, root))
     write_whole(path, text, "--output")
     click.echo(f"{'Page' if chosen == 'html' else 'Graph'}: {path}")
+
+
+@lineage_group.command("export")
+@click.argument("subject", metavar="[MODEL|RUN|ARTIFACT|PATH]", required=False)
+@click.option("--format", "kind", type=click.Choice(["openlineage", "cyclonedx"]), help="What to write.")
+@click.option("--output", metavar="FILE", help="Where to; standard output if not given.")
+@click.option(
+    "--namespace",
+    envvar="OPENLINEAGE_NAMESPACE",
+    default="lm-fine-tuning",
+    show_default=True,
+    show_envvar=True,
+    help="openlineage: of the jobs.",
+)
+@click.option("--sign-key", metavar="FILE", help="cyclonedx: private key (PEM) to sign with.")
+@click.option("--check", "checked", metavar="FILE", help="Instead: check a signed bill of materials.")
+@click.option("--public-key", metavar="FILE", help="--check: the key (PEM) that must have signed.")
+@PIPELINE
+@JSON
+@RUNNER
+@ROOT
+def export_command(
+    subject: str | None,
+    kind: str | None,
+    output: str | None,
+    namespace: str,
+    sign_key: str | None,
+    checked: str | None,
+    public_key: str | None,
+    pipeline_name: str | None,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """Export runs as OpenLineage events, or a model's bill of materials (CycloneDX ML-BOM).
+
+    Without an argument: the model pushed last. The passphrase of --sign-key is read from LINEAGE_SIGN_PASSPHRASE. What is written
+    fits the published schema; with --json and --output, what was written is told as JSON.
+    """
+    if checked is not None:
+        if subject or kind or output or sign_key:
+            raise click.UsageError("--check stands alone, or with --public-key: it reads a file and exports nothing.")
+        _check_bom(checked, public_key, as_json)
+        return
+    if kind is None:
+        raise click.UsageError("--format must be openlineage or cyclonedx.")
+    if public_key is not None:
+        raise click.UsageError("--public-key needs --check.")
+    if sign_key is not None and kind != "cyclonedx":
+        raise click.UsageError("--sign-key needs --format cyclonedx: OpenLineage has no signatures.")
+    from pipeline.lineage.export.documents import export_bom, export_events
+
+    store = open_store(runner_name, root)
+    if kind == "openlineage":
+        parts = export_events(store, subject, pipeline_name, namespace)
+    else:
+        parts = iter([export_bom(store, subject, pipeline_name, sign_key)])
+    _write_export(kind, parts, output, as_json)
+
+
+def _write_export(kind: str, parts: Iterator[bytes], output: str | None, as_json: bool) -> None:
+    from rich.text import Text
+
+    from pipeline.lineage.export.canonical import write_whole
+
+    if output is None:
+        sys.stdout.buffer.writelines(parts)
+        sys.stdout.buffer.flush()
+        return
+    sha256, count = write_whole(output, parts)
+    told: dict[str, Any] = {"format": kind, "file": output, "sha256": sha256}
+    if kind == "openlineage":
+        told["events"] = count
+    what = f"{count:,} events" if kind == "openlineage" else "the bill of materials"
+    print_result(
+        as_json, told, lambda: Text(f"Wrote {what} to {output}\nsha256 {sha256}", overflow="ignore", no_wrap=True)
+    )
+
+
+def _check_bom(path: str, public_key: str | None, as_json: bool) -> None:
+    from rich.text import Text
+
+    from pipeline.lineage.export.check import check_file
+
+    signer = check_file(path, public_key)
+    whose = (
+        "the given key"
+        if signer.is_trusted
+        else "a key that only the file itself names: compare its thumbprint, or give --public-key"
+    )
+    text = (
+        f"{path} is valid, and unchanged since it was signed\n"
+        f"with {whose}.\n{signer.algorithm}, thumbprint {signer.thumbprint}"
+    )
+    told = {"file": path, "algorithm": signer.algorithm, "thumbprint": signer.thumbprint, "trusted": signer.is_trusted}
+    print_result(as_json, told, lambda: Text(text, overflow="ignore", no_wrap=True))

@@ -1,5 +1,6 @@
 """Where runs keep what they write."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,8 +97,10 @@ def make_lineage_path(root: Path, pipeline_name: str, name: str) -> Path:
         pipeline_name: The pipeline that it is about; empty if it is about several.
         name: Of the drawing, with the end that tells its format.
     """
-    stem, dot, suffix = name.rpartition(".")
-    return root / "reports" / pipeline_name / f"{stem}.lineage{dot}{suffix}"
+    # Names of a store that somebody else wrote must not lead out of the folder.
+    folder, file = (re.sub(r"[^\w.-]|^\.+", "_", text) for text in (pipeline_name, name))
+    stem, dot, suffix = file.rpartition(".")
+    return root / "reports" / folder / f"{stem}.lineage{dot}{suffix}"
 
 
 def find_root(runner: LocalRunnerConfig | ClusterRunnerConfig) -> str:

@@ -1,6 +1,6 @@
 """What a trace is made of, and the graph of the metadata store that it is read from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,11 +24,13 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One execution that really ran (not a cached repetition of it)."""
+    """One execution."""
 
     node: str
     component: str
     execution_id: int
+    state: str
+    """`complete`, `cached`, `failed`, `running`, ...: as ML Metadata names it."""
     run_id: str
     started_at: str
     duration_seconds: float
@@ -50,7 +52,9 @@ class Run:
     config: str = ""
     code_version: str = "unknown"
     code_dirty: bool | None = None
+    code_sha256: str = ""
     lock_sha256: str = ""
+    hardware: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +81,11 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """The whole chain of one model."""
+    """The whole chain of one model, or of anything else that a run wrote."""
 
     pushed: Artifact | None
-    model: Artifact
+    artifact: Artifact
+    """The trained model; or what else was asked about."""
     evaluation: Evaluation | None
     steps: tuple[Step, ...]
     """From the last step (Pusher) to the first (ExampleGen)."""
@@ -92,7 +97,7 @@ class Trace:
 
     @property
     def run(self) -> Run:
-        """The run that pushed the model (or evaluated or trained it, if it went no further)."""
+        """The run that pushed the model (or evaluated, trained or wrote it, if it went no further)."""
         return self.runs[0]
 
 
@@ -114,16 +119,8 @@ class Graph:
         self.outputs: dict[int, dict[int, set[str]]] = {}
         self.chosen: dict[int, dict[int, set[str]]] = {}
         self._type_names = {t.id: t.name for part in parts for t in part.execution_types}
-        sides = {
-            mlmd.Event.INPUT: self.inputs,
-            mlmd.Event.OUTPUT: self.outputs,
-            mlmd.Event.INTERNAL_OUTPUT: self.chosen,  # others had made these
-        }
-        for event in (event for part in parts for event in part.events):
-            if event.type in sides:
-                # One model may be both candidate and baseline: then one event has both names.
-                names = {step.key for step in event.path.steps if step.HasField("key")}
-                sides[event.type].setdefault(event.execution_id, {}).setdefault(event.artifact_id, set()).update(names)
+        for part in parts:
+            self._add_events(part.events)
         self._producers: dict[int, int] = {}
         for execution_id, artifact_ids in sorted(self.outputs.items()):
             execution = self.executions.get(execution_id)
@@ -135,6 +132,22 @@ class Graph:
         for association in (association for part in parts for association in part.associations):
             context = contexts[association.context_id]
             self._contexts.setdefault(association.execution_id, {})[context.type] = context
+
+    def add_inputs(self, events: Iterable[mlmd.Event]) -> None:
+        """Adds what executions read, where a subgraph ended at them; the artifacts themselves stay out."""
+        self._add_events(event for event in events if event.type == mlmd.Event.INPUT)
+
+    def _add_events(self, events: Iterable[mlmd.Event]) -> None:
+        sides = {
+            mlmd.Event.INPUT: self.inputs,
+            mlmd.Event.OUTPUT: self.outputs,
+            mlmd.Event.INTERNAL_OUTPUT: self.chosen,  # others had made these
+        }
+        for event in events:
+            if event.type in sides:
+                # One model may be both candidate and baseline: then one event has both names.
+                names = {step.key for step in event.path.steps if step.HasField("key")}
+                sides[event.type].setdefault(event.execution_id, {}).setdefault(event.artifact_id, set()).update(names)
 
     def find_producer(self, artifact_id: int) -> int | None:
         """Returns the execution that really made the artifact; cached ones only point to it."""
@@ -171,7 +184,7 @@ class Graph:
         """Returns the run of an execution."""
         context = self.get_context(execution_id, "pipeline_run")
         recorded = get_properties(context)
-        texts = ("started_at", "config_path", "config", "code_version", "lock_sha256")
+        texts = ("started_at", "config_path", "config", "code_version", "code_sha256", "lock_sha256", "hardware")
         return Run(
             id=context.name or "unknown",
             pipeline_name=self.get_context(execution_id, "pipeline").name,
@@ -187,6 +200,7 @@ class Graph:
             node=self.get_node_name(execution_id),
             component=self.get_component(execution_id),
             execution_id=execution_id,
+            state=mlmd.Execution.State.Name(execution.last_known_state).lower(),
             run_id=run.id,
             started_at=format_time(execution.create_time_since_epoch),
             duration_seconds=(execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,

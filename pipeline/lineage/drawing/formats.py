@@ -1,9 +1,11 @@
-"""The formats of a drawing, and which one is meant."""
+"""The formats of a drawing: which one is meant, and where its file goes."""
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from components.errors import UserError
+from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 from pipeline.lineage.drawing.model import Drawing
+from pipeline.paths import find_root, make_lineage_path
 
 # Formats with the ends of names that mean them, the usual one first.
 SUFFIXES = {
@@ -34,6 +36,16 @@ def choose_format(given: str | None, output: str | None) -> str:
         f"Without --format the name of --output must end in one of {known}. Received: {output!r}. "
         f"Give --format: {', '.join(SUFFIXES)}."
     )
+
+
+def find_path(
+    drawing: Drawing, format_name: str, output: str | None, runner: LocalRunnerConfig | ClusterRunnerConfig
+) -> Path:
+    """Returns where a drawing goes: the file that is given, else one in the `reports/` of the runner's root."""
+    if output is not None:
+        return Path(output)
+    root = Path(find_root(runner)).resolve()
+    return make_lineage_path(root, drawing.pipeline, f"{drawing.name}{SUFFIXES[format_name][0]}")
 
 
 def render(drawing: Drawing, format_name: str) -> str:

@@ -32,9 +32,14 @@ def render(drawing: Drawing) -> str:
     return "".join(f"{line}\n" for line in _list_lines(drawing))
 
 
-def is_too_large(text: str, drawing: Drawing) -> bool:
-    """Returns whether Mermaid refuses the text unless it is configured for more."""
-    return len(drawing.edges) > MAX_EDGES or len(text) > MAX_CHARACTERS
+def find_limit(text: str, drawing: Drawing) -> str:
+    """Returns what to know if Mermaid refuses the text unless it is configured for more; empty if it takes it."""
+    if len(drawing.edges) <= MAX_EDGES and len(text) <= MAX_CHARACTERS:
+        return ""
+    return (
+        f"Note: Mermaid refuses more than {MAX_EDGES} edges or {MAX_CHARACTERS:,} characters unless `maxEdges` and `maxTextSize` are "
+        f"configured; this has {len(drawing.edges):,} and {len(text):,}. `--format svg` and `html` draw any size."
+    )
 
 
 def _list_lines(drawing: Drawing) -> Iterator[str]:

@@ -45,7 +45,7 @@ def load_drawing(
         number = f"{len(runs)}" if len(runs) == len(subject.runs) else f"The newest {len(runs)} of {len(subject.runs)}"
         return _draw_runs(store, runs, f"{number} runs by {subject.reason}")
     artifact = subject.artifacts[0]
-    if artifact.type in ("Model", "PushedModel"):
+    if artifact.type in lineage_store.MODEL_TYPES:
         return _draw_model(store, artifact)
     graph = Graph(lineage_store.fetch_upstream(store, artifact.id))
     producer = graph.find_producer(artifact.id)

@@ -57,6 +57,13 @@ def test_several_pipelines_have_no_folder(call, root, writer):
     assert (root / "reports" / "last-3.lineage.html").is_file()
 
 
+def test_names_of_the_store_do_not_lead_out_of_the_reports(call, root, writer):
+    writer.record("../../run", pipeline="../..")
+    assert call("../../run").exit_code == 0
+    (path,) = (path for path in root.rglob("*.html"))
+    assert path.parent.parent == root / "reports"
+
+
 @pytest.mark.parametrize(("format_name", "beginning"), [("mermaid", "flowchart TD\n"), ("dot", "digraph lineage {\n")])
 def test_text_is_printed(call, root, format_name, beginning):
     result = call("run-1", "--format", format_name)

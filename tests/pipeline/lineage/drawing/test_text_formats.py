@@ -51,9 +51,9 @@ def test_mermaid_of_runs_has_a_part_for_each(fifty_runs):
     text = mermaid.render(drawing)
     assert [line for line in text.splitlines() if not MERMAID_LINE.fullmatch(line)] == []
     assert re.findall(r"subgraph run\d+ \[\"(\d+)", text) == ["20261101"] * 3
-    assert not mermaid.is_too_large(text, drawing)
+    assert mermaid.find_limit(text, drawing) == ""
     fifty = load_drawing(fifty_runs, last=50)
-    assert mermaid.is_too_large(mermaid.render(fifty), fifty)
+    assert "this has 2," in mermaid.find_limit(mermaid.render(fifty), fifty)
 
 
 def read_dot(text: str) -> pydot.Dot:

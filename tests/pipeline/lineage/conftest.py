@@ -1,0 +1,56 @@
+"""Stores with runs of all nodes, written by the generator that the benchmark of large stores uses."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.lineage.store import open_store
+
+_GENERATOR = Path(__file__).resolve().parents[2] / "benchmarks" / "lineage_store.py"
+
+
+@pytest.fixture(scope="session")
+def generator():
+    """The module that writes stores."""
+    spec = importlib.util.spec_from_file_location("lineage_store_generator", _GENERATOR)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session", params=["sqlite", "mariadb"])
+def many_runs(request, generator, tmp_path_factory):
+    """A store with 60 runs of four pipelines, as the argument of `store_of`, and their ids, the oldest first."""
+    if request.param == "sqlite":
+        target = tmp_path_factory.mktemp("many_runs")
+        return target, generator.write_store(target / "metadata.sqlite", 60)
+    server = request.getfixturevalue("mariadb")
+    server.make_database("many_runs")
+    target = mlmd.ConnectionConfig()
+    target.mysql.host, target.mysql.port, target.mysql.database = "127.0.0.1", server.port, "many_runs"
+    target.mysql.user, target.mysql.password = "mlmd", server.password
+    return target, generator.write_store(target, 60)
+
+
+@pytest.fixture
+def store_of():
+    """Opens a store for reading: that below a folder, or that of a connection."""
+
+    def open_it(target: Path | mlmd.ConnectionConfig):
+        if isinstance(target, mlmd.ConnectionConfig):
+            return open_store(target)
+        config = mlmd.ConnectionConfig()
+        config.sqlite.filename_uri = str(target / "metadata.sqlite")
+        return open_store(config)
+
+    return open_it
+
+
+@pytest.fixture
+def new_runs(generator, tmp_path):
+    """A writer of runs into an empty store below `tmp_path`."""
+    return generator.StoreWriter(generator.connect(tmp_path / "metadata.sqlite"))
