@@ -1,5 +1,6 @@
 """`lineage` and its subcommands: questions to the metadata store. They read it and change nothing."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -43,6 +44,13 @@ def print_result(as_json: bool, value: Any, render: Callable[[], "RenderableType
     from pipeline.console import PLAIN_WIDTH
 
     Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(render())
+
+
+def show_progress(text: str) -> contextlib.AbstractContextManager[object]:
+    """Shows that something goes on, on the terminal's standard error; nothing where that is none."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
 
 
 @lineage_group.command("show")
@@ -132,6 +140,69 @@ def runs_command(
         [dataclasses.asdict(run) for run in found],
         lambda: runs_view.render(found, is_cut=not show_all and len(found) == limit),
     )
+
+
+@lineage_group.command("graph")
+@click.argument("subject", metavar="[MODEL|RUN|ARTIFACT|PATH]", required=False)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["html", "svg", "mermaid", "dot"]),
+    help="Without it: what the name of --output says, or a page.",
+)
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="`-` is standard output. Without it: text is printed, pages and pictures go into the root's `reports/`.",
+)
+@click.option(
+    "--last", type=click.IntRange(1, 200), metavar="N", help="Draw the N newest runs, each in a lane of its own."
+)
+@PIPELINE
+@JSON
+@RUNNER
+@ROOT
+def graph_command(
+    subject: str | None,
+    format_name: str | None,
+    output: str | None,
+    last: int | None,
+    pipeline_name: str | None,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """Draw the graph: a model with all that it was made from and its verdict, a run, an artifact, or the newest runs.
+
+    Without an argument: the model pushed last. A page shows properties on a click, searches, and needs no network.
+    """
+    from pipeline.html import write_whole
+    from pipeline.lineage.drawing import formats, mermaid
+    from pipeline.lineage.drawing.select import load_drawing
+
+    if last is not None and subject is not None:
+        raise click.UsageError("--last draws the newest runs: leave out the argument, or --last.")
+    if pipeline_name is not None and subject is not None:
+        raise click.UsageError("--pipeline is for the newest model or runs: leave out the argument, or --pipeline.")
+    if as_json and (format_name or output):
+        raise click.UsageError("--json prints the graph as data: leave out --format and --output.")
+    chosen = formats.choose_format(format_name, output)
+    with show_progress("Drawing the graph ...") if last is not None else contextlib.nullcontext():
+        drawing = load_drawing(open_store(runner_name, root), subject, pipeline_name, last)
+        text = "" if as_json else formats.render(drawing, chosen)
+    if as_json:
+        import dataclasses
+
+        print_result(True, dataclasses.asdict(drawing), str)
+        return
+    if chosen == "mermaid" and (note := mermaid.find_limit(text, drawing)):
+        click.echo(note, err=True)
+    if output == "-" or (output is None and chosen in formats.TEXT_FORMATS):
+        click.echo(text, nl=False)
+        return
+    path = formats.find_path(drawing, chosen, output, load_runner_file(runner_name, root))
+    write_whole(path, text, "--output")
+    click.echo(f"{'Page' if chosen == 'html' else 'Graph'}: {path}")
 
 
 @lineage_group.command("export")
