@@ -17,9 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # From the lowest layer up. A unit is in the layer that names it, else in the one whose pattern fits it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("components.errors", "components.options", "components.places", "components.provenance", "components.runtime"),
+    (
+        "components.errors",
+        "components.options",
+        "components.places",
+        "components.provenance",
+        "components.runtime",
+        "components.storage",
+    ),
     ("configs",),
-    ("components.local_copies", "components.text"),
+    ("components.content", "components.local_copies", "components.text"),
     ("components.methods", "components.metrics", "components.splits"),
     ("components.*", "data.*"),
     (
