@@ -1,5 +1,6 @@
 """Finds what lies below a root and belongs to nothing in the store, such as what killed runs have left."""
 
+import dataclasses
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -150,7 +151,9 @@ def _name_executions(store: Any, found: dict[str, Orphan]) -> Iterator[Orphan]:
             yield orphan
             continue
         state = _STATES.Name(execution.last_known_state)
-        yield Orphan(**{**vars(orphan), "reason": f"left by execution {execution.id}, which is {state}"})
+        # What a run still writes is no orphan.
+        what = "whose run was killed" if execution.last_known_state == _STATES.RUNNING else f"which is {state}"
+        yield dataclasses.replace(orphan, reason=f"left by execution {execution.id}, {what}")
 
 
 def _find_pipeline(store: Any, executions: list[mlmd.Execution]) -> str:

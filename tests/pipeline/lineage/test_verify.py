@@ -280,15 +280,19 @@ class TestSubject:
 
 
 class TestOrphans:
-    def test_what_a_killed_run_has_left_is_found(self, root_writer):
+    @pytest.mark.parametrize(
+        ("state", "words"),
+        [(mlmd.Execution.FAILED, "which is FAILED"), (mlmd.Execution.RUNNING, "whose run was killed")],
+    )
+    def test_what_a_killed_run_has_left_is_found(self, root_writer, state: int, words: str):
         root_writer.start_run("run-1", "tiny")
-        root_writer.execution("run-1", "tiny", "Trainer", {}, {}, state=mlmd.Execution.FAILED)
+        root_writer.execution("run-1", "tiny", "Trainer", {}, {}, state=state)
         left = root_writer.root / "artifacts/tiny/Trainer/model/1"
         left.mkdir(parents=True)
         (left / "half").write_text("123")
         (orphan,) = verify(root_writer).orphans
         assert (orphan.place, orphan.num_bytes, orphan.num_files) == (str(left), 3, 1)
-        assert orphan.reason == "left by execution 1, which is FAILED"
+        assert orphan.reason == f"left by execution 1, {words}"
 
     @pytest.mark.parametrize(
         ("name", "reason"),
