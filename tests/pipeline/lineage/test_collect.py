@@ -197,14 +197,14 @@ class TestWhatStays:
         assert there(old) == set(old)
 
     def test_more_runs_than_one_question_can_ask_for(self, root_writer):
-        for i in range(230):
+        for i in range(75):
             root_writer.start_run(f"run-{i:03d}", "tiny")
             made = root_writer.execution(f"run-{i:03d}", "tiny", "Trainer", {}, {"model": ("Model", {})})
             if i % 2:
                 root_writer.execution(f"run-{i:03d}", "tiny", "Pusher", made, {"p": ("PushedModel", {"pushed": 1})})
-        found = plan(root_writer, keep=10)
-        assert len(found.candidates) == 110  # of the 220 old runs half were not pushed
-        assert found.kept == {retention.PUSHED: 230, retention.RECENT: 5}
+        found = plan(root_writer, keep=5)
+        assert len(found.candidates) == 35  # of the 70 old runs half were not pushed
+        assert found.kept == {retention.PUSHED: 74, retention.RECENT: 3}
 
 
 class TestWhatIsNeverTouched:
