@@ -226,7 +226,9 @@ def test_lineage_never_imports_tensorflow(module: str):
 @pytest.mark.parametrize(
     "module",
     [
+        "pipeline.lineage.collect_view",
         "pipeline.lineage.trace_view",
+        "pipeline.lineage.verify_view",
         "pipeline.tokens_view",
         "pipeline.tokens_page",
         "pipeline.cli",

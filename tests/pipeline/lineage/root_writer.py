@@ -15,11 +15,12 @@ from pipeline.execution.run_state import PROCESS, describe_process
 class RootWriter:
     """Writes runs as this project does: files below a root, and their artifacts, executions and contexts in a store."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, connection: mlmd.ConnectionConfig | None = None):
         self.root = root
-        self.connection = mlmd.ConnectionConfig()
-        self.connection.sqlite.filename_uri = str(root / "metadata.sqlite")
-        self.connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        self.connection = connection or mlmd.ConnectionConfig()
+        if connection is None:
+            self.connection.sqlite.filename_uri = str(root / "metadata.sqlite")
+            self.connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         root.mkdir(exist_ok=True)
         self.store = MetadataStore(self.connection)
         self.data = root.parent / "data.jsonl"

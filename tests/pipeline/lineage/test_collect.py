@@ -433,3 +433,18 @@ class TestCommands:
         result = CliRunner().invoke(lineage_group, ["gc", "--keep", "1", "--yes", "--root", str(tmp_path / "none")])
         assert isinstance(result.exception, UserError)
         assert not (tmp_path / "none").exists()
+
+
+def test_a_store_on_a_server(root_writer, mariadb, tmp_path: Path):
+    mariadb.make_database("collect")
+    connection = mlmd.ConnectionConfig()
+    connection.mysql.host, connection.mysql.port, connection.mysql.database = "127.0.0.1", mariadb.port, "collect"
+    connection.mysql.user, connection.mysql.password = "mlmd", mariadb.password
+    writer = type(root_writer)(tmp_path / "other", connection)
+    old = writer.record_run("run-1")
+    pushed = writer.record_run("run-2", pushed=True, reuse=old)
+    writer.execution("run-2", "tiny", "Slow", {}, {}, state=mlmd.Execution.RUNNING)
+    writer.record_run("run-3")
+    assert collect(writer).failures == ()
+    assert there(old) == {"examples"} and there(pushed) == set(pushed)
+    assert writer.state(old["model"]) == "DELETED" and writer.state(old["examples"]) == "LIVE"
