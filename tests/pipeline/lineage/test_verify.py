@@ -1,5 +1,6 @@
 """Tests of `lineage verify`, on files and a store as runs write them."""
 
+import hashlib
 import json
 import os
 import re
@@ -208,15 +209,14 @@ class TestSourceData:
         report = json.loads(path.read_text())
         other = root_writer.data.with_name("other.jsonl")
         other.write_text("other\n")
-        report["files"][0]["path"] = str(other)
+        report["files"][0] |= {"path": str(other), "sha256": hashlib.sha256(other.read_bytes()).hexdigest()}
         path.write_text(json.dumps(report))
         checks = {check.kind: check.state for check in verify(root_writer).checks}
         assert checks["Examples"] is State.CHANGED
+        assert checks[SOURCE_DATA] is State.OK, "the recorded path says which files were read"
 
     @pytest.mark.parametrize("pattern", ["folder", "folder/", "folder/*.jsonl"])
     def test_several_files_of_several_spans(self, root_writer, tmp_path: Path, pattern: str):
-        import hashlib
-
         from components.example_gen.report import data_sha256
 
         files, paths = [], []
@@ -237,8 +237,6 @@ class TestSourceData:
         assert check.kind == SOURCE_DATA
 
     def test_relative_paths_start_here(self, root_writer, monkeypatch: pytest.MonkeyPatch):
-        import hashlib
-
         root_writer.start_run("run-1", "tiny")
         sha256 = hashlib.sha256(root_writer.data.read_bytes()).hexdigest()
         outputs = {"examples": ("Examples", {"data_path": "data.jsonl", "data_sha256": sha256})}
