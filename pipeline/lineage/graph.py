@@ -20,6 +20,8 @@ class Artifact:
     uri: str
     created_at: str
     properties: Properties
+    is_collected: bool = False
+    """Its files were removed by a collection; the record stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +241,7 @@ def make_artifact(artifact: mlmd.Artifact) -> Artifact:
         uri=artifact.uri,
         created_at=format_time(artifact.create_time_since_epoch),
         properties=get_properties(artifact),
+        is_collected=artifact.state in (mlmd.Artifact.DELETED, mlmd.Artifact.MARKED_FOR_DELETION),
     )
 
 
