@@ -204,7 +204,11 @@ def _unknown_keys(prefix: str, raw: Mapping[str, Any], model: type[BaseModel]) -
 
 
 def _to_problem(section: str, detail: Any, root: type[BaseModel]) -> Problem:
-    location = [part for part in detail["loc"] if not (isinstance(part, str) and part in {"sqlite", "mysql", "grpc"})]
+    location = [
+        part
+        for part in detail["loc"]
+        if not (isinstance(part, str) and part in {"sqlite", "mysql", "postgresql", "grpc"})
+    ]
     key = ".".join(str(part) for part in ([section] if section else []) + list(location))
     if detail["type"] == "extra_forbidden":
         names = _keys_at(root, location[:-1])

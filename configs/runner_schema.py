@@ -25,19 +25,35 @@ class SqliteSection(Section):
     path: Name = "metadata.sqlite"
 
 
-class MysqlSection(Section):
-    """The metadata store on a MySQL or MariaDB server.
+class DatabaseSection(Section):
+    """The metadata store on a database server.
 
     The password is never in YAML: it is in the environment variable `password_env`, or in `password_file` if that is given.
     """
 
-    kind: Literal["mysql"]
     host: Name = "127.0.0.1"
-    port: int = Field(3306, ge=1, le=65535)
+    port: int = Field(ge=1, le=65535)
     database: Name
     user: Name
-    password_env: Name = "MLMD_MYSQL_PASSWORD"
+    password_env: Name
     password_file: Name | None = None
+
+
+class MysqlSection(DatabaseSection):
+    """The metadata store on a MySQL or MariaDB server."""
+
+    kind: Literal["mysql"]
+    port: int = Field(3306, ge=1, le=65535)
+    password_env: Name = "MLMD_MYSQL_PASSWORD"
+
+
+class PostgresqlSection(DatabaseSection):
+    """The metadata store on a PostgreSQL server."""
+
+    kind: Literal["postgresql"]
+    database: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    port: int = Field(5432, ge=1, le=65535)
+    password_env: Name = "MLMD_POSTGRESQL_PASSWORD"
 
 
 class GrpcSection(Section):
@@ -48,7 +64,7 @@ class GrpcSection(Section):
     port: int = Field(8080, ge=1, le=65535)
 
 
-MetadataSection = Annotated[SqliteSection | MysqlSection | GrpcSection, Field(discriminator="kind")]
+MetadataSection = Annotated[SqliteSection | MysqlSection | PostgresqlSection | GrpcSection, Field(discriminator="kind")]
 
 
 class BeamSection(Section):

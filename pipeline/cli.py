@@ -19,6 +19,8 @@ from pipeline.lineage_cli import lineage_group
 )
 def main() -> None:
     """Fine-tune a language model, gate it on evidence, push it, and know where it came from."""
+    # ML Metadata tells each connection to PostgreSQL on standard error.
+    os.environ.setdefault("GLOG_minloglevel", "2")
 
 
 @main.command()

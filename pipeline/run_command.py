@@ -67,7 +67,7 @@ def run_pipeline(
             with signals_as_exceptions() as signals:
                 result = local_runner.run(config, record, runner, run_id, console, part)
                 return _report(config, runner, result, console)
-        except (NodeFailedError, Interrupted) as error:
+        except (NodeFailedError, Interrupted, UserError) as error:
             return explain_failure(error, bool(signals), log_path, console)
 
 
@@ -145,7 +145,7 @@ def explain_failure(error: Exception, interrupted: bool, log_path: Path, console
         return exit_codes.INTERRUPTED
     mendable = [c for c in causes if isinstance(c, UserError)]
     if mendable:
-        console.print(f"\n[red]{node_id} stopped the run:[/]")
+        console.print("\n[red]The run stopped:[/]" if node_id == "the run" else f"\n[red]{node_id} stopped the run:[/]")
         console.print(str(mendable[0]), markup=False)
     else:
         console.print(f"\n[red]{node_id} failed:[/] ", end="")
@@ -153,6 +153,7 @@ def explain_failure(error: Exception, interrupted: bool, log_path: Path, console
         console.print(f"{'' if known else f'{type(causes[0]).__name__}: '}{causes[0]}"[:2000], markup=False)
         if not isinstance(causes[0], ChildDiedError):
             console.print("This is not a problem of the configuration or the data that we know of.")
+    console.print("[dim]With --resume the same command goes on as the same run: finished nodes do not run again.[/]")
     console.print(f"[dim]Traceback and all messages: {_find_log(log_path, node_id)}[/]", soft_wrap=True)
     return exit_codes.FAILED
 

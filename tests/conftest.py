@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,30 @@ def mariadb(tmp_path_factory):
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A real server of Debian's package, on a port of its own."""
+    module = _load_module("postgresql_process")
+    if (programs := module.find_programs()) is None:
+        pytest.skip("needs a PostgreSQL server (Debian: apt-get install postgresql)")
+    server = module.Postgresql(programs)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mlmd_server(tmp_path_factory):
+    """ML Metadata's gRPC service, in front of an SQLite store of its own."""
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(tmp_path_factory.mktemp("mlmd_server") / "metadata.sqlite")
+    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    with _load_module("mlmd_server").MlmdServer(config) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,11 @@ def run_node(
     try:
         child.wait(on_text)
     except (UserError, ChildError, ChildDiedError) as error:
-        _close(connection, pipeline.name, run_id, node_id, str(error))
+        try:
+            _close(connection, pipeline.name, run_id, node_id, str(error))
+        except UserError as lost:
+            # The store went away: then that is the cause, whatever the node made of it.
+            raise NodeFailedError(node_id) from lost
         raise NodeFailedError(node_id) from error
     after = _read(connection, pipeline.name, run_id, node_id)
     if after is None or not after.is_finished:

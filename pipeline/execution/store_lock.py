@@ -2,7 +2,9 @@
 
 import contextlib
 import fcntl
+import hashlib
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,16 +18,19 @@ _depth = threading.local()
 
 @contextlib.contextmanager
 def lock_store(config: ConnectionConfig) -> Iterator[None]:
-    """Holds the lock of an SQLite store; does nothing for a server, which has transactions of its own.
+    """Holds the lock of a store; does nothing for ML Metadata's own server, which has transactions of its own.
 
-    ML Metadata gives up after a moment where another process is writing to the file: nodes that run side by side, and runs
+    SQLite: ML Metadata gives up after a moment where another process is writing to the file: nodes that run side by side, and runs
     that share a store, wait here instead. The lock is a file beside the store, since SQLite's own locks on the store end as soon
-    as this process closes any descriptor of it. A process that dies gives it back. The same thread may take it again.
+    as this process closes any descriptor of it. MySQL and PostgreSQL: two processes that make the tables of an empty database, or
+    the same type or context, disturb each other (PostgreSQL answers the second one with an internal error, behind which TFX cannot
+    know that all is well); a file in the folder of temporary files keeps the processes of one machine apart. A process that dies
+    gives the lock back. The same thread may take it again.
     """
-    if not (isinstance(config, metadata_store_pb2.ConnectionConfig) and config.HasField("sqlite")):
+    path = _find_lock(config)
+    if path is None:
         yield
         return
-    path = Path(f"{config.sqlite.filename_uri}.lock")
     held: set[Path] = _depth.__dict__.setdefault("held", set())
     if path in held:
         yield
@@ -39,3 +44,14 @@ def lock_store(config: ConnectionConfig) -> Iterator[None]:
     finally:
         held.discard(path)
         os.close(descriptor)
+
+
+def _find_lock(config: ConnectionConfig) -> Path | None:
+    if isinstance(config, metadata_store_pb2.MetadataStoreClientConfig):
+        return None
+    if config.HasField("sqlite"):
+        return Path(f"{config.sqlite.filename_uri}.lock")
+    server = config.postgresql if config.HasField("postgresql") else config.mysql
+    database = config.postgresql.dbname or config.mysql.database
+    place = hashlib.sha256(f"{server.host}\0{server.port}\0{database}".encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir(), f"mlmd-{os.getuid()}-{place}.lock")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from configs.load import Problem
-from configs.runner_schema import KubeflowRunnerConfig, MysqlSection
+from configs.runner_schema import DatabaseSection, KubeflowRunnerConfig
 
 # A resource of Kubernetes that is not its own: a domain and a name.
 _EXTENDED_RESOURCE = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?")
@@ -21,7 +21,7 @@ def find_kubeflow_problems(runner: KubeflowRunnerConfig) -> Iterator[Problem]:
             )
     metadata = runner.metadata
     if (
-        isinstance(metadata, MysqlSection)
+        isinstance(metadata, DatabaseSection)
         and not metadata.password_file
         and metadata.password_env not in {s.env for s in runner.secrets}
     ):

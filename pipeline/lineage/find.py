@@ -70,7 +70,8 @@ def list_run_contexts(store: MetadataStore, limit: int, query: str = "") -> list
 
 
 def _find_run(store: MetadataStore, text: str) -> Subject | None:
-    context = store.get_context_by_type_and_name(RUN_CONTEXT, text)
+    # Behind PostgreSQL, ML Metadata 1.17 fails on a name with a quote, which no run has.
+    context = store.get_context_by_type_and_name(RUN_CONTEXT, text) if "'" not in text else None
     return Subject(text=text, runs=(context,), reason="the id of a run") if context else None
 
 

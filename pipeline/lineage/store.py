@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+from ml_metadata import errors as mlmd_errors
 from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
 from pipeline.execution.run_state import RUN_CONTEXT
+from pipeline.metadata_connection import ConnectionConfig, describe_connection
 
 _SubgraphQuery = mlmd.LineageSubgraphQueryOptions
 MODEL_TYPES = ("PushedModel", "Model")
@@ -29,35 +31,43 @@ _STARTS_AT_ONCE = 100
 _IDS_AT_ONCE = 1000
 
 
-def open_store(config: mlmd.ConnectionConfig) -> MetadataStore:
+def open_store(config: ConnectionConfig) -> MetadataStore:
     """Opens the metadata store for reading; never creates or changes one.
 
     Args:
-        config: SQLite file or MySQL database. Modes that would write are replaced.
+        config: File, database or server. Modes that would write are replaced.
 
     Raises:
         UserError: there is no store, or what is there is not an ML Metadata store.
     """
-    read_only = mlmd.ConnectionConfig()
-    read_only.CopyFrom(config)
-    if config.HasField("sqlite"):
-        place = f"the file {config.sqlite.filename_uri}"
-        if not Path(config.sqlite.filename_uri).is_file():
-            raise UserError(
-                f"There is no metadata store: {place} does not exist. "
-                "The first run writes it (`make run`); `--root` names the folder of a store that is elsewhere."
-            )
-        read_only.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
-    else:
-        place = f"the database {config.mysql.database} on {config.mysql.host}:{config.mysql.port}"
-        read_only.mysql.skip_db_creation = True
+    place = describe_connection(config)
     try:
-        return MetadataStore(read_only)
-    except RuntimeError as error:  # the only class that MLMD raises here, whatever the cause
+        store = MetadataStore(_make_read_only(config))
+        # A server is not asked before the first question.
+        store.get_contexts(ListOptions(limit=1))
+    except (RuntimeError, mlmd_errors.StatusError) as error:
         raise UserError(
             f"Cannot read {place} as a metadata store. It must be one that a run has written (ML Metadata's tables, "
             f"same version), and be readable by you. Received: {_shorten(error)}"
         ) from error
+    return store
+
+
+def _make_read_only(config: ConnectionConfig) -> ConnectionConfig:
+    if isinstance(config, mlmd.MetadataStoreClientConfig):
+        return config
+    read_only = mlmd.ConnectionConfig()
+    read_only.CopyFrom(config)
+    if config.HasField("sqlite"):
+        if not Path(config.sqlite.filename_uri).is_file():
+            raise UserError(
+                f"There is no metadata store: the file {config.sqlite.filename_uri} does not exist. "
+                "The first run writes it (`make run`); `--root` names the folder of a store that is elsewhere."
+            )
+        read_only.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
+    else:
+        getattr(read_only, str(config.WhichOneof("config"))).skip_db_creation = True
+    return read_only
 
 
 def get_latest_pushed(store: MetadataStore, pipeline_name: str | None = None) -> mlmd.Artifact:

@@ -45,9 +45,9 @@ _TYPES = {
 }
 
 
-def connect(target: Path | mlmd.ConnectionConfig) -> MetadataStore:
+def connect(target: Path | mlmd.ConnectionConfig | mlmd.MetadataStoreClientConfig) -> MetadataStore:
     """Opens a store for writing; a path is that of a SQLite file."""
-    if isinstance(target, mlmd.ConnectionConfig):
+    if not isinstance(target, Path):
         return MetadataStore(target)
     config = mlmd.ConnectionConfig()
     config.sqlite.filename_uri = str(target)
@@ -364,7 +364,9 @@ def _get(artifact: mlmd.Artifact, name: str) -> int:
     return artifact.custom_properties[name].int_value
 
 
-def write_store(target: Path | mlmd.ConnectionConfig, runs: int, seed: int = 0) -> list[str]:
+def write_store(
+    target: Path | mlmd.ConnectionConfig | mlmd.MetadataStoreClientConfig, runs: int, seed: int = 0
+) -> list[str]:
     """Writes a store with so many runs; returns their ids, the oldest first."""
     writer = StoreWriter(connect(target), seed=seed)
     ids = []

@@ -1,5 +1,6 @@
 import fcntl
 import os
+import tempfile
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2
@@ -37,8 +38,20 @@ def test_it_is_held_inside_and_given_back_even_after_an_error(connection):
     assert is_free(connection)
 
 
-def test_a_server_needs_none(tmp_path):
-    config = metadata_store_pb2.ConnectionConfig()
-    config.mysql.host = "nowhere"
-    with lock_store(config), lock_store(metadata_store_pb2.MetadataStoreClientConfig(host="nowhere")):
+@pytest.mark.parametrize("kind", ["mysql", "postgresql"])
+def test_a_database_has_one_a_machine(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def connect(host):
+        config = metadata_store_pb2.ConnectionConfig()
+        getattr(config, kind).host = host
+        return config
+
+    with lock_store(connect("here")), lock_store(connect("there")), lock_store(connect("here")):
+        assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_server_needs_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with lock_store(metadata_store_pb2.MetadataStoreClientConfig(host="nowhere")):
         assert not list(tmp_path.iterdir())

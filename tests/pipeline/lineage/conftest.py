@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from pydantic import TypeAdapter
 
+from configs.runner_schema import MetadataSection
 from pipeline.lineage.store import open_store
+from pipeline.metadata_connection import ConnectionConfig, make_connection
 
 _GENERATOR = Path(__file__).resolve().parents[2] / "benchmarks" / "lineage_store.py"
 
@@ -33,17 +36,23 @@ def root_writer(tmp_path):
     return _load("lineage_root_writer", Path(__file__).with_name("root_writer.py")).RootWriter(tmp_path / "root")
 
 
-@pytest.fixture(scope="session", params=["sqlite", "mariadb"])
+@pytest.fixture(scope="session", params=["sqlite", "mariadb", "postgresql", "grpc"])
 def many_runs(request, generator, tmp_path_factory):
     """A store with 60 runs of four pipelines, as the argument of `store_of`, and their ids, the oldest first."""
     if request.param == "sqlite":
         target = tmp_path_factory.mktemp("many_runs")
         return target, generator.write_store(target / "metadata.sqlite", 60)
-    server = request.getfixturevalue("mariadb")
-    server.make_database("many_runs")
-    target = mlmd.ConnectionConfig()
-    target.mysql.host, target.mysql.port, target.mysql.database = "127.0.0.1", server.port, "many_runs"
-    target.mysql.user, target.mysql.password = "mlmd", server.password
+    if request.param == "grpc":
+        section: dict = {"kind": "grpc", "host": "127.0.0.1", "port": request.getfixturevalue("mlmd_server").port}
+    else:
+        server = request.getfixturevalue(request.param)
+        server.make_database("many_runs")
+        secret = tmp_path_factory.mktemp("secret") / "password"
+        secret.write_text(server.password)
+        kind = "mysql" if request.param == "mariadb" else request.param
+        section = {"kind": kind, "port": server.port, "user": "mlmd", "database": "many_runs"}
+        section["password_file"] = str(secret)
+    target = make_connection(TypeAdapter(MetadataSection).validate_python(section), root="")
     return target, generator.write_store(target, 60)
 
 
@@ -51,8 +60,8 @@ def many_runs(request, generator, tmp_path_factory):
 def store_of():
     """Opens a store for reading: that below a folder, or that of a connection."""
 
-    def open_it(target: Path | mlmd.ConnectionConfig):
-        if isinstance(target, mlmd.ConnectionConfig):
+    def open_it(target: Path | ConnectionConfig):
+        if not isinstance(target, Path):
             return open_store(target)
         config = mlmd.ConnectionConfig()
         config.sqlite.filename_uri = str(target / "metadata.sqlite")

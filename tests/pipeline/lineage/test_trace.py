@@ -331,7 +331,7 @@ def test_missing_store_is_not_created(tmp_path: Path):
 def test_another_kind_of_file_is_refused_unchanged(tmp_path: Path, content: bytes):
     path = tmp_path / "metadata.sqlite"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"Cannot read the file .*metadata.sqlite"):
+    with pytest.raises(UserError, match=r"Cannot read sqlite at .*metadata.sqlite"):
         lineage_store.open_store(connect(path))
     assert path.read_bytes() == content
 
@@ -339,7 +339,7 @@ def test_another_kind_of_file_is_refused_unchanged(tmp_path: Path, content: byte
 def test_unreachable_database_server_is_named():
     config = mlmd.ConnectionConfig()
     config.mysql.host, config.mysql.port, config.mysql.database = "127.0.0.1", 1, "lineage"
-    with pytest.raises(UserError, match=r"the database lineage on 127.0.0.1:1"):
+    with pytest.raises(UserError, match=r"mysql at 127.0.0.1:1"):
         lineage_store.open_store(config)
 
 
