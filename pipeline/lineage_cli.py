@@ -62,3 +62,36 @@ def show_command(
 
     found = trace(open_store(runner_name, root), subject, pipeline_name)
     print_result(as_json, dataclasses.asdict(found), lambda: trace_view.render(found))
+
+
+@lineage_group.command("impact")
+@click.argument("subject", metavar="PATH|HASH|EXAMPLE_ID|PRESET|COMMIT|MODEL|ARTIFACT")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Show so many models at most.")
+@click.option("--all", "show_all", is_flag=True, help="Show all models.")
+@JSON
+@RUNNER
+@ROOT
+def impact_command(subject: str, limit: int, show_all: bool, as_json: bool, runner_name: str, root: str | None) -> None:
+    """Show every model that was made from something, and what to run again if that changes.
+
+    A data file (also one of a folder, a pattern or several spans), an example (its `example_id` or the beginning of it), a preset,
+    the reference model of token cleaning, a commit, a model, or anything else that a run wrote. An example is looked for in
+    the data that runs have kept, which reads their files. --json has all models.
+    """
+    import dataclasses
+
+    from pipeline.lineage import impact_view
+    from pipeline.lineage.impact import find_impact
+    from pipeline.lineage.rerun import Place
+    from pipeline.lineage.search_progress import show_search
+
+    store = open_store(runner_name, root)
+    with show_search() as on_progress:
+        found = find_impact(
+            store,
+            subject,
+            limit=None if show_all or as_json else limit,
+            place=Place(runner_name=runner_name, root=root),
+            on_progress=on_progress,
+        )
+    print_result(as_json, dataclasses.asdict(found), lambda: impact_view.render(found))

@@ -179,6 +179,11 @@ def fetch_runs(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.Li
     return _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 1)
 
 
+def fetch_executions(store: MetadataStore, execution_ids: Iterable[int]) -> list[mlmd.LineageGraph]:
+    """Fetches executions with their contexts, and nothing of what they read and wrote; any number."""
+    return _fetch(store, "executions", execution_ids, _SubgraphQuery.BIDIRECTIONAL, 0)
+
+
 def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
     """Fetches what was said of a model and done with it: evaluations, blessings, pushes.
 
