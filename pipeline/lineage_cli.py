@@ -95,3 +95,35 @@ def impact_command(subject: str, limit: int, show_all: bool, as_json: bool, runn
             on_progress=on_progress,
         )
     print_result(as_json, dataclasses.asdict(found), lambda: impact_view.render(found))
+
+
+@lineage_group.command("diff")
+@click.argument("before", metavar="[BEFORE]", required=False)
+@click.argument("after", metavar="[AFTER]", required=False)
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if anything differs but times.")
+@PIPELINE
+@JSON
+@RUNNER
+@ROOT
+def diff_command(
+    before: str | None,
+    after: str | None,
+    exit_code: bool,
+    pipeline_name: str | None,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """Show what differs between two runs or models, and nothing that is equal.
+
+    Each is the id of a run, the number or folder of a model, or of anything that a run wrote; `latest` is the newest run,
+    `latest~1` the one before it, `pushed` the run of the model pushed last. Without AFTER the newest run of the same pipeline is
+    taken, without both the newest two.
+    """
+    from pipeline.lineage import diff_view
+    from pipeline.lineage.diff import find_diff, to_json
+
+    found = find_diff(open_store(runner_name, root), before, after, pipeline_name)
+    print_result(as_json, to_json(found), lambda: diff_view.render(found))
+    if exit_code and not found.is_equal:
+        sys.exit(1)

@@ -1,12 +1,13 @@
 """Finds in which data an example is, and in which split: reads ExampleGen's files as bytes, without TensorFlow."""
 
+import functools
 import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -131,7 +132,8 @@ def search(
     Raises:
         UserError: Several examples begin so.
     """
-    result, found = Search(), {}
+    result = Search()
+    found: dict[str, list[Holding]] = {}
     plans = []
     for content in contents:
         files, reason = _find_files(content)
@@ -143,7 +145,7 @@ def search(
     done = 0
     for content, files in plans:
         try:
-            ids = dict(_search_files(files, beginning, lambda read, before=done: on_progress(before + read, total)))
+            ids = dict(_search_files(files, beginning, functools.partial(_advance, on_progress, total, done)))
         except (OSError, EOFError, zlib.error) as error:
             result.unknown.append((content, f"a file cannot be read ({error})"))
             continue
@@ -164,6 +166,10 @@ def search(
     return result
 
 
+def _advance(on_progress: Callable[[int, int], Any], total: int, before: int, read: int) -> None:
+    on_progress(before + read, total)
+
+
 def _find_files(content: Content) -> tuple[list[Path], str]:
     """Returns the files of a content, from whichever of its folders is still there; or why there are none."""
     for uri in content.uris:
@@ -179,29 +185,46 @@ def _search_files(files: list[Path], beginning: str, on_read: Callable[[int], An
     before = 0
     for path in files:
         with path.open("rb") as raw, gzip.GzipFile(fileobj=raw) as stream:
-            for example_id in find_ids(stream, beginning, lambda at=before, raw=raw: on_read(at + raw.tell())):
+            for example_id in find_ids(_Told(stream, raw, before, on_read), beginning):
                 yield example_id, path.parent.name.removeprefix(SPLIT_PREFIX)
                 if len(beginning) == ID_LENGTH:
                     return
         before += path.stat().st_size
 
 
-def find_ids(
-    stream: BinaryIO | gzip.GzipFile, beginning: str, on_block: Callable[[], Any] = lambda: None
-) -> Iterator[str]:
+class _Told:
+    """Reads a compressed file, and tells how many bytes of it are read."""
+
+    def __init__(self, stream: gzip.GzipFile, raw: BinaryIO, before: int, on_read: Callable[[int], Any]):
+        self._stream = stream
+        self._raw = raw
+        self._before = before
+        self._on_read = on_read
+
+    def read(self, size: int) -> bytes:
+        self._on_read(self._before + self._raw.tell())
+        return self._stream.read(size)
+
+
+class Readable(Protocol):
+    """A stream of bytes."""
+
+    def read(self, size: int) -> bytes:
+        """Returns up to so many bytes; none at the end."""
+
+
+def find_ids(stream: Readable, beginning: str) -> Iterator[str]:
     """Yields the ids of examples in a stream of serialized examples that begin so.
 
     Args:
         stream: Uncompressed TFRecords.
         beginning: Of the id.
-        on_block: Is called after each block that is read.
     """
     wanted = _LEAD + beginning.encode()
     # One byte less than a whole match is carried over: none is missed at the seam of two blocks, and none is found twice.
     overlap = len(_LEAD) + ID_LENGTH - 1
     window = b""
     while block := stream.read(_BLOCK_BYTES):
-        on_block()
         window = window[-overlap:] + block
         at = window.find(wanted)
         while at >= 0 and len(window) - at > overlap:

@@ -1,5 +1,6 @@
 """Shows what depends on something: the models, newest first, and what to run again."""
 
+import shlex
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
@@ -12,6 +13,7 @@ from pipeline.lineage.impact import MEASURED, SELECTED, TRAINED, AffectedModel, 
 from pipeline.lineage.rerun import Rerun
 
 _MAX_DETAILS = 10
+_COMMAND_WIDTH = 80
 _NO_MODEL = "No model was made from it."
 
 
@@ -115,7 +117,7 @@ def _render_rerun(rerun: Rerun) -> RenderableType:
     if not rerun.nodes:
         return Text.from_markup(f"{lines[0]} nothing runs again")
     if rerun.command:
-        lines.append(f"  {escape(rerun.command)}")
+        lines += [f"  {escape(line)}" for line in _wrap_command(rerun.command)]
     else:
         lines.append(f"  from {escape(', '.join(rerun.from_nodes))}")
     lines.append(f"  runs {escape(', '.join(rerun.nodes))}")
@@ -124,6 +126,18 @@ def _render_rerun(rerun: Rerun) -> RenderableType:
     lines.append(f"  [dim]by the graph of run {escape(rerun.run_id)}[/]")
     lines += [f"  [yellow]{escape(note)}[/]" for note in rerun.notes]
     return Text.from_markup("\n".join(lines))
+
+
+def _wrap_command(command: str) -> list[str]:
+    """Breaks a command so that the lines can be pasted together: at options, with the shell's own mark."""
+    lines = [""]
+    for word in shlex.split(command):
+        is_option = word.startswith("--")
+        if is_option and len(lines[-1]) > _COMMAND_WIDTH:
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] = f"{lines[-1]} {shlex.quote(word)}".removeprefix(" " * (len(lines) == 1))
+    return lines
 
 
 def _render_ran(ran: RanNodes) -> RenderableType:
