@@ -73,7 +73,7 @@ def find_cause(
     if text.startswith(EXAMPLE_PREFIX):
         return _find_example(store, text.removeprefix(EXAMPLE_PREFIX), on_progress)
     if not _NUMBER.fullmatch(text):
-        for find in (_find_model, _find_data, _find_preset, _find_hash):
+        for find in (_find_model, _find_preset, _find_data, _find_hash):
             if cause := find(store, text):
                 return cause
     try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.lineage.graph import get_properties
 from pipeline.lineage.store import is_quotable
 
 # The names under which an execution reads what its outputs are not made from. A model is judged beside others and pushed by
@@ -48,17 +47,40 @@ def is_made_from(keys: Iterable[str]) -> bool:
     return not (names := set(keys)) or not names <= _NO_DESCENT
 
 
+def _leads_to_models(keys: set[str]) -> bool:
+    # What reads a model under this name alone predicts with it, judges it or pushes it: with many models most of the graph.
+    return is_made_from(keys) and keys != {MODEL}
+
+
 def get_keys(event: mlmd.Event) -> set[str]:
     """Returns the names under which an execution read or wrote an artifact."""
     return {step.key for step in event.path.steps if step.HasField("key")}
 
 
+class EventReader:
+    """Reads the events of artifacts, those of each once."""
+
+    def __init__(self, store: MetadataStore):
+        self._store = store
+        self._events: dict[int, list[mlmd.Event]] = {}
+
+    def read(self, artifact_ids: Iterable[int]) -> Iterator[mlmd.Event]:
+        """Yields all events of artifacts."""
+        wanted = list(artifact_ids)
+        if missing := [i for i in wanted if i not in self._events]:
+            self._events |= {i: [] for i in missing}
+            for event in self._store.get_events_by_artifact_ids(missing):
+                self._events[event.artifact_id].append(event)
+        for artifact_id in wanted:
+            yield from self._events[artifact_id]
+
+
 @dataclass(kw_only=True)
 class Descent:
-    """What was made from some artifacts.
+    """What models were made of, and by.
 
     Attributes:
-        artifacts: Ids of all that was made, and of what it was made from.
+        artifacts: Ids of what the question is about, and of all that was made from it; without what was only said of models.
         executions: Those that made it, cached repetitions included.
         models: Ids of the models among what was made: whatever was written under the name `model`.
         links: Ids of the models and scores that no event leads to: they were made in a run whose configuration names an earlier
@@ -71,8 +93,13 @@ class Descent:
     links: set[int] = field(default_factory=set)
 
 
-def find_descent(store: MetadataStore, artifact_ids: Iterable[int], models: Iterable[mlmd.Artifact] = ()) -> Descent:
-    """Follows artifacts to all that was made from them.
+def find_descent(
+    store: MetadataStore,
+    artifact_ids: Iterable[int],
+    models: Iterable[mlmd.Artifact] = (),
+    events: EventReader | None = None,
+) -> Descent:
+    """Follows artifacts to all models that were made from them.
 
     Two kinds of edges lead on: events (an execution read an artifact and wrote another), and the record of a training or of
     token cleaning that another run's model was its start or its reference, named by folder or known by its weights.
@@ -81,14 +108,16 @@ def find_descent(store: MetadataStore, artifact_ids: Iterable[int], models: Iter
         store: An open store.
         artifact_ids: What the question is about.
         models: Models that are known to be made from it already; the walk goes on from them too.
+        events: Reads the events; keeps those that it has read.
     """
+    events = events or EventReader(store)
     unlinked = list(models)
     descent = Descent(models={model.id for model in unlinked})
     frontier = {*artifact_ids, *descent.models}
     # A model that the question is about can be the start of others as much as one that was made from it.
     candidates = frontier - descent.models
     while frontier:
-        candidates |= _walk(store, frontier, descent)
+        candidates |= _walk(store, events, frontier, descent)
         if candidates:
             unlinked += [a for a in store.get_artifacts_by_id(sorted(candidates)) if a.type == "Model"]
         linked = [artifact for artifact in find_linked(store, unlinked) if artifact.id not in descent.artifacts]
@@ -100,7 +129,7 @@ def find_descent(store: MetadataStore, artifact_ids: Iterable[int], models: Iter
     return descent
 
 
-def _walk(store: MetadataStore, starts: set[int], descent: Descent) -> set[int]:
+def _walk(store: MetadataStore, events: EventReader, starts: set[int], descent: Descent) -> set[int]:
     """Follows events; one query for what is read and one for what was written at each distance. Returns the new models."""
     models: set[int] = set()
     frontier = starts - descent.artifacts
@@ -108,8 +137,8 @@ def _walk(store: MetadataStore, starts: set[int], descent: Descent) -> set[int]:
     while frontier:
         readers = {
             event.execution_id
-            for event in store.get_events_by_artifact_ids(sorted(frontier))
-            if event.type == mlmd.Event.INPUT and is_made_from(get_keys(event))
+            for event in events.read(sorted(frontier))
+            if event.type == mlmd.Event.INPUT and _leads_to_models(get_keys(event))
         } - descent.executions
         if not readers:
             break
@@ -139,12 +168,12 @@ def find_linked(store: MetadataStore, models: Iterable[mlmd.Artifact]) -> list[m
     hashes, folders, own = set(), set(), set()
     for model in models:
         own.add(model.id)
-        recorded = get_properties(model)
         folders.add(model.uri)
-        tuned = recorded.get("tuned_hash")
+        # Read one by one: with many models it is what takes the time.
+        tuned, base = (model.custom_properties[name].string_value for name in ("tuned_hash", "base_hash"))
         # Weights that training left as they were are the preset's: all that starts from the preset would seem to follow.
-        if tuned and tuned != recorded.get("base_hash"):
-            hashes.add(str(tuned))
+        if tuned and tuned != base:
+            hashes.add(tuned)
     found = {artifact.id: artifact for artifact in _find_by_hash(store, hashes)}
     if folders:
         found |= {artifact.id: artifact for artifact in _find_by_folder(store, folders)}

@@ -1,5 +1,6 @@
 """Answers what depends on something: every model that was made from it, what became of each, and what to run again."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.execution.run_state import RUN_CONTEXT
 from pipeline.lineage.cause import COMMIT, RUN, Cause, find_cause
-from pipeline.lineage.descent import Descent, find_descent
+from pipeline.lineage.descent import Descent, EventReader, find_descent
 from pipeline.lineage.graph import Graph, format_time, get_properties
 from pipeline.lineage.newest_runs import find_newest_runs
 from pipeline.lineage.outcomes import Outcome, Push, find_outcomes, find_production
@@ -141,15 +142,16 @@ def find_impact(
         UserError: The store knows nothing of it.
     """
     cause = find_cause(store, text, on_progress)
-    affected = _find_affected(store, cause)
-    outcomes = find_outcomes(store, affected.models)
+    events = EventReader(store)
+    affected = _find_affected(store, cause, events)
+    outcomes = find_outcomes(store, affected.models, events)
     newest = sorted(affected.models, reverse=True)
     pipelines = _find_newest_by_pipeline(store, newest)
     production = find_production(store, pipelines.keys())
-    described = {i: _describe(affected, i, outcomes[i], production) for i in newest}
     shown = newest if limit is None else newest[:limit]
     in_production = [i for i in newest if i in production]
-    _locate(store, described, {*shown, *in_production})
+    described = {i: _describe(affected, i, outcomes[i], production) for i in {*shown, *in_production}}
+    _locate(store, events, described)
     plans_needed = cause.kind not in (COMMIT, RUN)
     sources = [i for ids in pipelines.values() for i in ids] or list(cause.artifacts)
     runs = find_newest_runs(store, sources) if plans_needed else []
@@ -158,7 +160,7 @@ def find_impact(
         subject=cause.text,
         reason=cause.reason,
         details=tuple(_list_details(cause)),
-        counts=_count(described.values()),
+        counts=_count(outcomes, affected.uses),
         production=tuple(described[i] for i in in_production),
         models=tuple(described[i] for i in shown),
         reruns=tuple(_plan(cause, affected, graph, run, place) for graph, run in runs),
@@ -166,7 +168,7 @@ def find_impact(
     )
 
 
-def _find_affected(store: MetadataStore, cause: Cause) -> _Affected:
+def _find_affected(store: MetadataStore, cause: Cause, events: EventReader) -> _Affected:
     affected = _Affected()
     if cause.example is None:
         groups = [(MADE, cause.artifacts)]
@@ -177,7 +179,7 @@ def _find_affected(store: MetadataStore, cause: Cause) -> _Affected:
             by_use[USES.get(holding.split, MEASURED)] += holding.content.artifact_ids
         groups = [(use, tuple(ids)) for use, ids in by_use.items() if ids]
     for use, ids in groups:
-        descent = find_descent(store, ids, cause.models)
+        descent = find_descent(store, ids, cause.models, events)
         affected.descent.artifacts |= descent.artifacts
         affected.descent.executions |= descent.executions
         affected.descent.links |= descent.links
@@ -197,9 +199,9 @@ def _describe(affected: _Affected, model_id: int, outcome: Outcome, production: 
         artifact_id=model_id,
         uri=model.uri,
         created_at=format_time(model.create_time_since_epoch),
-        method=str(get_properties(model).get("method", "")),
+        method=model.custom_properties["method"].string_value,
         use=affected.uses[model_id],
-        for_other_models=outcome.is_read_by_trainings and outcome.blessed is None,
+        for_other_models=outcome.is_for_other_models,
         blessed=outcome.blessed,
         verdict=outcome.verdict,
         pushes=outcome.pushes,
@@ -207,15 +209,15 @@ def _describe(affected: _Affected, model_id: int, outcome: Outcome, production: 
     )
 
 
-def _count(models: Iterable[AffectedModel]) -> Counts:
-    all_models = list(models)
-    final = [model for model in all_models if not model.for_other_models]
+def _count(outcomes: dict[int, Outcome], uses: dict[int, str]) -> Counts:
+    final = [model_id for model_id, outcome in outcomes.items() if not outcome.is_for_other_models]
+    by_use = Counter(uses[model_id] for model_id in final)
     return Counts(
         models=len(final),
-        for_other_models=len(all_models) - len(final),
-        blessed=sum(model.blessed is True for model in final),
-        pushed=sum(bool(model.pushes) for model in final),
-        by_use={use: count for use in (*USES.values(), MADE) if (count := sum(model.use == use for model in final))},
+        for_other_models=len(outcomes) - len(final),
+        blessed=sum(outcomes[i].blessed is True for i in final),
+        pushed=sum(bool(outcomes[i].pushes) for i in final),
+        by_use={use: by_use[use] for use in (*USES.values(), MADE) if by_use[use]},
     )
 
 
@@ -237,11 +239,10 @@ def _find_newest_by_pipeline(store: MetadataStore, model_ids: list[int]) -> dict
     return dict(sorted(found.items(), key=lambda item: -item[1][0]))
 
 
-def _locate(store: MetadataStore, described: dict[int, AffectedModel], model_ids: Collection[int]) -> None:
+def _locate(store: MetadataStore, events: EventReader, described: dict[int, AffectedModel]) -> None:
     """Fills in the run, the node and the repetitions of models."""
-    events = store.get_events_by_artifact_ids(sorted(model_ids)) if model_ids else []
     writers: dict[int, list[int]] = {}
-    for event in events:
+    for event in events.read(sorted(described)):
         if event.type == mlmd.Event.OUTPUT:
             writers.setdefault(event.artifact_id, []).append(event.execution_id)
     graph = Graph(*fetch_executions(store, {i for ids in writers.values() for i in ids}))

@@ -113,19 +113,19 @@ def _describe_pushes(model: AffectedModel) -> str:
 
 
 def _render_rerun(rerun: Rerun) -> RenderableType:
-    lines = [f"[bold]If it changes[/], in the pipeline [bold]{escape(rerun.pipeline_name)}[/]:"]
+    text = Text.from_markup(f"[bold]If it changes[/], in the pipeline [bold]{escape(rerun.pipeline_name)}[/]:")
     if not rerun.nodes:
-        return Text.from_markup(f"{lines[0]} nothing runs again")
-    if rerun.command:
-        lines += [f"  {escape(line)}" for line in _wrap_command(rerun.command)]
-    else:
-        lines.append(f"  from {escape(', '.join(rerun.from_nodes))}")
-    lines.append(f"  runs {escape(', '.join(rerun.nodes))}")
+        return text.append(" nothing runs again")
+    lines = _wrap_command(rerun.command) if rerun.command else [f"from {', '.join(rerun.from_nodes)}"]
+    lines.append(f"runs {', '.join(rerun.nodes)}")
     if rerun.cached_nodes:
-        lines.append(f"  from the cache: {escape(', '.join(rerun.cached_nodes))}")
-    lines.append(f"  [dim]by the graph of run {escape(rerun.run_id)}[/]")
-    lines += [f"  [yellow]{escape(note)}[/]" for note in rerun.notes]
-    return Text.from_markup("\n".join(lines))
+        lines.append(f"from the cache: {', '.join(rerun.cached_nodes)}")
+    # No markup: it would take the shell's mark at the end of a line for its own.
+    text.append("".join(f"\n  {line}" for line in lines))
+    text.append(f"\n  by the graph of run {rerun.run_id}", "dim")
+    for note in rerun.notes:
+        text.append(f"\n  {note}", "yellow")
+    return text
 
 
 def _wrap_command(command: str) -> list[str]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.lineage.descent import BLESSING, EARLIER_ROUND, MODEL, PUSHED_MODEL, get_keys
-from pipeline.lineage.graph import format_time, get_properties
+from pipeline.lineage.descent import BLESSING, EARLIER_ROUND, MODEL, PUSHED_MODEL, EventReader, get_keys
+from pipeline.lineage.graph import format_time
 from pipeline.lineage.store import is_quotable
 
 # Of how many models the verdicts are looked up one by one, rather than among all verdicts of the store.
 _FEW = 300
+_WRITTEN = ("ModelBlessing", "PushedModel")
 _PUSHED = "type = 'PushedModel' AND custom_properties.pushed_destination.string_value != ''"
 
 
@@ -41,17 +42,23 @@ class Outcome:
     pushes: tuple[Push, ...] = ()
     is_read_by_trainings: bool = False
 
+    @property
+    def is_for_other_models(self) -> bool:
+        """Whether it served other trainings, and was never judged itself."""
+        return self.is_read_by_trainings and self.blessed is None
 
-def find_outcomes(store: MetadataStore, model_ids: Collection[int]) -> dict[int, Outcome]:
+
+def find_outcomes(store: MetadataStore, model_ids: Collection[int], events: EventReader) -> dict[int, Outcome]:
     """Returns what became of models.
 
     Args:
         store: An open store.
         model_ids: Their ids; of any number, with a few queries.
+        events: Reads the models' events.
     """
     readers: dict[int, int] = {}  # an execution that judges or pushes reads one model under this name
     for_trainings = set()
-    for event in store.get_events_by_artifact_ids(sorted(model_ids)) if model_ids else []:
+    for event in events.read(sorted(model_ids)):
         keys = get_keys(event) if event.type == mlmd.Event.INPUT else set()
         if MODEL in keys:
             readers[event.execution_id] = event.artifact_id
@@ -87,13 +94,9 @@ def _find_written(store: MetadataStore, readers: Collection[int], is_few: bool) 
         found = store.get_artifacts_by_id(sorted({e.artifact_id for e in wanted})) if wanted else []
     else:
         # Each evaluation has a dozen events; it is quicker to ask all verdicts and pushes who wrote them.
-        found = [
-            a
-            for kind in ("type = 'ModelBlessing'", _PUSHED)
-            for a in store.get_artifacts(ListOptions(filter_query=kind))
-        ]
+        found = [artifact for kind in _WRITTEN for artifact in store.get_artifacts_by_type(kind)]
         wanted = store.get_events_by_artifact_ids([artifact.id for artifact in found]) if found else []
-    by_id = {artifact.id: artifact for artifact in found if artifact.type in ("ModelBlessing", "PushedModel")}
+    by_id = {artifact.id: artifact for artifact in found if artifact.type in _WRITTEN}
     return [
         (by_id[event.artifact_id], event.execution_id)
         for event in wanted
@@ -121,14 +124,13 @@ def find_production(store: MetadataStore, pipeline_names: Iterable[str]) -> dict
 
 
 def _is_blessed(blessing: mlmd.Artifact | None) -> bool | None:
-    return None if blessing is None else get_properties(blessing).get("blessed") == 1
+    return None if blessing is None else blessing.custom_properties["blessed"].int_value == 1
 
 
 def _make_push(artifact: mlmd.Artifact) -> Push:
-    recorded = get_properties(artifact)
     return Push(
         artifact_id=artifact.id,
-        destination=str(recorded["pushed_destination"]),
-        version=str(recorded.get("pushed_version", "")),
+        destination=artifact.custom_properties["pushed_destination"].string_value,
+        version=artifact.custom_properties["pushed_version"].string_value,
         pushed_at=format_time(artifact.create_time_since_epoch),
     )
