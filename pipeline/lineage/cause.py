@@ -3,7 +3,8 @@
 import functools
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,7 @@ class Cause:
         names: Under which the parameters of executions name it.
         runs: Of a commit.
         example: Of an example: where it is.
+        details: What else is known of it, in sentences.
     """
 
     kind: str
@@ -55,6 +57,7 @@ class Cause:
     names: frozenset[str] = frozenset()
     runs: tuple[mlmd.Context, ...] = ()
     example: Search | None = None
+    details: tuple[str, ...] = ()
 
 
 def find_cause(
@@ -90,7 +93,7 @@ def find_cause(
 def _make_artifact_cause(store: MetadataStore, text: str, artifact: mlmd.Artifact) -> Cause:
     if artifact.type == "PushedModel":
         artifact = _find_trained(store, artifact)
-    words = f"the artifact {artifact.id}, a {artifact.type}"
+    words = f"the artifact {artifact.id} of type {artifact.type}"
     # Under this name another run can have started from it.
     names = frozenset({find_preset_folder(artifact.uri)} if "method" in artifact.custom_properties else ())
     return Cause(kind=ARTIFACT, text=text, reason=words, artifacts=(artifact.id,), names=names)
@@ -129,7 +132,16 @@ def _find_data(store: MetadataStore, text: str) -> Cause | None:
 
 def _make_data_cause(store: MetadataStore, text: str, words: str, found: Iterable[mlmd.Artifact]) -> Cause:
     ids = tuple(sorted(artifact.id for artifact in found))
-    return Cause(kind=DATA, text=text, reason=words, artifacts=ids, executions=_find_writers(store, ids))
+    versions = Counter(
+        (artifact.custom_properties["data_path"].string_value, artifact.custom_properties["data_sha256"].string_value)
+        for artifact in sorted(found, key=lambda artifact: -artifact.id)
+    )
+    details = tuple(
+        f"{path}, sha256 {digest[:12]}, read {_count(times, 'time')}" for (path, digest), times in versions.items()
+    )
+    return Cause(
+        kind=DATA, text=text, reason=words, artifacts=ids, executions=_find_writers(store, ids), details=details
+    )
 
 
 def _find_writers(store: MetadataStore, artifact_ids: Iterable[int]) -> frozenset[int]:
@@ -240,6 +252,7 @@ def _make_run_cause(store: MetadataStore, kind: str, text: str, reason: str, run
         models=tuple(a for i in made if (a := types[i]).type == "Model" and "method" in a.custom_properties),
         executions=frozenset(ran),
         runs=runs,
+        details=(_count(len(runs), "run"),) if kind == COMMIT else (),
     )
 
 
@@ -261,21 +274,35 @@ def _find_example(store: MetadataStore, beginning: str, on_progress: Callable[[i
         artifacts=ids,
         executions=_find_writers(store, ids),
         example=found,
+        details=tuple(_list_places(found)),
     )
+
+
+def _list_places(found: Search) -> Iterator[str]:
+    for holding in found.holdings:
+        yield f"in the split {holding.split} of {_describe(holding.content)}"
+    for content, reason in found.unknown:
+        yield f"not known of {_describe(content)} (artifact {content.artifact_ids[0]}): {reason}"
+
+
+def _describe(content: Content) -> str:
+    return f"{content.data_path}, sha256 {content.data_sha256[:12]}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _explain_absence(beginning: str, contents: list[Content], found: Search) -> str:
     told = [
-        f"the metadata store knows no {beginning!r}, and it is the id of no example in the {found.num_searched:,} data sets that "
-        "were searched."
+        f"the metadata store knows no {beginning!r}, and among the examples in the data of runs ({found.num_searched:,} searched) "
+        "none has such an id."
     ]
     if found.unknown:
         named = "; ".join(
             f"{content.data_path} (artifact {content.artifact_ids[0]}): {why}" for content, why in found.unknown[:5]
         )
-        told.append(
-            f"Of {len(found.unknown):,} of {len(contents):,} data sets it cannot be known whether the example was in them: {named}."
-        )
+        told.append(f"Of {len(found.unknown):,} of {len(contents):,} it cannot be known whether they held it: {named}.")
     told.append(
         "A record that went to the quarantine has no id, and no model has seen it: look for its text in `quarantine/` below the examples."
     )

@@ -159,7 +159,7 @@ def find_impact(
         kind=cause.kind,
         subject=cause.text,
         reason=cause.reason,
-        details=tuple(_list_details(cause)),
+        details=cause.details,
         counts=_count(outcomes, affected.uses),
         production=tuple(described[i] for i in in_production),
         models=tuple(described[i] for i in shown),
@@ -285,19 +285,6 @@ def _list_ran(store: MetadataStore, cause: Cause) -> Iterable[RanNodes]:
         ran = tuple(node for node in states if node not in cached)
         newest[name] = RanNodes(pipeline_name=name, run_id=run.name, nodes=ran, cached_nodes=cached)
     return newest.values()
-
-
-def _list_details(cause: Cause) -> Iterable[str]:
-    if cause.example is not None:
-        for holding in cause.example.holdings:
-            content = holding.content
-            yield f"in the split {holding.split} of {content.data_path}, sha256 {content.data_sha256[:12]}"
-        for content, reason in cause.example.unknown:
-            yield (
-                f"not known of {content.data_path}, sha256 {content.data_sha256[:12]} (artifact {content.artifact_ids[0]}): {reason}"
-            )
-    if cause.runs:
-        yield f"{len(cause.runs):,} runs"
 
 
 def _chunk(ids: list[int]) -> Iterable[list[int]]:

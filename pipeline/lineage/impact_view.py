@@ -48,10 +48,11 @@ def _list_head(impact: Impact) -> Iterator[str]:
         return
     if impact.kind == EXAMPLE:
         yield from _list_uses(counts)
-    words = f"{counts.models:,} {'model' if counts.models == 1 else 'models'}"
-    made = "concerned" if impact.kind == EXAMPLE else "made from it"
-    others = f" (and {counts.for_other_models:,} only for the training of these)" if counts.for_other_models else ""
-    yield f"[bold]{words}[/] {made}{others}: {counts.blessed:,} blessed, {counts.pushed:,} pushed"
+        yield f"{counts.blessed:,} of them blessed, {counts.pushed:,} pushed"
+    else:
+        words = f"{counts.models:,} {'model' if counts.models == 1 else 'models'}"
+        others = f" (and {counts.for_other_models:,} only for the training of these)" if counts.for_other_models else ""
+        yield f"[bold]{words}[/] made from it{others}: {counts.blessed:,} blessed, {counts.pushed:,} pushed"
     for model in impact.production:
         newest = model.pushes[0]
         where = f"version {newest.version} at {newest.destination}"
@@ -63,10 +64,11 @@ def _list_head(impact: Impact) -> Iterator[str]:
 def _list_uses(counts: Counts) -> Iterator[str]:
     words = {
         TRAINED: "[bold]{} trained on it[/]",
-        SELECTED: "{} not trained on it: it was among the examples that decide when training stops",
-        MEASURED: "{} not trained on it: it was held out, for measuring only",
+        SELECTED: "{} did not train on it: it is in the split that decides when training stops",
+        MEASURED: "{} did not train on it: it was held out, for measuring only",
     }
-    yield "; ".join(words[use].format(f"{count:,}") for use, count in counts.by_use.items() if use in words)
+    for use, count in counts.by_use.items():
+        yield words[use].format(f"{count:,} {'model' if count == 1 else 'models'}")
 
 
 def _make_table(impact: Impact) -> Table:

@@ -288,7 +288,7 @@ def test_a_model_by_folder_number_and_push_is_the_same_question(small_store):
         find_impact(small_store.reader, text)
         for text in (made["Trainer"].uri, str(made["Trainer"].id), f"{small_store.root}/serving/run-1")
     ]
-    assert {answer.reason for answer in answers} == {f"the artifact {made['Trainer'].id}, a Model"}
+    assert {answer.reason for answer in answers} == {f"the artifact {made['Trainer'].id} of type Model"}
     assert {answer.counts.models for answer in answers} == {0}
     assert answers[0].reruns[0].from_nodes == ("CandidatePredictor",)
     assert answers[0].reruns[0].nodes == ("CandidatePredictor", "Evaluator", "Pusher")
