@@ -98,11 +98,23 @@ def test_metrics_with_their_change_and_intervals(small_store):
     assert "accuracy" not in shown and "-0.5" in shown
 
 
-def test_overlapping_intervals(small_store):
+@pytest.mark.parametrize(
+    ("interval", "note"),
+    [
+        ([1.5, 1.7], "worse, intervals overlap"),
+        ([1.6, 1.8], "worse, intervals overlap"),
+        ([1.61, 1.8], "worse, intervals apart"),
+        ([1.2, 1.4], "worse, intervals overlap"),
+        ([1.2, 1.39], "worse, intervals apart"),
+        ([1.0, 2.0], "worse, intervals overlap"),
+        ([None, None], "worse"),
+    ],
+)
+def test_intervals(small_store, interval: list[float], note: str):
     values = {"candidate": {"overall": {"loss": 1.55, "accuracy": 0.5}, "kind=a": {"loss": 2.0}}, "preset": {}}
-    intervals = {"overall": {"loss": [1.5, 1.7], "accuracy": [0.4, 0.6]}}
+    intervals = {"overall": {"loss": interval, "accuracy": [0.4, 0.6]}}
     diff = record_two(small_store, measured={"metrics": json.dumps(values), "intervals": json.dumps(intervals)})
-    assert diff.sections[0].changes[0].note == "worse, intervals overlap"
+    assert diff.sections[0].changes[0].note == note
 
 
 def test_metrics_on_other_data_say_so(small_store):

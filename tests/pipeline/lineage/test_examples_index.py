@@ -97,6 +97,16 @@ def test_a_model_that_trained_on_it_in_other_data_counts_as_trained(small_store,
     assert impact.counts.by_use == {TRAINED: 1, MEASURED: 1}
 
 
+def test_a_start_that_trained_on_it_outweighs_a_test_split(small_store, make_record):
+    example_id, record = make_record("a question")
+    first = small_store.record("run-1", data="/data/old/rows.jsonl", trained={"tuned_hash": "of-run-1"})
+    write_split(first["ExampleGen"].uri, "train", [record])
+    second = small_store.record("run-2", data="/data/new/rows.jsonl", trained={"base_hash": "of-run-1"})
+    write_split(second["ExampleGen"].uri, "test", [record])
+    impact = find_impact(small_store.reader, example_id)
+    assert [(m.run_id, m.use) for m in impact.models] == [("run-2", TRAINED), ("run-1", TRAINED)]
+
+
 def test_the_same_data_are_read_once(small_store, make_record):
     example_id, record = make_record("a question")
     for run_id in ("run-1", "run-2"):
