@@ -26,7 +26,10 @@ class SqliteSection(Section):
 
 
 class MysqlSection(Section):
-    """The metadata store on a MySQL or MariaDB server. The password comes from the environment, never from YAML."""
+    """The metadata store on a MySQL or MariaDB server.
+
+    The password is never in YAML: it is in the environment variable `password_env`, or in `password_file` if that is given.
+    """
 
     kind: Literal["mysql"]
     host: Name = "127.0.0.1"
@@ -34,6 +37,7 @@ class MysqlSection(Section):
     database: Name
     user: Name
     password_env: Name = "MLMD_MYSQL_PASSWORD"
+    password_file: Name | None = None
 
 
 class GrpcSection(Section):

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PIPELINE = click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only of this pipeline.")
 
+# As in pipeline.lineage.runs, which help must not wait for.
+_STATES = ("complete", "failed", "running", "dead", "skipped", "partial")
+
 
 @click.group("lineage")
 def lineage_group() -> None:
@@ -57,11 +60,78 @@ def show_command(
     """
     import dataclasses
 
-    from pipeline.lineage import trace_view
-    from pipeline.lineage.trace import trace
+    from pipeline.lineage import show_view
+    from pipeline.lineage.show import show
 
-    found = trace(open_store(runner_name, root), subject, pipeline_name)
-    print_result(as_json, dataclasses.asdict(found), lambda: trace_view.render(found))
+    found = show(open_store(runner_name, root), subject, pipeline_name)
+    print_result(as_json, dataclasses.asdict(found), lambda: show_view.render(found))
+
+
+@lineage_group.command("runs")
+@click.option("--since", metavar="TIME", help="Only runs since then: 2026-11-24, 2026-11-24T10:00, 12h, 7d.")
+@click.option("--blessed/--not-blessed", default=None, help="Only runs whose model was blessed, or was not.")
+@click.option("--state", type=click.Choice(_STATES), help="Only runs that stand so.")
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="CONDITION",
+    help="method=lora, train.learning_rate<1e-4, perplexity<=12, config~gsm8k; repeatable.",
+)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@click.option("--all", "show_all", is_flag=True, help="As many as there are.")
+@PIPELINE
+@JSON
+@RUNNER
+@ROOT
+def runs_command(
+    since: str | None,
+    blessed: bool | None,
+    state: str | None,
+    conditions: tuple[str, ...],
+    limit: int,
+    show_all: bool,
+    pipeline_name: str | None,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """List runs, the newest first: how each ended, what it measured, and what the gate said.
+
+    \b
+    --where compares (= != < <= > >=, and ~ for "contains"):
+      of the record   pipeline runner config method preset data seed code dirty hardware
+      of the outcome  state blessed verdict pushed seconds, and every metric of the whole split
+      of the configuration, every key with dots: train.learning_rate
+    """
+    import dataclasses
+    from datetime import UTC, datetime
+
+    from pipeline.lineage import runs_view
+    from pipeline.lineage.runs import list_runs
+    from pipeline.lineage.where import Condition, parse_condition, parse_since, require_known_keys
+
+    wanted = [parse_condition(text) for text in conditions]
+    wanted += [Condition(key="blessed", symbol="=", text=str(blessed))] if blessed is not None else []
+    wanted += [Condition(key="state", symbol="=", text=state)] if state is not None else []
+    start = parse_since(since, datetime.now(UTC)) if since is not None else None
+    store = open_store(runner_name, root)
+    found = list_runs(
+        store,
+        None if show_all else limit,
+        pipeline_name=pipeline_name,
+        since=start,
+        checks=[condition.fits_record for condition in wanted if condition.is_of_record],
+        outcomes=[condition.fits_outcome for condition in wanted if not condition.is_of_record],
+        hints=[hint for condition in wanted if (hint := condition.make_hint())],
+    )
+    if not found:
+        require_known_keys(store, wanted)
+    print_result(
+        as_json,
+        [dataclasses.asdict(run) for run in found],
+        lambda: runs_view.render(found, is_cut=not show_all and len(found) == limit),
+    )
 
 
 @lineage_group.command("impact")

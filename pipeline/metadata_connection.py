@@ -23,7 +23,7 @@ def make_connection_config(runner: LocalRunnerConfig | ClusterRunnerConfig) -> C
     """Returns the connection; an SQLite file and its folder are made when they are first written.
 
     Raises:
-        UserError: If the environment variable of the MySQL password is not set, or the runner has no store of this kind.
+        UserError: If the MySQL password cannot be read, or the runner has no store of this kind.
     """
     if not isinstance(runner, LocalRunnerConfig | KubeflowRunnerConfig):
         raise UserError(
@@ -37,7 +37,7 @@ def make_connection(section: SqliteSection | MysqlSection | GrpcSection, root: s
     """Returns the connection of a `metadata` section; an SQLite file is below `root`.
 
     Raises:
-        UserError: If the environment variable of the MySQL password is not set.
+        UserError: If the MySQL password cannot be read.
     """
     match section:
         case SqliteSection():
@@ -53,18 +53,32 @@ def make_connection(section: SqliteSection | MysqlSection | GrpcSection, root: s
 
 def _make_mysql(section: MysqlSection) -> metadata_store_pb2.ConnectionConfig:
     config = metadata_store_pb2.ConnectionConfig()
-    password = os.environ.get(section.password_env)
-    if password is None:
-        raise UserError(
-            f"the password of the metadata store must be in the environment variable {section.password_env} "
-            "(metadata.password_env), which is not set."
-        )
+    password = _read_password(section)
     config.mysql.host = section.host
     config.mysql.port = section.port
     config.mysql.database = section.database
     config.mysql.user = section.user
     config.mysql.password = password
     return config
+
+
+def _read_password(section: MysqlSection) -> str:
+    if section.password_file is not None:
+        try:
+            # Whoever writes a file by hand ends it with a new line, which belongs to no password.
+            return Path(section.password_file).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"the password of the metadata store must be the text of {section.password_file} (metadata.password_file), "
+                f"which cannot be read: {error}."
+            ) from error
+    password = os.environ.get(section.password_env)
+    if password is None:
+        raise UserError(
+            f"the password of the metadata store must be in the environment variable {section.password_env} "
+            "(metadata.password_env), which is not set, or in a file that metadata.password_file names."
+        )
+    return password
 
 
 def describe_connection(config: ConnectionConfig) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,7 +61,7 @@ def hash_project_code() -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-def write_run_record(store: Any, run_id: str, record: RunRecord, nodes: Iterable[str] = ()) -> None:
+def write_run_record(store: Any, run_id: str, record: RunRecord, nodes: Collection[str] = ()) -> None:
     """Puts the record on the context of the run, which TFX makes when the first node starts.
 
     Args:
@@ -75,7 +75,7 @@ def write_run_record(store: Any, run_id: str, record: RunRecord, nodes: Iterable
         return
     if _STARTED_AT in context.custom_properties:  # a run that goes on
         record = {name: value for name, value in record.items() if name != _STARTED_AT}
-    set_record(context, record | {NODES: json.dumps(list(nodes))})
+    set_record(context, record | ({NODES: json.dumps(list(nodes))} if nodes else {}))
     store.put_contexts([context])
 
 

@@ -20,7 +20,11 @@ def find_kubeflow_problems(runner: KubeflowRunnerConfig) -> Iterator[Problem]:
                 f"Received: {section.accelerator.type!r}.",
             )
     metadata = runner.metadata
-    if isinstance(metadata, MysqlSection) and metadata.password_env not in {s.env for s in runner.secrets}:
+    if (
+        isinstance(metadata, MysqlSection)
+        and not metadata.password_file
+        and metadata.password_env not in {s.env for s in runner.secrets}
+    ):
         yield Problem(
             "secrets",
             f"must give every container {metadata.password_env}, the password of `metadata`: "

@@ -85,7 +85,7 @@ def _find_by_number(store: MetadataStore, text: str) -> Subject | None:
 
 def _find_place(store: MetadataStore, text: str) -> Subject | None:
     found = find_by_path(store, text)
-    return Subject(text=text, artifacts=tuple(found), reason="a place that a run wrote") if found else None
+    return Subject(text=text, artifacts=(found[0],), reason="a place that a run wrote") if found else None
 
 
 def _find_data(store: MetadataStore, text: str) -> Subject | None:

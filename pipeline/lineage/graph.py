@@ -26,11 +26,13 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One execution that really ran (not a cached repetition of it)."""
+    """One execution."""
 
     node: str
     component: str
     execution_id: int
+    state: str
+    """`complete`, `cached`, `failed`, `running`, ...: as ML Metadata names it."""
     run_id: str
     started_at: str
     duration_seconds: float
@@ -53,6 +55,7 @@ class Run:
     code_version: str = "unknown"
     code_dirty: bool | None = None
     lock_sha256: str = ""
+    hardware: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +82,11 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """The whole chain of one model."""
+    """The whole chain of one model, or of anything else that a run wrote."""
 
     pushed: Artifact | None
-    model: Artifact
+    artifact: Artifact
+    """The trained model; or what else was asked about."""
     evaluation: Evaluation | None
     steps: tuple[Step, ...]
     """From the last step (Pusher) to the first (ExampleGen)."""
@@ -94,7 +98,7 @@ class Trace:
 
     @property
     def run(self) -> Run:
-        """The run that pushed the model (or evaluated or trained it, if it went no further)."""
+        """The run that pushed the model (or evaluated, trained or wrote it, if it went no further)."""
         return self.runs[0]
 
 
@@ -167,7 +171,7 @@ class Graph:
         """Returns the run of an execution."""
         context = self.get_context(execution_id, "pipeline_run")
         recorded = get_properties(context)
-        texts = ("started_at", "config_path", "config", "code_version", "lock_sha256")
+        texts = ("started_at", "config_path", "config", "code_version", "lock_sha256", "hardware")
         return Run(
             id=context.name or "unknown",
             pipeline_name=self.get_context(execution_id, "pipeline").name,
@@ -183,6 +187,7 @@ class Graph:
             node=self.get_node_name(execution_id),
             component=self.get_component(execution_id),
             execution_id=execution_id,
+            state=mlmd.Execution.State.Name(execution.last_known_state).lower(),
             run_id=run.id,
             started_at=format_time(execution.create_time_since_epoch),
             duration_seconds=(execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,

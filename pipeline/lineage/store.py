@@ -13,9 +13,10 @@ from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
+from pipeline.execution.run_state import RUN_CONTEXT
 
 _SubgraphQuery = mlmd.LineageSubgraphQueryOptions
-_MODEL_TYPES = ("PushedModel", "Model")
+MODEL_TYPES = ("PushedModel", "Model")
 # A chain of this project is below 30 hops; the rest is room for warm starts from an earlier run's model.
 _MAX_HOPS = 100
 # One hop leads to the executions that read the model (Evaluator, Pusher), the second to what they wrote.
@@ -97,7 +98,7 @@ def find_model(store: MetadataStore, path: str) -> mlmd.Artifact:
     """
     found = find_by_path(store, path)
     if found:
-        if found[0].type in _MODEL_TYPES:
+        if found[0].type in MODEL_TYPES:
             return found[0]
         raise UserError(
             f"{path} belongs to an artifact of type {found[0].type}. The path must be, or lie in, a pushed or trained model."
@@ -184,6 +185,14 @@ def fetch_executions(store: MetadataStore, execution_ids: Iterable[int]) -> list
     return _fetch(store, "executions", execution_ids, _SubgraphQuery.BIDIRECTIONAL, 0)
 
 
+def fetch_run_contexts(store: MetadataStore, artifact_ids: Iterable[int]) -> list[mlmd.Context]:
+    """Fetches the contexts of the runs that wrote artifacts, or took them from the cache; each once, the newest first."""
+    found: dict[int, mlmd.Context] = {}
+    for part in _fetch(store, "artifacts", artifact_ids, _SubgraphQuery.UPSTREAM, 0):
+        found |= {context.id: context for context in part.contexts if context.type == RUN_CONTEXT}
+    return [found[i] for i in sorted(found, reverse=True)]
+
+
 def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
     """Fetches what was said of a model and done with it: evaluations, blessings, pushes.
 
@@ -243,6 +252,8 @@ def _get_pipeline_name(store: MetadataStore, artifact: mlmd.Artifact) -> str:
 
 def _list_spellings(path: str) -> list[str]:
     """Lists how the store may have written `path` and the folders above it, innermost first."""
+    if not path or not is_quotable(path):
+        return []
     if "://" in path:
         scheme, _, rest = path.partition("://")
         pure = PurePosixPath(rest)

@@ -23,27 +23,40 @@ def trace(store: MetadataStore, path: str | None = None, pipeline_name: str | No
     Raises:
         UserError: nothing was pushed, the path is unknown, or its producer is not in the store.
     """
-    start = lineage_store.find_model(store, path) if path else lineage_store.get_latest_pushed(store, pipeline_name)
-    model_id = _find_trained_model(store, start) if start.type == "PushedModel" else start.id
-    graph = Graph(lineage_store.fetch_upstream(store, model_id), lineage_store.fetch_verdict(store, model_id))
+    if path is None:
+        return trace_artifact(store, lineage_store.get_latest_pushed(store, pipeline_name))
+    return trace_artifact(store, lineage_store.find_model(store, path))
+
+
+def trace_artifact(store: MetadataStore, start: mlmd.Artifact) -> Trace:
+    """Follows an artifact back to the data; of a model also what was said of it and done with it.
+
+    Raises:
+        UserError: the store does not know what made it.
+    """
+    artifact_id = _find_trained_model(store, start) if start.type == "PushedModel" else start.id
+    parts = [lineage_store.fetch_upstream(store, artifact_id)]
+    if start.type in lineage_store.MODEL_TYPES:
+        parts.append(lineage_store.fetch_verdict(store, artifact_id))
+    graph = Graph(*parts)
 
     pushed_id = start.id if start.type == "PushedModel" else graph.find_pushed()
     pusher = graph.find_producer(pushed_id) if pushed_id else None
-    evaluator = graph.find_evaluator(model_id, pusher)
-    trainer = graph.find_producer(model_id)
-    if trainer is None:
+    evaluator = graph.find_evaluator(artifact_id, pusher)
+    maker = graph.find_producer(artifact_id)
+    if maker is None:
         raise UserError(f"The metadata store holds {start.uri}, but no execution that made it: its chain is unknown.")
 
-    last = pusher or evaluator or trainer
+    last = pusher or evaluator or maker
     runs = {last: graph.get_run(last)}
-    executions = [e for e in (pusher, evaluator) if e] + list(graph.walk_back(trainer))
+    executions = [e for e in (pusher, evaluator) if e] + list(graph.walk_back(maker))
     steps = tuple(graph.make_step(e, traced_run_id=runs[last].id) for e in executions)
     runs.update({e: graph.get_run(e) for e in executions})
     graph_ids = [a.id for step in steps for a in step.outputs if a.type == "TransformGraph"]
     reports = lineage_store.fetch_cleaning_reports(store, graph_ids) if graph_ids else []
     return Trace(
         pushed=make_artifact(graph.artifacts[pushed_id]) if pushed_id else None,
-        model=make_artifact(graph.artifacts[model_id]),
+        artifact=make_artifact(graph.artifacts[artifact_id]),
         evaluation=_make_evaluation(graph, evaluator) if evaluator else None,
         steps=steps,
         data=tuple(_list_data_files(steps)),

@@ -40,7 +40,10 @@ def _list_rows(trace: Trace) -> Iterator[tuple[str, ...]]:
     if trace.pushed:
         version = trace.pushed.properties.get("pushed_version", "unknown")
         yield "Pushed model", _describe_place(trace.pushed), f"version {version}, {_humanize(trace.pushed.created_at)}"
-    yield "Trained model", escape(trace.model.uri), *([] if trace.pushed else ["[yellow]not pushed[/]"])
+    if trace.artifact.type == "Model":
+        yield "Trained model", escape(trace.artifact.uri), *([] if trace.pushed else ["[yellow]not pushed[/]"])
+    else:
+        yield trace.artifact.type, escape(trace.artifact.uri), f"artifact {trace.artifact.id}"
     for run in trace.runs:
         yield "Run" if run is trace.run else "Earlier run", *_describe_run(run)
     for step in trace.steps:
@@ -66,12 +69,14 @@ def _describe_run(run: Run) -> Iterator[str]:
     dirty = " [yellow]with uncommitted changes[/]" if run.code_dirty else ""
     lock = f", requirements.txt sha256 {run.lock_sha256[:12]}" if run.lock_sha256 else ""
     yield f"code {escape(run.code_version[:12])}{dirty}{lock}"
+    if run.hardware:
+        yield escape(run.hardware)
 
 
 def _describe_step(step: Step, trace: Trace) -> str:
     facts = [f"{step.duration_seconds:,.1f} s"]
-    if any(artifact.id == trace.model.id for artifact in step.outputs):
-        facts += [escape(fact) for fact in _list_model_facts(trace.model)]
+    if any(artifact.id == trace.artifact.id for artifact in step.outputs):
+        facts += [escape(fact) for fact in _list_model_facts(trace.artifact)]
     evaluation = trace.evaluation
     if evaluation and any(artifact.type == "ModelBlessing" for artifact in step.outputs):
         verdict = {True: "[green]blessed[/]", False: "[red]not blessed[/]", None: "no blessing recorded"}

@@ -83,7 +83,7 @@ def test_tokens_and_lineage(project, other_share):
     assert report["properties"]["kept_share"] == pytest.approx(0.8, abs=0.005)
     nodes = [step["node"] for step in trace["steps"]]
     assert {"TokenScorer", "Round0Trainer", "Partitioner"} <= set(nodes)
-    assert trace["model"]["properties"]["steps"] == model["steps"]
+    assert trace["artifact"]["properties"]["steps"] == model["steps"]
 
 
 @pytest.fixture(scope="module")

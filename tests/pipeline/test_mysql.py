@@ -35,6 +35,25 @@ def test_a_run_is_recorded_and_read_back(runner):
     assert {k: v.string_value for k, v in again.custom_properties.items()} == record
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_the_password_may_be_in_a_file(runner, mariadb, tmp_path, monkeypatch, end):
+    monkeypatch.delenv("MLMD_X")
+    secret = tmp_path / "secret"
+    secret.write_bytes(f"{mariadb.password}{end}".encode())
+    metadata = runner.metadata.model_copy(update={"password_file": str(secret)})
+    MetadataStore(make_connection_config(runner.model_copy(update={"metadata": metadata}))).get_contexts()
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_password_that_cannot_be_read(runner, tmp_path, content):
+    secret = tmp_path / "secret"
+    if content is not None:
+        secret.write_bytes(content)
+    metadata = runner.metadata.model_copy(update={"password_file": str(secret)})
+    with pytest.raises(UserError, match="metadata.password_file"):
+        make_connection_config(runner.model_copy(update={"metadata": metadata}))
+
+
 def test_a_wrong_password_is_a_clear_error_that_does_not_show_it(runner, monkeypatch):
     monkeypatch.setenv("MLMD_X", "wrong secret")
     with pytest.raises(UserError) as caught:

@@ -60,7 +60,7 @@ def make_report(**given):
             "counts": {"rows_kept": 97},
             "lengths": {},
             "cleaning": [],
-            "lineage": Trace(pushed=None, model=model, evaluation=None, steps=(), data=(), runs=(run,)),
+            "lineage": Trace(pushed=None, artifact=model, evaluation=None, steps=(), data=(), runs=(run,)),
             **given,
         }
     )
@@ -212,7 +212,7 @@ def test_a_change_is_better_in_its_own_direction(low, high, higher, verdict):
 def test_lengths_are_bars():
     run = Run(id="r1", pipeline_name="p", config="text: {max_length: 64}\n")
     model = Artifact(id=1, type="Model", uri="/m", created_at="2026-01-02T03:04:05Z", properties={})
-    lineage = Trace(pushed=None, model=model, evaluation=None, steps=(), data=(), runs=(run,))
+    lineage = Trace(pushed=None, artifact=model, evaluation=None, steps=(), data=(), runs=(run,))
     lengths = {"prompt_0": 1, "prompt_1": 4, "response_0": 0, "response_1": 0}
     report = make_report(lengths=lengths, lineage=lineage)
     (bars,) = report_page.make_bars(report)

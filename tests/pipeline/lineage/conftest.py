@@ -22,23 +22,32 @@ def generator():
     return module
 
 
-@pytest.fixture(scope="session")
-def many_runs(generator, tmp_path_factory):
-    """The root of a store with 60 runs of four pipelines, and their ids, the oldest first."""
-    root = tmp_path_factory.mktemp("many_runs")
-    return root, generator.write_store(root / "metadata.sqlite", 60)
+@pytest.fixture(scope="session", params=["sqlite", "mariadb"])
+def many_runs(request, generator, tmp_path_factory):
+    """A store with 60 runs of four pipelines, as the argument of `store_of`, and their ids, the oldest first."""
+    if request.param == "sqlite":
+        target = tmp_path_factory.mktemp("many_runs")
+        return target, generator.write_store(target / "metadata.sqlite", 60)
+    server = request.getfixturevalue("mariadb")
+    server.make_database("many_runs")
+    target = mlmd.ConnectionConfig()
+    target.mysql.host, target.mysql.port, target.mysql.database = "127.0.0.1", server.port, "many_runs"
+    target.mysql.user, target.mysql.password = "mlmd", server.password
+    return target, generator.write_store(target, 60)
 
 
 @pytest.fixture
 def store_of():
-    """Opens the store of a root for reading."""
+    """Opens a store for reading: that below a folder, or that of a connection."""
 
-    def open_root(root: Path):
+    def open_it(target: Path | mlmd.ConnectionConfig):
+        if isinstance(target, mlmd.ConnectionConfig):
+            return open_store(target)
         config = mlmd.ConnectionConfig()
-        config.sqlite.filename_uri = str(root / "metadata.sqlite")
+        config.sqlite.filename_uri = str(target / "metadata.sqlite")
         return open_store(config)
 
-    return open_root
+    return open_it
 
 
 @pytest.fixture

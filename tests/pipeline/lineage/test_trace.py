@@ -158,7 +158,7 @@ def test_latest_push_is_traced_to_the_data_file(writer: StoreWriter, reader: Met
     trace = lineage.trace(reader)
     assert trace.pushed is not None
     assert trace.pushed.properties["pushed_version"] == "run-1"
-    assert trace.model.properties["method"] == "lora"
+    assert trace.artifact.properties["method"] == "lora"
     assert [(step.node, step.reused) for step in trace.steps] == [
         ("Pusher", False), ("Evaluator", False), ("Trainer", False), ("ExampleGen", False),
     ]  # fmt: skip
