@@ -261,12 +261,13 @@ def _locate(store: MetadataStore, events: EventReader, described: dict[int, Affe
 
 
 def _plan(cause: Cause, affected: _Affected, graph: Graph, run: mlmd.Context, place: Place) -> Rerun:
-    made_here = {i for outputs in graph.outputs.values() for i in outputs} - set(cause.artifacts)
+    made_here = {i for outputs in graph.outputs.values() for i in outputs}
     linked = {e for e, outputs in graph.outputs.items() if outputs.keys() & affected.descent.links}
     seeds = Seeds(
-        artifacts=affected.descent.artifacts - made_here,
+        artifacts=cause.artifacts,
         executions=cause.executions | linked,
         names=cause.names,
+        descended=affected.descent.artifacts - made_here,
         models=affected.models.keys(),
     )
     return plan_rerun(graph, run, seeds, place)

@@ -23,7 +23,7 @@ def render(impact: Impact) -> RenderableType:
     if impact.models:
         parts += [Text(), _make_table(impact)]
         if (hidden := _count_all(impact.counts) - len(impact.models)) > 0:
-            parts.append(Text(f"  and {hidden:,} older ones; --all shows them"))
+            parts.append(Text(f"  and {hidden:,} older; --all shows them"))
     parts += [part for rerun in impact.reruns for part in (Text(), _render_rerun(rerun))]
     parts += [part for ran in impact.ran for part in (Text(), _render_ran(ran))]
     if impact.ran:

@@ -45,16 +45,18 @@ class Seeds:
     """Where a change enters a run.
 
     Attributes:
-        artifacts: Ids of what changed and of what descends from it: whoever makes something of one of these runs again.
+        artifacts: Ids of what changed: whoever reads one of these runs again.
         executions: Those that read the changed thing itself, be it from a file.
         names: Under which parameters of a node name the changed thing.
-        models: Ids of the models that are affected. In a run that has made one, `artifacts` counts only where it leads to it:
-            that the baseline of the run was affected too is no reason to predict with it anew.
+        descended: Ids of what was made from it elsewhere. Whoever reads one of these runs again if that leads to a model: that the
+            baseline of a run was affected too is no reason to predict with it anew.
+        models: Ids of the models that are affected.
     """
 
     artifacts: Collection[int]
     executions: Collection[int] = ()
     names: Collection[str] = ()
+    descended: Collection[int] = ()
     models: Collection[int] = ()
 
 
@@ -133,7 +135,7 @@ def _find_upstream(graph: Graph, node: str, nodes: dict[str, list[int]]) -> set[
 
 
 def _find_leading(graph: Graph, executions: Collection[int], models: Collection[int]) -> set[int]:
-    """Returns the executions of a run that one of the models was made by; all if it made none of these."""
+    """Returns the executions of a run that one of the models was made by."""
     makers: dict[int, set[int]] = {}
     for execution_id in executions:
         for artifact_id in graph.outputs.get(execution_id, ()):
@@ -144,14 +146,16 @@ def _find_leading(graph: Graph, executions: Collection[int], models: Collection[
         found |= waiting
         read = {i for e in waiting for i, keys in graph.inputs.get(e, {}).items() if is_made_from(keys)}
         waiting = {maker for artifact_id in read for maker in makers.get(artifact_id, ())} - found
-    return found or set(executions)
+    return found
 
 
 def _is_seed(graph: Graph, execution_id: int, seeds: Seeds, leading: Collection[int]) -> bool:
     if execution_id in seeds.executions:
         return True
-    read = graph.inputs.get(execution_id, {}).items()
-    if execution_id in leading and any(i in seeds.artifacts and is_made_from(keys) for i, keys in read):
+    read = graph.inputs.get(execution_id, {})
+    if any(i in seeds.artifacts for i in read):
+        return True
+    if execution_id in leading and any(i in seeds.descended and is_made_from(keys) for i, keys in read.items()):
         return True
     parameters = (
         [str(value) for value in get_properties(graph.executions[execution_id]).values()] if seeds.names else []

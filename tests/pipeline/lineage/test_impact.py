@@ -4,10 +4,12 @@ import json
 import shlex
 
 import pytest
+from click.testing import CliRunner
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.console import Console
 
 from components.errors import UserError
+from pipeline.cli import main
 from pipeline.lineage import impact_view
 from pipeline.lineage.descent import find_descent, is_made_from
 from pipeline.lineage.impact import Impact, find_impact
@@ -168,7 +170,7 @@ def test_only_the_newest_are_described_and_all_are_counted(small_store):
     impact = find_impact(small_store.reader, "/data/rows.jsonl", limit=2)
     assert list_runs(impact) == ["run-4", "run-3"]
     assert impact.counts.models == 5
-    assert "and 3 older ones" in show(impact)
+    assert "and 3 older" in show(impact)
 
 
 def test_many_models_are_looked_up_as_few_are(small_store, monkeypatch):
@@ -348,6 +350,13 @@ def test_the_smallest_set_of_nodes(small_store, asked: str, first, nodes, cached
     assert (plan.from_nodes, plan.nodes, plan.cached_nodes) == (first, nodes, cached)
 
 
+def test_whoever_reads_an_artifact_runs_again_also_beside_the_training(small_store):
+    made = small_store.record("run-1")
+    (plan,) = find_impact(small_store.reader, str(made["Tokenizer"].id)).reruns
+    assert plan.from_nodes == ("Transform", "BaselinePredictor")
+    assert plan.nodes[-3:] == ("BaselinePredictor", "Evaluator", "Pusher")
+
+
 def test_two_first_nodes_where_neither_comes_after_the_other(small_store):
     small_store.record("run-1")
     (plan,) = find_impact(small_store.reader, "data/base/tiny").reruns
@@ -418,3 +427,21 @@ def test_a_cluster_starts_the_whole_pipeline(small_store):
     (plan,) = find_impact(small_store.reader, "/data/rows.jsonl", place=Place(runner_name="kubeflow")).reruns
     assert plan.command == "python -m pipeline submit configs/tiny.yaml --runner kubeflow"
     assert "cache" in plan.notes[0]
+
+
+def test_the_command_line_shows_some_and_json_has_all(small_store):
+    for number in range(3):
+        small_store.record(f"run-{number}")
+
+    def ask(*words: str):
+        root = str(small_store.root)
+        return CliRunner().invoke(main, ["lineage", "impact", "/data/rows.jsonl", "--root", root, *words])
+
+    assert "and 1 older; --all shows them" in ask("--limit", "2").stdout
+    assert "older;" not in ask("--limit", "2", "--all").stdout
+    told = json.loads(ask("--json", "--limit", "1").stdout)
+    assert [model["run_id"] for model in told["models"]] == ["run-2", "run-1", "run-0"]
+    assert told["reruns"][0]["command"].endswith(f"--from ExampleGen --root {small_store.root}")
+    unknown = CliRunner().invoke(main, ["lineage", "impact", "abcdef", "--root", str(small_store.root)])
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "files are gone" in unknown.stderr
