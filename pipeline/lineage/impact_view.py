@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.lineage.cause import EXAMPLE
+from pipeline.lineage.cause import COMMIT, EXAMPLE
 from pipeline.lineage.impact import MEASURED, SELECTED, TRAINED, AffectedModel, Counts, Impact, RanNodes
 from pipeline.lineage.rerun import Rerun
 
@@ -25,8 +25,9 @@ def render(impact: Impact) -> RenderableType:
         if (hidden := _count_all(impact.counts) - len(impact.models)) > 0:
             parts.append(Text(f"  and {hidden:,} older; --all shows them"))
     parts += [part for rerun in impact.reruns for part in (Text(), _render_rerun(rerun))]
-    parts += [part for ran in impact.ran for part in (Text(), _render_ran(ran))]
-    if impact.ran:
+    word = "Newest run" if impact.kind == COMMIT else "Run"
+    parts += [part for ran in impact.ran for part in (Text(), _render_ran(ran, word))]
+    if impact.kind == COMMIT:
         parts.append(
             Text("Whose code has changed with it, the store does not know: only which nodes ran with it.", "dim")
         )
@@ -142,9 +143,9 @@ def _wrap_command(command: str) -> list[str]:
     return lines
 
 
-def _render_ran(ran: RanNodes) -> RenderableType:
+def _render_ran(ran: RanNodes, word: str) -> RenderableType:
     lines = [
-        f"In its newest run of [bold]{escape(ran.pipeline_name)}[/], {escape(ran.run_id)}:",
+        f"{word} {escape(ran.run_id)} of the pipeline [bold]{escape(ran.pipeline_name)}[/]:",
         f"  ran {escape(', '.join(ran.nodes) or 'nothing')}",
     ]
     if ran.cached_nodes:
