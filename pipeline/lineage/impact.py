@@ -261,7 +261,8 @@ def _locate(store: MetadataStore, events: EventReader, described: dict[int, Affe
 
 
 def _plan(cause: Cause, affected: _Affected, graph: Graph, run: mlmd.Context, place: Place) -> Rerun:
-    made_here = {i for outputs in graph.outputs.values() for i in outputs}
+    of_run = (e for e in graph.executions if graph.get_context(e, RUN_CONTEXT).name == run.name)
+    made_here = {i for execution_id in of_run for i in graph.outputs.get(execution_id, ())}
     linked = {e for e, outputs in graph.outputs.items() if outputs.keys() & affected.descent.links}
     seeds = Seeds(
         artifacts=cause.artifacts,

@@ -20,6 +20,8 @@ def compare_metrics(before: Properties, after: Properties) -> Iterator[Change]:
         after: Of the second.
     """
     values = [_read_values(evaluation) for evaluation in (before, after)]
+    if not all(values):
+        return  # the verdict says that one was not evaluated
     intervals = [_read(evaluation, "intervals") for evaluation in (before, after)]
     directions = _read(before, "directions") | _read(after, "directions")
     slices = sorted({*values[0], *values[1]}, key=lambda name: (name != _OVERALL, name))
@@ -43,8 +45,8 @@ def compare_outcomes(before: Properties, after: Properties) -> Iterator[Change]:
     changes = [make_change("blessed", _read_blessed(before), _read_blessed(after))]
     if changes[0] is not None:
         changes.append(make_change("verdict", before.get("verdict") or None, after.get("verdict") or None))
-    changes.append(make_change("baseline", before.get("baseline"), after.get("baseline")))
     if before and after:
+        changes.append(make_change("baseline", before.get("baseline"), after.get("baseline")))
         old, new = (_read_rules(side) for side in (before, after))
         changes += [make_change(rule, old.get(rule), new.get(rule)) for rule in dict.fromkeys((*old, *new))]
     yield from (change for change in changes if change is not None)

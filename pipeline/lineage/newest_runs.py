@@ -5,6 +5,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.execution.run_state import FINISHED, RUN_CONTEXT
 from pipeline.lineage.graph import Graph
+from pipeline.lineage.reused import fill_reused
 from pipeline.lineage.store import fetch_executions, fetch_runs
 
 # How many newest runs of a pipeline are looked at for one that has ended well.
@@ -25,17 +26,35 @@ def find_newest_runs(store: MetadataStore, artifact_ids: list[int]) -> list[tupl
     for execution_id in sorted(contexts.executions, reverse=True):
         run = contexts.get_context(execution_id, RUN_CONTEXT)
         runs.setdefault(contexts.get_context(execution_id, "pipeline").name, {})[run.id] = run
-    return [_choose_run(store, list(found.values())[:_NUM_RUNS_TRIED]) for found in runs.values()]
+    chosen = {name: list(found.values())[:_NUM_RUNS_TRIED] for name, found in runs.items()}
+    # One fetch for the newest of all pipelines; further ones only where that has not ended well.
+    graph = Graph(*fetch_runs(store, [found[0].id for found in chosen.values()])) if chosen else Graph()
+    fill_reused(store, graph)
+    return [_choose_run(store, graph, found) for found in chosen.values()]
 
 
-def _choose_run(store: MetadataStore, runs: list[mlmd.Context]) -> tuple[Graph, mlmd.Context]:
-    """Returns the first run that has ended well; if none has, the first."""
-    graphs = []
-    for run in runs:
-        graphs.append(Graph(*fetch_runs(store, [run.id])))
-        if _is_finished(graphs[-1], run.name):
+def _choose_run(store: MetadataStore, graph: Graph, runs: list[mlmd.Context]) -> tuple[Graph, mlmd.Context]:
+    """Returns the first run that has judged its model; if none has, the first that has ended well, or the first at all."""
+    graphs = [graph]
+    for place, run in enumerate(runs):
+        if place:
+            graphs.append(Graph(*fetch_runs(store, [run.id])))
+            fill_reused(store, graphs[-1])
+        if _is_finished(graphs[-1], run.name) and _has_judged(graphs[-1], run.name):
             return graphs[-1], run
-    return graphs[0], runs[0]
+    finished = [place for place, run in enumerate(runs) if _is_finished(graphs[place], run.name)]
+    first = finished[0] if finished else 0
+    return graphs[first], runs[first]
+
+
+def _has_judged(graph: Graph, run_id: str) -> bool:
+    """Returns whether a run has got as far as a blessing; one of `--to` an earlier node has not the nodes behind that."""
+    return any(
+        graph.artifacts[i].type == "ModelBlessing"
+        for execution_id, outputs in graph.outputs.items()
+        if graph.get_context(execution_id, RUN_CONTEXT).name == run_id
+        for i in outputs
+    )
 
 
 def _is_finished(graph: Graph, run_id: str) -> bool:

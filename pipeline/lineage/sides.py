@@ -10,6 +10,7 @@ from components.errors import UserError
 from pipeline.execution.run_state import RUN_CONTEXT
 from pipeline.lineage.find import Subject, find_subject, list_run_contexts
 from pipeline.lineage.graph import Graph, Properties, format_time, get_properties
+from pipeline.lineage.reused import fill_reused
 from pipeline.lineage.store import fetch_executions, fetch_runs, is_quotable
 
 _RELATIVE = re.compile(r"(latest|pushed)(?:~(\d{1,4}))?")
@@ -158,6 +159,7 @@ def _is_skipped(run: mlmd.Context) -> bool:
 
 def _make_side(store: MetadataStore, text: str, run: mlmd.Context, model: mlmd.Artifact | None = None) -> Side:
     graph = Graph(*fetch_runs(store, [run.id]))
+    fill_reused(store, graph)
     executions: dict[str, int] = {}
     for execution_id in sorted(graph.executions):  # a later attempt replaces an earlier one
         if graph.get_context(execution_id, RUN_CONTEXT).id == run.id:

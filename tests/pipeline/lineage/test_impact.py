@@ -389,6 +389,31 @@ def test_the_graph_is_that_of_the_newest_run_that_ended_well(small_store):
     assert plan.run_id == "run-1"
 
 
+@pytest.mark.parametrize(("asked", "first"), [("/data/rows.jsonl", ("ExampleGen",)), ("data/base/tiny", ("Tokenizer",))])
+def test_a_part_of_the_pipeline_has_the_graph_of_the_whole(small_store, asked: str, first: tuple[str, ...]):
+    """As TFX records a run with --from: of the nodes before, neither inputs nor parameters."""
+    made = small_store.record("run-1")
+    run = small_store.start("run-2")
+    for node in ("ExampleGen", "TokenizedSchema", "Tokenizer", "Transform"):
+        run.node(node, {}, "out", reuse=made[node])
+    inputs = {"examples": made["Transform"]}
+    model = run.node("Trainer", inputs, "model", "Model", method="lora", preset="data/base/tiny")
+    run.judge({"model": model}, True, {})
+    (plan,) = find_impact(small_store.reader, asked).reruns
+    assert (plan.run_id, plan.from_nodes) == ("run-2", first)
+    assert plan.nodes[-4:] == ("Tokenizer", "Transform", "Trainer", "Evaluator")
+
+
+def test_a_run_up_to_a_node_has_not_the_graph_of_the_whole(small_store):
+    made = small_store.record("run-1")
+    run = small_store.start("run-2")
+    examples = run.node("ExampleGen", {}, "examples", reuse=made["ExampleGen"], parameters={"input_base": "/data"})
+    run.node("Trainer", {"examples": examples}, "model", "Model", method="lora")
+    impact = find_impact(small_store.reader, "/data/rows.jsonl")
+    assert list_runs(impact) == ["run-2", "run-1"]
+    assert impact.reruns[0].run_id == "run-1"
+
+
 def test_a_node_that_was_tried_again_is_one_node(small_store):
     run = small_store.start("run-1")
     a = run.node("A", {}, "examples", "Examples", data_path="/data/a.jsonl", data_sha256="a" * 64)
