@@ -38,6 +38,7 @@ def main() -> None:
     is_flag=True,
     help="End at once if a blessed run had the same data, configuration, code, preset and packages; for cron.",
 )
+@click.option("--force", is_flag=True, help="Run all the same, though --skip-unchanged finds that nothing has changed.")
 @click.option("--from", "from_nodes", multiple=True, metavar="NODE", help="Run this node and what follows; repeatable.")
 @click.option("--to", "to_nodes", multiple=True, metavar="NODE", help="Run this node and what it needs; repeatable.")
 def run(
@@ -47,6 +48,7 @@ def run(
     root: str | None,
     resume: str | None,
     skip_unchanged: bool,
+    force: bool,
     from_nodes: tuple[str, ...],
     to_nodes: tuple[str, ...],
 ) -> None:
@@ -77,7 +79,7 @@ def run(
     from pipeline.run_command import run_pipeline
 
     part = Part(from_nodes=from_nodes, to_nodes=to_nodes, resume=resume)
-    sys.exit(run_pipeline(config, config_path, local, part, skip_unchanged))
+    sys.exit(run_pipeline(config, config_path, local, part, skip_unchanged=skip_unchanged, force=force))
 
 
 @main.command()

@@ -1,13 +1,25 @@
 """The commands for Kubeflow Pipelines and Vertex AI."""
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from components import runtime
 from pipeline.cli_options import CLUSTER, IMAGE, SET, load_cluster_files, load_runner_file, require_cluster
+
+if TYPE_CHECKING:
+    from pipeline.kubeflow.arguments import ContainerRun
+
+_FORCE = click.option(
+    "--force",
+    is_flag=True,
+    help="Run all the same if nothing has changed. Vertex AI, which does not check this: run every step, without its cache.",
+)
 
 
 @click.command("compile")
@@ -64,26 +76,50 @@ def run_spec_command(spec: str, root: str, parameters: tuple[str, ...], max_para
     sys.exit(run_spec_file(Path(spec), {name: value for name, _, value in pairs}, Path(root), max_parallel))
 
 
+def _of_run(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command of a container the options that tell it its run; it receives them read, as `run`."""
+
+    @click.option("--settings", required=True, metavar="JSON")
+    @click.option("--run-id", required=True, metavar="ID")
+    @click.option("--pipeline-root", required=True, metavar="FOLDER")
+    @click.option("--metadata", required=True, metavar="JSON")
+    @click.option("--parameter", "parameters", multiple=True, nargs=2, metavar="KEY VALUE")
+    @functools.wraps(command)
+    def call(
+        settings: str,
+        run_id: str,
+        pipeline_root: str,
+        metadata: str,
+        parameters: tuple[tuple[str, str], ...],
+        **options: Any,
+    ) -> None:
+        runtime.set_defaults()
+        from pipeline.kubeflow.arguments import read_arguments
+
+        command(run=read_arguments(settings, run_id, pipeline_root, metadata, parameters), **options)
+
+    return call
+
+
+@click.command("check-run", hidden=True)
+@click.option("--needed", required=True, metavar="FILE")
+@click.option("--force", type=bool, required=True)
+@_of_run
+def check_run_command(run: "ContainerRun", needed: str, force: bool) -> None:
+    """Say whether a run has anything to do: what its first container on Kubeflow Pipelines does."""
+    from pipeline.kubeflow.check_run import check_run
+
+    check_run(run, Path(needed), force=force)
+
+
 @click.command("run-node", hidden=True)
 @click.option("--node", "node_id", required=True, metavar="NODE")
-@click.option("--settings", required=True, metavar="JSON")
-@click.option("--run-id", required=True, metavar="ID")
-@click.option("--pipeline-root", required=True, metavar="FOLDER")
-@click.option("--metadata", required=True, metavar="JSON")
-@click.option("--parameter", "parameters", multiple=True, nargs=2, metavar="KEY VALUE")
-def run_node_command(
-    node_id: str,
-    settings: str,
-    run_id: str,
-    pipeline_root: str,
-    metadata: str,
-    parameters: tuple[tuple[str, str], ...],
-) -> None:
+@_of_run
+def run_node_command(run: "ContainerRun", node_id: str) -> None:
     """Run one node of a run: what a container of Kubeflow Pipelines does. `compile` writes the arguments."""
-    runtime.set_defaults()
     from pipeline.kubeflow.run_node import run_node_in_container
 
-    sys.exit(run_node_in_container(node_id, settings, run_id, pipeline_root, metadata, parameters))
+    sys.exit(run_node_in_container(run, node_id))
 
 
 @click.command("submit")
@@ -91,8 +127,13 @@ def run_node_command(
 @CLUSTER
 @SET
 @IMAGE
-def submit_command(config_path: str, runner_name: str, overrides: tuple[str, ...], image: str | None) -> None:
+@_FORCE
+def submit_command(
+    config_path: str, runner_name: str, overrides: tuple[str, ...], image: str | None, force: bool
+) -> None:
     """Run the pipeline of CONFIG once on a cluster.
+
+    On Kubeflow Pipelines the run ends at once if a blessed run had the same data, configuration, code, preset and packages.
 
     All that can be checked is checked before anything is submitted. Keys that are parameters of the compiled pipeline (see
     `parameters` of the runner) get their value by --set.
@@ -103,7 +144,7 @@ def submit_command(config_path: str, runner_name: str, overrides: tuple[str, ...
     _prepare_to_compile()
     from pipeline.schedule_commands import submit_run
 
-    submit_run(config, config_path, runner)
+    submit_run(config, config_path, runner, force=force)
 
 
 @click.command("schedule")
@@ -118,6 +159,7 @@ def submit_command(config_path: str, runner_name: str, overrides: tuple[str, ...
 @click.option("--catch-up", is_flag=True, help="Make up for runs that were missed while the schedule was paused.")
 @click.option("--max-concurrency", type=click.IntRange(1), default=1, show_default=True, help="Runs at once.")
 @click.option("--replace", is_flag=True, help="Delete the other schedules of the pipeline.")
+@_FORCE
 def schedule_command(
     config_path: str,
     runner_name: str,
@@ -128,8 +170,11 @@ def schedule_command(
     catch_up: bool,
     max_concurrency: int,
     replace: bool,
+    force: bool,
 ) -> None:
     """Run the pipeline of CONFIG on a cluster again and again.
+
+    On Kubeflow Pipelines a run ends at once if a blessed run had the same data, configuration, code, preset and packages.
 
     The same call twice is one schedule; with anything else in it, it is another one beside the first. `schedules` lists,
     pauses, resumes and deletes them. Exit codes are those of `submit`.
@@ -139,7 +184,12 @@ def schedule_command(
     from pipeline.schedule_commands import ScheduleOptions, make_schedule
 
     options = ScheduleOptions(
-        cron=cron, timezone=timezone, catch_up=catch_up, max_concurrency=max_concurrency, replace=replace
+        cron=cron,
+        timezone=timezone,
+        catch_up=catch_up,
+        max_concurrency=max_concurrency,
+        replace=replace,
+        force=force,
     )
     make_schedule(config, config_path, runner, options)
 
@@ -182,6 +232,7 @@ for _action, _text in (
 COMMANDS = (
     compile_command,
     run_spec_command,
+    check_run_command,
     run_node_command,
     submit_command,
     schedule_command,

@@ -114,10 +114,11 @@ def run_spec_file(path: Path, given: Mapping[str, str], root: Path, max_parallel
     signals: list[str] = []
     try:
         with signals_as_exceptions() as signals:
-            run_spec(file.spec, parameters, root, run_id, max_parallel, console)
+            result = run_spec(file.spec, parameters, root, run_id, max_parallel, console)
     except (TaskFailedError, Interrupted) as error:
         console.print(f"\n[red]{'Interrupted' if signals else 'Failed'}.[/] ", end="")
         console.print(str(error), markup=False, soft_wrap=True)
         return INTERRUPTED if signals else FAILED
-    console.print(f"\nEvery task has run as the cluster would run it. Artifacts: {root}", soft_wrap=True)
+    ran = f"{len(result.skipped)} tasks were skipped, the others have" if result.skipped else "Every task has"
+    console.print(f"\n{ran} run as the cluster would run it. Artifacts: {root}", soft_wrap=True)
     return 0

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -132,6 +132,102 @@ def runs_command(
         [dataclasses.asdict(run) for run in found],
         lambda: runs_view.render(found, is_cut=not show_all and len(found) == limit),
     )
+
+
+@lineage_group.command("export")
+@click.argument("subject", metavar="[MODEL|RUN|ARTIFACT|PATH]", required=False)
+@click.option("--format", "kind", type=click.Choice(["openlineage", "cyclonedx"]), help="What to write.")
+@click.option("--output", metavar="FILE", help="Where to; standard output if not given.")
+@click.option(
+    "--namespace",
+    envvar="OPENLINEAGE_NAMESPACE",
+    default="lm-fine-tuning",
+    show_default=True,
+    show_envvar=True,
+    help="openlineage: of the jobs.",
+)
+@click.option("--sign-key", metavar="FILE", help="cyclonedx: private key (PEM) to sign with.")
+@click.option("--check", "checked", metavar="FILE", help="Instead: check a signed bill of materials.")
+@click.option("--public-key", metavar="FILE", help="--check: the key (PEM) that must have signed.")
+@PIPELINE
+@JSON
+@RUNNER
+@ROOT
+def export_command(
+    subject: str | None,
+    kind: str | None,
+    output: str | None,
+    namespace: str,
+    sign_key: str | None,
+    checked: str | None,
+    public_key: str | None,
+    pipeline_name: str | None,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """Export runs as OpenLineage events, or a model's bill of materials (CycloneDX ML-BOM).
+
+    Without an argument: the model pushed last. The passphrase of --sign-key is read from LINEAGE_SIGN_PASSPHRASE. What is written
+    fits the published schema; with --json and --output, what was written is told as JSON.
+    """
+    if checked is not None:
+        if subject or kind or output or sign_key:
+            raise click.UsageError("--check stands alone, or with --public-key: it reads a file and exports nothing.")
+        _check_bom(checked, public_key, as_json)
+        return
+    if kind is None:
+        raise click.UsageError("--format must be openlineage or cyclonedx.")
+    if public_key is not None:
+        raise click.UsageError("--public-key needs --check.")
+    if sign_key is not None and kind != "cyclonedx":
+        raise click.UsageError("--sign-key needs --format cyclonedx: OpenLineage has no signatures.")
+    from pipeline.lineage.export.documents import export_bom, export_events
+
+    store = open_store(runner_name, root)
+    if kind == "openlineage":
+        parts = export_events(store, subject, pipeline_name, namespace)
+    else:
+        parts = iter([export_bom(store, subject, pipeline_name, sign_key)])
+    _write_export(kind, parts, output, as_json)
+
+
+def _write_export(kind: str, parts: Iterator[bytes], output: str | None, as_json: bool) -> None:
+    from rich.text import Text
+
+    from pipeline.lineage.export.canonical import write_whole
+
+    if output is None:
+        sys.stdout.buffer.writelines(parts)
+        sys.stdout.buffer.flush()
+        return
+    sha256, count = write_whole(output, parts)
+    told: dict[str, Any] = {"format": kind, "file": output, "sha256": sha256}
+    if kind == "openlineage":
+        told["events"] = count
+    what = f"{count:,} events" if kind == "openlineage" else "the bill of materials"
+    print_result(
+        as_json, told, lambda: Text(f"Wrote {what} to {output}\nsha256 {sha256}", overflow="ignore", no_wrap=True)
+    )
+
+
+def _check_bom(path: str, public_key: str | None, as_json: bool) -> None:
+    from rich.text import Text
+
+    from pipeline.lineage.export.check import check_file
+
+    signer = check_file(path, public_key)
+    whose = (
+        "the given key"
+        if signer.is_trusted
+        else "a key that only the file itself names: compare its thumbprint, or give --public-key"
+    )
+    text = (
+        f"{path} is valid, and unchanged since it was signed\n"
+        f"with {whose}.\n{signer.algorithm}, thumbprint {signer.thumbprint}"
+    )
+    told = {"file": path, "algorithm": signer.algorithm, "thumbprint": signer.thumbprint, "trusted": signer.is_trusted}
+    print_result(as_json, told, lambda: Text(text, overflow="ignore", no_wrap=True))
 
 
 @lineage_group.command("impact")

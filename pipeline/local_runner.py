@@ -1,6 +1,5 @@
 """Runs a pipeline on this machine: each node in a process of its own, independent ones side by side."""
 
-import json
 import os
 import threading
 from collections.abc import Callable
@@ -22,13 +21,13 @@ from pipeline.execution.child_process import ChildDiedError, ChildError, ChildPr
 from pipeline.execution.node_launcher import CompiledPipeline, compile_pipeline
 from pipeline.execution.node_runner import NodeFailedError, run_node
 from pipeline.execution.run_display import RunDisplay
-from pipeline.execution.run_record import RunRecord, hash_project_code, make_training_record, write_run_record
+from pipeline.execution.run_record import RunRecord, hash_project_code, write_run_record
 from pipeline.execution.run_state import NodeState, close_dead_runs, find_run
 from pipeline.execution.store_lock import lock_store
 from pipeline.execution.task_graph import RunningTasks, run_tasks
 from pipeline.metadata_connection import ConnectionConfig, make_connection_config, open_writable_store
 from pipeline.paths import Paths
-from pipeline.run_or_skip import INPUTS, hash_inputs
+from pipeline.repeats.growth import tell_growth
 
 _MAX_AUTO_NODES = 4
 _ACCELERATORS = ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd")
@@ -108,7 +107,7 @@ def run(
 
     Args:
         config: The run.
-        record: See `make_record`.
+        record: See `pipeline.repeats.inputs.make_record`.
         runner: Where it runs.
         run_id: See `find_run_id`.
         console: Where the lines go.
@@ -129,12 +128,6 @@ def run(
         console,
         part,
     )
-
-
-def make_record(config: RunConfig, config_path: str) -> RunRecord:
-    """Returns what the store is told about the run as a whole, its inputs by their hashes included."""
-    record = make_training_record(config, config_path)
-    return record | {INPUTS: json.dumps(hash_inputs(config, record), sort_keys=True)}
 
 
 def create(config: RunConfig, paths: Paths, beam_args: list[str]) -> Any:
@@ -230,6 +223,7 @@ def _run_all(
                 on_start=lambda child: tasks.add(node_id, child.stop),
                 on_text=line.write,
             )
+            growth = tell_growth(connection, pipeline.name, run_id, state)
         except BaseException:
             line.end("[red]✗[/]")
             raise
@@ -237,7 +231,7 @@ def _run_all(
             tasks.remove(node_id)
         with lock:
             nodes[node_id] = state
-        line.end("[dim]=[/]" if state.cached else "[green]✓[/]", "cached" if state.cached else "")
+        line.end("[dim]=[/]" if state.cached else "[green]✓[/]", "cached" if state.cached else growth)
 
     failed = run_tasks(pipeline.upstream, run_one, max_parallel, tasks.stop_all)
     for error in failed.values():

@@ -1,4 +1,4 @@
-"""The names of a run's nodes that are containers, known without TFX, which takes half a minute to load.
+"""The names of a run's containers, known without TFX, which takes half a minute to load.
 
 The nodes are made in `pipeline.pipeline` and `pipeline.training_nodes`; a test compares.
 """
@@ -6,6 +6,8 @@ The nodes are made in `pipeline.pipeline` and `pipeline.training_nodes`; a test 
 from configs.runner_schema import ClusterRunnerConfig, VertexRunnerConfig
 from configs.schema import RunConfig
 
+# The container on Kubeflow Pipelines that says whether the others are needed; no node of TFX.
+RUN_CHECK = "RunCheck"
 _READ = ["ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer"]
 _PREDICT = ["CandidatePredictor", "PresetPredictor", "BaselinePredictor"]
 _GENERAL = ["GeneralExampleGen", "GeneralTokenizer", "GeneralCandidatePredictor", "GeneralPresetPredictor"]
@@ -13,12 +15,12 @@ _SCORED = ["TokenScorer", "Transform", "CleaningReport", "Trainer"]
 
 
 def list_node_names(config: RunConfig, runner: ClusterRunnerConfig) -> list[str]:
-    """Returns the names of all nodes for which a runner starts a container."""
-    # Vertex AI resolves by itself.
-    resolver = [] if isinstance(runner, VertexRunnerConfig) else ["BaselineResolver"]
+    """Returns the names of all containers that a runner starts: its nodes, and on Kubeflow Pipelines `RUN_CHECK`."""
+    # Vertex AI resolves by itself, and has no check.
+    check, resolver = ([], []) if isinstance(runner, VertexRunnerConfig) else ([RUN_CHECK], ["BaselineResolver"])
     general = _GENERAL if config.evaluation.general else []
     endpoint = ["EndpointPusher"] if isinstance(runner, VertexRunnerConfig) and runner.endpoint else []
-    before = [*_READ, *_list_training(config), "PresetExporter", *resolver]
+    before = [*check, *_READ, *_list_training(config), "PresetExporter", *resolver]
     return [*before, *_PREDICT, *general, "Evaluator", "Pusher", *endpoint]
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from components.errors import UserError
 from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 from configs.schema import RunConfig
-from pipeline import exit_codes, local_runner, report_page, report_store, run_or_skip, summary
+from pipeline import exit_codes, local_runner, report_page, report_store, summary
 from pipeline.console import redirect_output
 from pipeline.execution.child_process import (
     ChildDiedError,
@@ -26,13 +26,22 @@ from pipeline.lineage.store import open_store
 from pipeline.local_runner import WHOLE, Part
 from pipeline.metadata_connection import make_connection_config, open_writable_store
 from pipeline.paths import Paths, find_root
+from pipeline.repeats.decision import decide, record_skipped
+from pipeline.repeats.growth import read_growth
+from pipeline.repeats.inputs import INPUTS, make_record
 
 # Without these there is nothing to sum up.
 _REPORTED = ("ExampleGen", "Tokenizer", "Trainer", "Evaluator", "Pusher")
 
 
 def run_pipeline(
-    config: RunConfig, config_path: str, runner: LocalRunnerConfig, part: Part = WHOLE, skip_unchanged: bool = False
+    config: RunConfig,
+    config_path: str,
+    runner: LocalRunnerConfig,
+    part: Part = WHOLE,
+    *,
+    skip_unchanged: bool = False,
+    force: bool = False,
 ) -> int:
     """Runs the pipeline, prints its summary, writes its page, and returns the exit code.
 
@@ -42,6 +51,7 @@ def run_pipeline(
         runner: Where it runs.
         part: Which part of the pipeline.
         skip_unchanged: End at once if a blessed run had the very same inputs.
+        force: Go on even so.
     """
     run_id = local_runner.find_run_id(config, runner, part.resume)
     paths = Paths(root=Path(runner.root).resolve(), name=config.pipeline.name)
@@ -49,8 +59,8 @@ def run_pipeline(
     with redirect_output(log_path) as console:
         console.print(f"Pipeline [bold]{config.pipeline.name}[/], run {run_id}")
         console.print(f"[dim]Log: {log_path}[/]", soft_wrap=True)
-        record = local_runner.make_record(config, config_path)
-        if skip_unchanged and _is_skipped(config, record, runner, run_id, console):
+        record = make_record(config, config_path)
+        if skip_unchanged and not _is_needed(config, record, runner, run_id, force, console):
             return 0
         signals: list[str] = []
         try:
@@ -61,16 +71,18 @@ def run_pipeline(
             return explain_failure(error, bool(signals), log_path, console)
 
 
-def _is_skipped(config: RunConfig, record: RunRecord, runner: LocalRunnerConfig, run_id: str, console: Console) -> bool:
-    """Returns whether there is nothing to do, says why or why not, and records a run that is skipped."""
+def _is_needed(
+    config: RunConfig, record: RunRecord, runner: LocalRunnerConfig, run_id: str, force: bool, console: Console
+) -> bool:
+    """Returns whether there is anything to do, says why or why not, and records a run that is skipped."""
     connection = make_connection_config(runner)
     with lock_store(connection):
         store = open_writable_store(connection)
-        decision = run_or_skip.decide(store, config.pipeline.name, json.loads(str(record[run_or_skip.INPUTS])))
-        if decision.same_as is not None:
-            run_or_skip.record_skipped(store, run_id, record, decision)
-    console.print(f"{'Skipped' if decision.same_as else 'Needed'}: {decision.reason}.", soft_wrap=True, markup=False)
-    return decision.same_as is not None
+        decision = decide(store, config.pipeline.name, json.loads(str(record[INPUTS])), force=force)
+        if not decision.is_needed:
+            record_skipped(store, run_id, record, decision)
+    console.print(str(decision), soft_wrap=True, markup=False)
+    return decision.is_needed
 
 
 def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.RunResult, console: Console) -> int:
@@ -79,7 +91,7 @@ def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.R
         return 0
     with console.status("Summary"):
         blessed = summary.is_blessed(result)
-        text = summary.make_summary(config, result, _ask_for_samples(config, result), _describe_growth(runner, result))
+        text = summary.make_summary(config, result, _ask_for_samples(config, result), _read_growth(runner, result))
     console.print(text)
     with result.paths.report(result.run_id).open("w", encoding="utf-8") as file:
         Console(file=file, width=120, highlight=False).print(text)
@@ -94,13 +106,10 @@ def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.R
     return 0 if blessed else exit_codes.NOT_BLESSED
 
 
-def _describe_growth(runner: LocalRunnerConfig, result: local_runner.RunResult) -> str:
-    if result.nodes["ExampleGen"].cached:
-        return ""
+def _read_growth(runner: LocalRunnerConfig, result: local_runner.RunResult) -> str:
     connection = make_connection_config(runner)
     with lock_store(connection):
-        store = open_writable_store(connection)
-        return run_or_skip.describe_growth(store, result.paths.name, result.artifact("ExampleGen", "examples"))
+        return read_growth(open_writable_store(connection), result.run_id)
 
 
 def _ask_for_samples(config: RunConfig, result: local_runner.RunResult) -> list[summary.Sample]:

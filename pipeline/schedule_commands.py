@@ -23,6 +23,7 @@ from pipeline.cron import find_cron_problem, find_timezone_problem, next_times
 from pipeline.kubeflow import schedules as kubeflow_schedules
 from pipeline.runner_checks import require_valid_run
 from pipeline.specs.compiled_spec import CompiledSpec
+from pipeline.specs.parameters import FORCE
 from pipeline.vertex import client as vertex_client
 
 _SHOWN_TIMES = 3
@@ -39,6 +40,7 @@ class ScheduleOptions:
         catch_up: Whether runs that were missed are made up for.
         max_concurrency: How many runs may be under way at once.
         replace: Whether other schedules of the pipeline are deleted.
+        force: Whether runs go on in which nothing has changed; see `submit_run`.
     """
 
     cron: str
@@ -46,6 +48,7 @@ class ScheduleOptions:
     catch_up: bool
     max_concurrency: int
     replace: bool
+    force: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +65,15 @@ class ScheduleRow:
     max_concurrency: int
 
 
-def submit_run(config: RunConfig, config_path: str, runner: ClusterRunnerConfig) -> None:
+def submit_run(config: RunConfig, config_path: str, runner: ClusterRunnerConfig, *, force: bool) -> None:
     """Compiles a run, submits it once, and prints where it is.
+
+    Args:
+        config: The run.
+        config_path: Where it was read from.
+        runner: The cluster.
+        force: Whether it goes on though nothing has changed. Kubeflow Pipelines: without the check; Vertex AI, which has
+            none: without its cache.
 
     Raises:
         ConfigError: With everything that would fail there; nothing is submitted then.
@@ -73,13 +83,13 @@ def submit_run(config: RunConfig, config_path: str, runner: ClusterRunnerConfig)
     config, connection = _check(config, config_path, runner)
     spec = _compile(config, config_path, runner, console)
     if isinstance(runner, VertexRunnerConfig):
-        on_vertex = vertex_client.submit(runner, spec)
+        on_vertex = vertex_client.submit(runner, spec, use_cache=not force)
         run_id, url = on_vertex.run_id, on_vertex.url
     else:
         from pipeline.kubeflow import client as kubeflow_client
 
         assert isinstance(runner, KubeflowRunnerConfig)
-        on_kubeflow = kubeflow_client.submit(runner, spec, connection)
+        on_kubeflow = kubeflow_client.submit(runner, _set_force(spec, force), connection)
         run_id, url = on_kubeflow.id, on_kubeflow.url
     console.print(f"Submitted {spec.pipeline_name}: run {run_id}\n{url}", soft_wrap=True, markup=False)
 
@@ -190,6 +200,10 @@ def _compile(config: RunConfig, config_path: str, runner: ClusterRunnerConfig, c
     return spec
 
 
+def _set_force(spec: CompiledSpec, force: bool) -> CompiledSpec:
+    return dataclasses.replace(spec, parameters={**spec.parameters, FORCE: force})
+
+
 def _create(
     runner: ClusterRunnerConfig, spec: CompiledSpec, options: ScheduleOptions, timezone: str, connection: Any
 ) -> tuple[ScheduleRow, bool, list[ScheduleRow], list[ScheduleRow]]:
@@ -197,7 +211,7 @@ def _create(
     if isinstance(runner, KubeflowRunnerConfig):
         made = kubeflow_schedules.create_schedule(
             runner,
-            spec,
+            _set_force(spec, options.force),
             options.cron,
             timezone=timezone,
             catch_up=options.catch_up,
@@ -216,6 +230,7 @@ def _create(
         timezone=timezone,
         catch_up=options.catch_up,
         max_concurrency=options.max_concurrency,
+        use_cache=not options.force,
     )
     there = [_read_vertex(s) for s in before if s.name != schedule.name and s.state != "completed"]
     if options.replace:

@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.validate_cleaning",
     ),
     ("pipeline.lineage",),
-    ("pipeline.specs", "pipeline.training_nodes", "pipeline.run_or_skip", "pipeline.tokens_store"),
+    ("pipeline.specs", "pipeline.training_nodes", "pipeline.repeats", "pipeline.tokens_store"),
     ("pipeline.*",),  # wiring, checks and records
     ("pipeline.*_runner", "pipeline.report_store", "pipeline.tokens_page"),
     ("pipeline.kubeflow", "pipeline.vertex", "pipeline.report_page", "pipeline.summary"),
@@ -227,6 +227,7 @@ def test_lineage_never_imports_tensorflow(module: str):
         # TFX is imported by the children of these.
         "pipeline.run_command",
         "pipeline.schedule_commands",
+        "pipeline.kubeflow.check_run",
         "pipeline.kubeflow.run_node",
     ],
 )

@@ -6,6 +6,8 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
+from ml_metadata.proto import metadata_store_pb2
+
 from components.provenance import describe_code, describe_hardware
 from configs.load import dump_config
 from configs.schema import RunConfig
@@ -62,17 +64,20 @@ def hash_project_code() -> str:
 
 
 def write_run_record(store: Any, run_id: str, record: RunRecord, nodes: Collection[str] = ()) -> None:
-    """Puts the record on the context of the run, which TFX makes when the first node starts.
+    """Puts the record on the context of the run. TFX makes that when it compiles for the run; before, it is made here.
 
     Args:
         store: An `ml_metadata.MetadataStore`.
         run_id: The run.
         record: See `make_run_record`.
-        nodes: The nodes that the run consists of.
+        nodes: The nodes that the run consists of; none for a run that is skipped.
     """
     context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
     if context is None:
-        return
+        # TFX adds to the type what it wants, and takes a context that is there.
+        kind = metadata_store_pb2.ContextType(name=RUN_CONTEXT)
+        type_id = store.put_context_type(kind, can_add_fields=True, can_omit_fields=True)
+        context = metadata_store_pb2.Context(type_id=type_id, name=run_id)
     if _STARTED_AT in context.custom_properties:  # a run that goes on
         record = {name: value for name, value in record.items() if name != _STARTED_AT}
     set_record(context, record | ({NODES: json.dumps(list(nodes))} if nodes else {}))

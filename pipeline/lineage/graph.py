@@ -1,6 +1,6 @@
 """What a trace is made of, and the graph of the metadata store that it is read from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -54,6 +54,7 @@ class Run:
     config: str = ""
     code_version: str = "unknown"
     code_dirty: bool | None = None
+    code_sha256: str = ""
     lock_sha256: str = ""
     hardware: str = ""
 
@@ -118,12 +119,8 @@ class Graph:
         self.inputs: dict[int, dict[int, set[str]]] = {}
         self.outputs: dict[int, dict[int, set[str]]] = {}
         self._type_names = {t.id: t.name for part in parts for t in part.execution_types}
-        for event in (event for part in parts for event in part.events):
-            if event.type in _EVENT_SIDES:
-                # One model may be both candidate and baseline: then one event has both names.
-                names = {step.key for step in event.path.steps if step.HasField("key")}
-                side = self.inputs if _EVENT_SIDES[event.type] == "input" else self.outputs
-                side.setdefault(event.execution_id, {}).setdefault(event.artifact_id, set()).update(names)
+        for part in parts:
+            self._add_events(part.events)
         self._producers: dict[int, int] = {}
         for execution_id, artifact_ids in sorted(self.outputs.items()):
             execution = self.executions.get(execution_id)
@@ -135,6 +132,18 @@ class Graph:
         for association in (association for part in parts for association in part.associations):
             context = contexts[association.context_id]
             self._contexts.setdefault(association.execution_id, {})[context.type] = context
+
+    def add_inputs(self, events: Iterable[mlmd.Event]) -> None:
+        """Adds what executions read, where a subgraph ended at them; the artifacts themselves stay out."""
+        self._add_events(event for event in events if event.type == mlmd.Event.INPUT)
+
+    def _add_events(self, events: Iterable[mlmd.Event]) -> None:
+        for event in events:
+            if event.type in _EVENT_SIDES:
+                # One model may be both candidate and baseline: then one event has both names.
+                names = {step.key for step in event.path.steps if step.HasField("key")}
+                side = self.inputs if _EVENT_SIDES[event.type] == "input" else self.outputs
+                side.setdefault(event.execution_id, {}).setdefault(event.artifact_id, set()).update(names)
 
     def find_producer(self, artifact_id: int) -> int | None:
         """Returns the execution that really made the artifact; cached ones only point to it."""
@@ -171,7 +180,7 @@ class Graph:
         """Returns the run of an execution."""
         context = self.get_context(execution_id, "pipeline_run")
         recorded = get_properties(context)
-        texts = ("started_at", "config_path", "config", "code_version", "lock_sha256", "hardware")
+        texts = ("started_at", "config_path", "config", "code_version", "code_sha256", "lock_sha256", "hardware")
         return Run(
             id=context.name or "unknown",
             pipeline_name=self.get_context(execution_id, "pipeline").name,

@@ -193,6 +193,25 @@ def fetch_run_contexts(store: MetadataStore, artifact_ids: Iterable[int]) -> lis
     return [found[i] for i in sorted(found, reverse=True)]
 
 
+def fetch_makers(store: MetadataStore, artifact_ids: Iterable[int]) -> list[mlmd.LineageGraph]:
+    """Fetches the executions that really made artifacts (cached ones only point to them), with all that these read and wrote.
+
+    Args:
+        store: An open store.
+        artifact_ids: Any number.
+    """
+    ids = [
+        execution.id
+        for chunk in _chunk(sorted(artifact_ids), _IDS_AT_ONCE)
+        for execution in store.get_executions(
+            ListOptions(
+                filter_query=f"last_known_state = COMPLETE AND events_0.type = OUTPUT AND events_0.artifact_id IN ({_join(chunk)})"
+            )
+        )
+    ]
+    return _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 1)
+
+
 def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
     """Fetches what was said of a model and done with it: evaluations, blessings, pushes.
 

@@ -49,7 +49,10 @@ def trace_artifact(store: MetadataStore, start: mlmd.Artifact) -> Trace:
 
     last = pusher or evaluator or maker
     runs = {last: graph.get_run(last)}
-    executions = [e for e in (pusher, evaluator) if e] + list(graph.walk_back(maker))
+    downstream = [e for e in (pusher, evaluator) if e]
+    executions = downstream + list(graph.walk_back(maker))
+    # What they read beside the model: examples and predictions, the blessing.
+    graph.add_inputs(store.get_events_by_execution_ids(downstream) if downstream else [])
     steps = tuple(graph.make_step(e, traced_run_id=runs[last].id) for e in executions)
     runs.update({e: graph.get_run(e) for e in executions})
     graph_ids = [a.id for step in steps for a in step.outputs if a.type == "TransformGraph"]

@@ -16,4 +16,4 @@ class CompiledSpec:
 
     pipeline_name: str
     text: str
-    parameters: dict[str, str | int | float]
+    parameters: dict[str, str | int | float | bool]

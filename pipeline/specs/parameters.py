@@ -8,6 +8,9 @@ from configs.runner_schema import ClusterRunnerConfig
 from configs.schema import RunConfig
 from pipeline.paths import PIPELINE_ROOT
 
+# The parameter on Kubeflow Pipelines that says whether a run goes on in which nothing has changed.
+FORCE = "force"
+
 
 def to_parameter_name(key: str) -> str:
     """Returns the name of the parameter of a key such as `train.learning_rate`; no service allows dots."""

@@ -12,6 +12,8 @@ from components.errors import UserError
 
 _PLACEHOLDER = re.compile(r"\{\{\$(?P<path>[^{}]*)\}\}")
 _STEP = re.compile(r"\.(?P<name>\w+)|\['(?P<key>[^']*)'\]")
+# What kfp calls otherwise than ExecutorInput does.
+_NAMES = {"output_file": "outputFile"}
 
 
 def fill(text: str, executor_input: Mapping[str, Any], job: Mapping[str, str]) -> str:
@@ -41,7 +43,7 @@ def _look_up(path: str, executor_input: Mapping[str, Any]) -> str:
     steps = [match["name"] or match["key"] for match in _STEP.finditer(path)]
     value: Any = executor_input
     for i, step in enumerate(steps):
-        names = {"parameters": "parameterValues"} if i == 1 and steps[0] == "inputs" else {}
+        names = {"parameters": "parameterValues"} if i == 1 and steps[0] == "inputs" else _NAMES
         # Of an artifact, the first one of its list is meant.
         if isinstance(value, Mapping) and set(value) == {"artifacts"} and i > 2:
             value = value["artifacts"][0] if value["artifacts"] else {}

@@ -40,10 +40,12 @@ class SpecResult:
     Attributes:
         run_id: Its id.
         outputs: Artifacts by task and key: `name`, `uri`, `metadata`, `title`, `task`, `run`, `state`.
+        skipped: The tasks that a condition has left out.
     """
 
     run_id: str
     outputs: dict[str, Artifacts]
+    skipped: frozenset[str]
 
 
 def run_spec(
@@ -55,7 +57,7 @@ def run_spec(
     console: Console,
     environment: Mapping[str, str] | None = None,
 ) -> SpecResult:
-    """Runs every task of a spec in the order of their dependencies.
+    """Runs every task of a spec, but for those whose conditions are not met, in the order of their dependencies.
 
     Args:
         spec: PipelineSpec.
@@ -80,8 +82,11 @@ def run_spec(
         run.get_executor(task)
 
     def run_one(task: str) -> None:
-        line = display.start(run.tasks[task].get("taskInfo", {}).get("name", task))
+        line = display.start(run.tasks[task].title)
         try:
+            if run.is_skipped(task):
+                line.end("[dim]-[/]", "skipped")
+                return
             _run_task(run, task, registry, variables, running)
         except BaseException:
             line.end("[red]✗[/]")
@@ -94,15 +99,13 @@ def run_spec(
         failed = run_tasks(run.list_upstream(), run_one, max_parallel, running.stop_all)
     for error in failed.values():
         raise error
-    return SpecResult(run_id=run_id, outputs=run.outputs)
+    return SpecResult(run_id=run_id, outputs=run.outputs, skipped=frozenset(run.skipped))
 
 
 def _run_task(
     run: SpecRun, task: str, registry: ArtifactRegistry, variables: Mapping[str, str], running: RunningTasks
 ) -> None:
     executor = run.get_executor(task)
-    if "condition" in run.tasks[task].get("triggerPolicy", {}):
-        raise UserError(f"{task} has a condition, which cannot be decided here.")
     if "resolver" in executor:
         run.outputs[task] = _resolve(run, task, executor["resolver"], registry)
         return
@@ -113,6 +116,8 @@ def _run_task(
     folder.mkdir(parents=True, exist_ok=True)
     executor_input = run.make_executor_input(task)
     output_file = Path(executor_input["outputs"]["outputFile"])
+    for place in executor_input["outputs"]["parameters"].values():
+        Path(place["outputFile"]).parent.mkdir(parents=True, exist_ok=True)
     if check := container.get("lifecycle", {}).get("preCacheCheck"):
         _call(run, task, "driver", check, executor_input, variables, running)
         # What the driver says of the artifacts, the backend merges into them before the executor starts.
@@ -122,7 +127,7 @@ def _run_task(
     _call(run, task, "executor", container, executor_input, variables, running)
     # A container that has no outputs writes no file.
     written = json.loads(output_file.read_text(encoding="utf-8")) if output_file.is_file() else {}
-    run.values[task] = written.get("parameterValues", {})
+    run.values[task] = written.get("parameterValues", {}) | run.read_values(task, executor_input)
     run.outputs[task] = _read_outputs(run, task, executor_input, written)
     registry.add([row for rows in run.outputs[task].values() for row in rows])
 
@@ -134,7 +139,7 @@ def _resolve(run: SpecRun, task: str, resolver: Mapping[str, Any], registry: Art
 
         def replace(match: re.Match[str]) -> str:
             nonlocal is_known
-            artifacts = run.find_input(run.tasks[task]["inputs"]["artifacts"][match[1]])
+            artifacts = run.find_input(run.tasks[task].artifacts[match[1]])
             is_known = is_known and bool(artifacts) and match[2] in artifacts[0]["metadata"]
             return str(artifacts[0]["metadata"][match[2]]) if is_known else ""
 

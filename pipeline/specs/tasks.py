@@ -1,5 +1,6 @@
-"""The tasks of a compiled pipeline: their order, and what the backend hands to each (ExecutorInput)."""
+"""One run of a compiled pipeline: which tasks run, and what the backend hands to each (ExecutorInput)."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any
 
 from components.errors import UserError
 from pipeline.specs import placeholders
+from pipeline.specs.flatten import Source, Task, flatten
 
 Artifacts = dict[str, list[dict[str, Any]]]
 
@@ -23,6 +25,8 @@ class SpecRun:
         folder: Where its tasks write.
         outputs: The artifacts of the tasks that have ended, by task and key.
         values: The output parameters of the tasks that have ended.
+        skipped: The tasks whose conditions were not met, and those that wait for them.
+        tasks: All tasks by name.
     """
 
     spec: Mapping[str, Any]
@@ -31,11 +35,11 @@ class SpecRun:
     folder: Path
     outputs: dict[str, Artifacts] = field(default_factory=dict)
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    skipped: set[str] = field(default_factory=set)
+    tasks: Mapping[str, Task] = field(init=False)
 
-    @property
-    def tasks(self) -> Mapping[str, Any]:
-        """The tasks by name."""
-        return self.spec["root"]["dag"]["tasks"]
+    def __post_init__(self) -> None:
+        self.tasks = flatten(self.spec)
 
     @property
     def job(self) -> dict[str, str]:
@@ -43,31 +47,43 @@ class SpecRun:
         names = ("pipeline_job_uuid", "pipeline_job_name", "pipeline_job_resource_name")
         return dict.fromkeys(names, self.run_id)
 
-    def get_component(self, task: str) -> Mapping[str, Any]:
-        """Returns the definition of what a task runs."""
-        return self.spec["components"][self.tasks[task]["componentRef"]["name"]]
-
     def get_executor(self, task: str) -> Mapping[str, Any]:
         """Returns how a task runs.
 
         Raises:
-            UserError: If it is a pipeline of its own, which is not supported here.
+            UserError: If the spec does not say it.
         """
-        component = self.get_component(task)
-        if "executorLabel" not in component:
-            raise UserError(f"{task} is a pipeline inside of the pipeline, which cannot be run here.")
-        return self.spec["deploymentSpec"]["executors"][component["executorLabel"]]
+        label = self.tasks[task].component.get("executorLabel")
+        if label not in self.spec["deploymentSpec"]["executors"]:
+            raise UserError(f"{task} must have an executor. Received: {label}.")
+        return self.spec["deploymentSpec"]["executors"][label]
 
     def list_upstream(self) -> dict[str, list[str]]:
         """Returns the tasks, and for each those that it waits for."""
-        return {name: sorted(_list_dependencies(task) & set(self.tasks)) for name, task in self.tasks.items()}
+        return {name: list(task.upstream) for name, task in self.tasks.items()}
+
+    def is_skipped(self, task: str) -> bool:
+        """Returns whether a task is not to run, and remembers it; all that it waits for must have ended.
+
+        Raises:
+            UserError: If a condition compares something else than texts.
+        """
+        definition = self.tasks[task]
+        # In this order: what a skipped task would have told is not there to be compared.
+        if not self.skipped.isdisjoint(definition.upstream) or not all(
+            condition.equality.is_met({condition.equality.parameter: self._get_value(condition.source)})
+            for condition in definition.conditions
+        ):
+            self.skipped.add(task)
+        return task in self.skipped
 
     def make_executor_input(self, task: str) -> dict[str, Any]:
         """Returns what the backend hands to a task: inputs, and where its outputs go."""
-        component, definition = self.get_component(task), self.tasks[task]
+        definition = self.tasks[task]
+        component = definition.component
         types = component.get("inputDefinitions", {}).get("artifacts", {})
         inputs = {}
-        for key, source in definition.get("inputs", {}).get("artifacts", {}).items():
+        for key, source in definition.artifacts.items():
             found = self.find_input(source)
             if found:
                 kept = ("name", "uri", "metadata")
@@ -88,9 +104,7 @@ class SpecRun:
             }
             for key, output in declared.get("artifacts", {}).items()
         }
-        values = {
-            key: self._get_value(source) for key, source in definition.get("inputs", {}).get("parameters", {}).items()
-        }
+        values = {key: self._get_value(source) for key, source in definition.parameters.items()}
         return {
             "inputs": {"artifacts": inputs, "parameterValues": values},
             "outputs": {
@@ -102,12 +116,23 @@ class SpecRun:
             },
         }
 
-    def find_input(self, source: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def read_values(self, task: str, executor_input: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the output parameters that a task has written, each into a file of its own: text as it is, others as JSON."""
+        types = self.tasks[task].component.get("outputDefinitions", {}).get("parameters", {})
+        found = {}
+        for key, place in executor_input["outputs"]["parameters"].items():
+            path = Path(place["outputFile"])
+            if path.is_file():
+                text = path.read_text(encoding="utf-8")
+                found[key] = text if types[key]["parameterType"] == "STRING" else json.loads(text)
+        return found
+
+    def find_input(self, source: Source) -> list[dict[str, Any]]:
         """Returns the artifacts that an input comes from; none if a resolver has found none."""
         output = source["taskOutputArtifact"]
         return self.outputs.get(output["producerTask"], {}).get(output["outputArtifactKey"], [])
 
-    def _get_value(self, source: Mapping[str, Any]) -> Any:
+    def _get_value(self, source: Source) -> Any:
         if "componentInputParameter" in source:
             return self.parameters[source["componentInputParameter"]]
         if "taskOutputParameter" in source:
@@ -125,15 +150,3 @@ def get_title(artifact_type: Mapping[str, Any]) -> str:
         return artifact_type["schemaTitle"]
     match = re.search(r"title:\s*(\S+)", artifact_type.get("instanceSchema", ""))
     return match[1] if match else "unknown"
-
-
-def _list_dependencies(task: Mapping[str, Any]) -> set[str]:
-    inputs = task.get("inputs", {})
-    found = set(task.get("dependentTasks", []))
-    found |= {a["taskOutputArtifact"]["producerTask"] for a in inputs.get("artifacts", {}).values()}
-    found |= {
-        p["taskOutputParameter"]["producerTask"]
-        for p in inputs.get("parameters", {}).values()
-        if "taskOutputParameter" in p
-    }
-    return found

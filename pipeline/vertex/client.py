@@ -59,8 +59,13 @@ class Schedule:
     url: str
 
 
-def submit(runner: VertexRunnerConfig, spec: CompiledSpec) -> SubmittedRun:
+def submit(runner: VertexRunnerConfig, spec: CompiledSpec, *, use_cache: bool = True) -> SubmittedRun:
     """Starts one run. Every call starts another; steps that ran before come from the cache, as the spec says.
+
+    Args:
+        runner: Where it runs.
+        spec: What runs.
+        use_cache: False: every step runs again.
 
     Raises:
         UserError: If a parameter has no value, there are no credentials, or Vertex AI refuses or cannot be reached.
@@ -70,7 +75,7 @@ def submit(runner: VertexRunnerConfig, spec: CompiledSpec) -> SubmittedRun:
     now = datetime.now(UTC).strftime("%Y%m%d%H%M%S%f")
     run_id = f"{re.sub('[^-a-z0-9]+', '-', spec.pipeline_name.lower()).strip('-')[:100]}-{now}"
     with explain_errors(runner, "submit the pipeline"):
-        job = make_job(runner, spec, document, credentials, run_id)
+        job = make_job(runner, spec, document, credentials, run_id, use_cache=use_cache)
         check_bucket(runner, job.runtime_config.gcs_output_directory, credentials)
         name = submit_job(runner, job)
     url = f"{_CONSOLE}/{runner.region}/pipelines/runs/{run_id}?project={runner.project}"
@@ -78,7 +83,14 @@ def submit(runner: VertexRunnerConfig, spec: CompiledSpec) -> SubmittedRun:
 
 
 def create_schedule(
-    runner: VertexRunnerConfig, spec: CompiledSpec, cron: str, *, timezone: str, catch_up: bool, max_concurrency: int
+    runner: VertexRunnerConfig,
+    spec: CompiledSpec,
+    cron: str,
+    *,
+    timezone: str,
+    catch_up: bool,
+    max_concurrency: int,
+    use_cache: bool = True,
 ) -> Schedule:
     """Starts runs by a cron expression; returns the schedule that is there already if all is the same.
 
@@ -90,6 +102,7 @@ def create_schedule(
         catch_up: Whether a run that finds `max_concurrency` others active waits instead of being left out, and whether
             runs that a pause has left out are made up for when it ends.
         max_concurrency: How many of its runs may be active at a time.
+        use_cache: False: every step of every run runs again.
 
     Raises:
         UserError: If the expression is not valid, or as `submit`.
@@ -99,7 +112,8 @@ def create_schedule(
     cron = to_five_fields(cron)
     document = read_spec(spec)
     credentials = load_credentials()
-    options = [cron, timezone, catch_up, max_concurrency]
+    # Without an entry for the default, so that schedules of earlier versions are found again.
+    options = [cron, timezone, catch_up, max_concurrency, *([] if use_cache else ["no cache"])]
     content = json.dumps([spec.text, spec.parameters, options, runner.model_dump(mode="json")], sort_keys=True)
     display_name = f"{spec.pipeline_name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
     with explain_errors(runner, "create the schedule"):
@@ -108,7 +122,7 @@ def create_schedule(
                 return _describe(runner, existing)
         from google.cloud import aiplatform
 
-        job = make_job(runner, spec, document, credentials)
+        job = make_job(runner, spec, document, credentials, use_cache=use_cache)
         check_bucket(runner, job.runtime_config.gcs_output_directory, credentials)
         schedule = aiplatform.PipelineJobSchedule(
             pipeline_job=job,

@@ -38,6 +38,8 @@ def make_job(
     document: dict[str, Any],
     credentials: Any,
     run_id: str | None = None,
+    *,
+    use_cache: bool = True,
 ) -> Any:
     """Returns the `PipelineJob`; nothing is sent yet.
 
@@ -47,19 +49,21 @@ def make_job(
         document: See `read_spec`.
         credentials: See `pipeline.vertex.errors.load_credentials`.
         run_id: Of the run; None for the template of a schedule.
+        use_cache: Whether steps whose inputs have not changed are taken from the cache, as the spec says.
     """
     from google.cloud import aiplatform
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pipeline.yaml")
         path.write_text(yaml.safe_dump(document), encoding="utf-8")
-        # No `enable_caching`: it would also switch the cache on for resolvers, which must look again in every run.
+        # Never `enable_caching=True`: it would also switch the cache on for resolvers, which must look again in every run.
         return aiplatform.PipelineJob(
             display_name=spec.pipeline_name,
             template_path=str(path),
             job_id=run_id,
             pipeline_root=document.get("defaultPipelineRoot") or runner.pipeline_root,
             parameter_values=spec.parameters,
+            enable_caching=None if use_cache else False,
             encryption_spec_key_name=runner.encryption_key,
             labels=_make_labels(runner, spec.pipeline_name),
             credentials=credentials,

@@ -118,6 +118,9 @@ def test_a_scheduled_run_with_nothing_new_ends_at_once(project, second):
     changed = project.command("run", "run.yaml", "--skip-unchanged", "--set", "train.seed=5", "--to", "SchemaGen")
     assert "Needed: changed since the blessed run" in changed.stdout
     assert "the configuration" in changed.stdout
+    forced = project.command("run", "run.yaml", "--skip-unchanged", "--force", "--to", "SchemaGen")
+    assert "Runs all the same (--force): data, configuration, code, preset and packages are those of" in forced.stdout
+    assert "SchemaGen" in forced.stdout
 
 
 def test_a_new_learning_rate_runs_the_trainer_and_what_follows(other_rate):
@@ -155,7 +158,7 @@ def test_a_refused_model_is_not_pushed(edited, refused):
 def test_lineage_of_the_pushed_model(project, refused):
     result = project.command("lineage", "show", "--json")
     assert result.returncode == 0, result.stderr
-    trace = json.loads(result.stdout)
+    trace = json.loads(result.stdout)["trace"]
     (data,) = trace["data"]
     import hashlib
 
@@ -188,6 +191,14 @@ def test_too_many_bad_records_stop_the_run(project, refused):
     assert "20" in output
     assert "bad.jsonl" in output
     assert "max_bad_fraction" in output
+
+
+def test_data_that_grew_say_by_how_many_rows(project, refused):
+    lines = [*project.lines, *(line.replace('"input": "', '"input": "more ') for line in project.lines[:25])]
+    (project.folder / "grown.jsonl").write_text("".join(lines), encoding="utf-8")
+    result = project.command("run", "run.yaml", "--set", "data.path=grown.jsonl", "--to", "ExampleGen")
+    assert result.returncode == 0, result.stdout
+    assert f"{NUM_RECORDS + 25} rows, 25 more than before" in result.stdout
 
 
 def test_data_that_does_not_match_the_schema_stops_the_run(project, refused):

@@ -87,10 +87,15 @@ def local(tmp_path_factory):
     return summarize(read_store(root / "metadata.sqlite", find_run_id(output)))
 
 
+@pytest.fixture(scope="module")
+def kubeflow_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("kubeflow")
+
+
 @pytest.fixture(scope="module", params=["kubeflow", "vertex"])
-def cluster(request, tmp_path_factory):
+def cluster(request, tmp_path_factory, kubeflow_folder):
     """Both runs of the compiled pipeline: what the store, or what stands in for it, says."""
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = kubeflow_folder if request.param == "kubeflow" else tmp_path_factory.mktemp(request.param)
     spec, root = folder / "pipeline.yaml", folder / "root"
     call("compile", CONFIG, "--runner", request.param, "--image", "registry/image:1", "--output", str(spec), *OPTIONS)
     results = []
@@ -123,3 +128,22 @@ def test_the_second_run_is_compared_with_the_first_ones_blessed_model(cluster):
     assert second["baseline"] == "latest blessed model"
     assert second["metrics"]["baseline"] == first["metrics"]["candidate"]
     assert second["metrics"]["candidate"] != first["metrics"]["candidate"]
+
+
+@pytest.mark.parametrize("cluster", ["kubeflow"], indirect=True)
+def test_a_run_on_kubeflow_in_which_nothing_is_new_ends_at_once(cluster, kubeflow_folder):
+    spec, root = kubeflow_folder / "pipeline.yaml", kubeflow_folder / "root"
+    output = call("run-spec", str(spec), "--root", str(root))
+    assert "15 tasks were skipped" in output
+    run_id = find_run_id(output)
+    context = open_store(root / "metadata.sqlite").get_context_by_type_and_name("pipeline_run", run_id)
+    reason = context.custom_properties["skip_reason"].string_value
+    assert reason.startswith("data, configuration, code, preset and packages are those of the blessed run ")
+    log = (root / "runs" / run_id / "runcheck" / "executor.log").read_text()
+    assert log.splitlines()[-1] == f"Skipped: {reason}."
+    assert read_store(root / "metadata.sqlite", run_id) == {}
+    # Forced, every node runs or comes from the cache.
+    forced = call("run-spec", str(spec), "--root", str(root), "--param", "force=true")
+    assert "skipped" not in forced
+    blessed = read_store(root / "metadata.sqlite", find_run_id(forced))["Evaluator", "ModelBlessing"]
+    assert blessed[1]["blessed"] == 1

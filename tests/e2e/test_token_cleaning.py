@@ -78,7 +78,7 @@ def test_tokens_and_lineage(project, other_share):
     assert json.dumps(shown).count("example_id") >= 50
     model = other_share.properties["Trainer", "Model"]
     trained = sorted((project.folder / "runs/artifacts/e2e/Trainer/model").iterdir(), key=lambda p: int(p.name))[-1]
-    trace = json.loads(project.command("lineage", "show", "--json", str(trained)).stdout)
+    trace = json.loads(project.command("lineage", "show", "--json", str(trained)).stdout)["trace"]
     (report,) = trace["token_cleaning"]
     assert report["properties"]["kept_share"] == pytest.approx(0.8, abs=0.005)
     nodes = [step["node"] for step in trace["steps"]]

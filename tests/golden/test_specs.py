@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.specs.flatten import flatten
+
 _SPEC = importlib.util.spec_from_file_location("write_specs", Path(__file__).with_name("write_specs.py"))
 write_specs = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(write_specs)
@@ -70,8 +72,20 @@ def test_changes_in_words():
 def test_every_container_has_image_command_and_resources(compiled, runner):
     spec = next(iter(yaml.load_all(compiled[runner], yaml.CSafeLoader)))
     containers = [e["container"] for e in spec["deploymentSpec"]["executors"].values() if "container" in e]
-    assert len(containers) == (15 if runner == "kubeflow" else 14)  # Vertex AI resolves without one
+    assert len(containers) == (16 if runner == "kubeflow" else 14)  # Vertex AI resolves without one, and has no check
     for container in containers:
         assert container["image"] == write_specs.IMAGE
         assert container["command"][:2] == ["python", "-m"]
         assert container["resources"]
+
+
+def test_kubeflow_runs_nothing_but_the_check_unless_it_says_so(compiled):
+    spec = next(iter(yaml.load_all(compiled["kubeflow"], yaml.CSafeLoader)))
+    tasks = flatten(spec)
+    assert len(tasks) == 16
+    (check,) = [name for name, task in tasks.items() if not task.conditions]
+    assert check == "runcheck"
+    answer = {"taskOutputParameter": {"outputParameterKey": "needed", "producerTask": check}}
+    for name in set(tasks) - {check}:
+        (condition,) = tasks[name].conditions
+        assert (condition.equality.text, condition.source) == ("true", answer)

@@ -1,13 +1,16 @@
 """Fixtures of this folder; the servers that they start have modules of their own beside this one."""
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2
 
 from configs.runner_schema import KubeflowRunnerConfig
+from pipeline.execution.run_record import write_run_record
 from pipeline.specs.compiled_spec import CompiledSpec
 
 
@@ -82,3 +85,29 @@ def tiny_spec(tmp_path_factory) -> CompiledSpec:
         text=file.read_text(encoding="utf-8"),
         parameters={"path": "data/new.jsonl", "rate": 1e-5, "steps": 7},
     )
+
+
+@pytest.fixture(scope="session")
+def record_run():
+    """Puts a run into a store with what it depended on."""
+
+    def make(store, run_id: str, inputs: dict[str, str], pipeline_name: str) -> None:
+        write_run_record(store, run_id, {"pipeline_name": pipeline_name, "inputs": json.dumps(inputs)})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bless():
+    """Puts the Evaluator's verdict on a run that is in a store, as TFX would: 1 is blessed, 0 is not."""
+
+    def make(store, run_id: str, blessed: int) -> None:
+        type_id = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="ModelBlessing"))
+        artifact = metadata_store_pb2.Artifact(type_id=type_id, uri=f"/{run_id}")
+        artifact.custom_properties["blessed"].int_value = blessed
+        (artifact_id,) = store.put_artifacts([artifact])
+        context_id = store.get_context_by_type_and_name("pipeline_run", run_id).id
+        attribution = metadata_store_pb2.Attribution(artifact_id=artifact_id, context_id=context_id)
+        store.put_attributions_and_associations([attribution], [])
+
+    return make

@@ -114,7 +114,8 @@ def test_one_run_on_kubeflow_with_a_value_of_its_own(call, kubeflow_file, kubefl
     result = call("submit", CONFIG, "--runner", kubeflow_file, "--image", IMAGE, "--set", "train.learning_rate=0.002")
     assert result.exit_code == 0, result.output
     (run,) = kubeflow_server.runs.values()
-    assert run["runtime_config"]["parameters"]["train_learning_rate"] == "0.002"
+    parameters = run["runtime_config"]["parameters"]
+    assert (parameters["train_learning_rate"], parameters["force"]) == ("0.002", False)
     assert f"Submitted {PIPELINE}: run {run['run_id']}" in result.output
 
 
@@ -123,10 +124,44 @@ def test_one_run_on_vertex_with_a_value_of_its_own(call, vertex_file, vertex):
     assert result.exit_code == 0, result.output
     (request,) = vertex.list_requests("POST", "/pipelineJobs")
     assert request.body["runtimeConfig"]["parameterValues"]["train_learning_rate"] == "0.002"
+    assert {True} < list_caching(request.body["pipelineSpec"])
     assert (
         f"Submitted {PIPELINE}: run {request.query['pipelineJobId']}\nhttps://console.cloud.google.com/"
         in result.output
     )
+
+
+def list_caching(spec):
+    """What the tasks say of Vertex AI's cache; none at all is a resolver's, which is never cached."""
+    return {t.get("cachingOptions", {}).get("enableCache") for t in spec["root"]["dag"]["tasks"].values()}
+
+
+def test_a_forced_run_on_kubeflow_is_told_so(call, kubeflow_file, kubeflow_server):
+    options = ("--runner", kubeflow_file, "--image", IMAGE, "--force")
+    assert call("submit", CONFIG, *options).exit_code == 0
+    (run,) = kubeflow_server.runs.values()
+    assert run["runtime_config"]["parameters"]["force"] is True
+    schedule = ("schedule", CONFIG, *options, "--cron", "0 3 * * 1")
+    assert "Made" in call(*schedule).output
+    assert "Is there already" in call(*schedule).output
+    (held,) = kubeflow_server.recurring_runs.values()
+    assert held["runtime_config"]["parameters"]["force"] is True
+    # One that is not forced is another schedule.
+    assert "Made" in call(*(word for word in schedule if word != "--force")).output
+    assert len(kubeflow_server.versions) == 1
+
+
+def test_a_forced_run_on_vertex_uses_no_cache(call, vertex_file, vertex):
+    options = ("--runner", vertex_file, "--image", IMAGE, "--force")
+    assert call("submit", CONFIG, *options).exit_code == 0
+    (request,) = vertex.list_requests("POST", "/pipelineJobs")
+    assert list_caching(request.body["pipelineSpec"]) == {False}
+    schedule = ("schedule", CONFIG, *options, "--cron", "0 3 * * 1")
+    assert "Made" in call(*schedule).output
+    assert "Is there already" in call(*schedule).output
+    (request,) = vertex.list_requests("POST", "/schedules")
+    assert list_caching(request.body["createPipelineJobRequest"]["pipelineJob"]["pipelineSpec"]) == {False}
+    assert "Made" in call(*(word for word in schedule if word != "--force")).output
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import yaml
 from tfx.dsl.compiler import compiler
 
 from configs.runner_schema import KubeflowRunnerConfig, VertexRunnerConfig
-from pipeline.node_names import list_node_names
+from pipeline.node_names import RUN_CHECK, list_node_names
 from pipeline.paths import make_places
 from pipeline.pipeline import create_pipeline
 from pipeline.validate import load_config
@@ -136,7 +136,7 @@ def test_a_change_is_in_the_cache_keys_of_the_nodes_that_it_concerns_and_no_othe
 def test_names_of_nodes_that_are_known_without_tfx(compile_run, overrides):
     config = load_config("configs/runs/tiny_gpt2_en_lora.yaml", overrides)
     runner = KubeflowRunnerConfig(kind="kubeflow", pipeline_root="gs://bucket/x")
-    assert sorted(list_node_names(config, runner)) == sorted(compile_run(*overrides))
+    assert sorted(list_node_names(config, runner)) == sorted([RUN_CHECK, *compile_run(*overrides)])
 
 
 def test_containers_on_vertex(compile_run):

@@ -1,9 +1,11 @@
 """Compiled pipelines on this machine: files, placeholders, resolvers, and a tiny pipeline of real processes."""
 
+import functools
 import json
 
 import pytest
 import yaml
+from kfp import compiler, dsl
 from rich.console import Console
 
 from components.errors import UserError
@@ -31,8 +33,10 @@ EXECUTOR_INPUT = {
         ("{{$.inputs.parameters['name']}}/{{$.pipeline_job_uuid}}", "a b/run-1"),
         ("{{$.inputs.artifacts['model'].uri}}", "/m"),
         ("{{$.inputs.artifacts['model'].metadata['steps']}}", "3"),
-        ("{{$.outputs.parameters['x'].output_file}}", None),
+        # kfp's word for it, and ExecutorInput's.
+        ("{{$.outputs.parameters['x'].output_file}}", "/o/x"),
         ("{{$.outputs.parameters['x'].outputFile}}", "/o/x"),
+        ("{{$.outputs.parameters['x'].file}}", None),
         ("{{$.inputs.parameters['other']}}", None),
         ("{{$}}", json.dumps(EXECUTOR_INPUT)),
     ],
@@ -119,7 +123,8 @@ def make_spec(script, parameters=None):
 @pytest.fixture
 def run(tmp_path):
     def start(spec, **parameters):
-        return run_spec(spec, parameters, tmp_path, "run-1", 2, Console(file=(tmp_path / "console").open("w")))
+        with (tmp_path / "console").open("w") as console:
+            return run_spec(spec, parameters, tmp_path, "run-1", 2, Console(file=console))
 
     return start
 
@@ -151,12 +156,78 @@ def test_a_task_that_fails_names_its_log_and_last_line(run, tmp_path):
     assert str(tmp_path / "runs" / "run-1" / "second") in str(caught.value)
 
 
-def test_what_cannot_be_run_here_is_said_before_anything_runs(run, tmp_path):
+@pytest.mark.parametrize(
+    ("place", "change", "expected"),
+    [
+        (("root", "dag", "tasks", "second"), {"parameterIterator": {}}, "second is a loop"),
+        (("components", "comp-second"), {"executorLabel": "exec-third"}, "second must have an executor"),
+    ],
+)
+def test_what_cannot_be_run_here_is_said_before_anything_runs(run, tmp_path, place, change, expected):
     spec = make_spec("")
-    spec["components"]["comp-second"] = {"dag": {}}
-    with pytest.raises(UserError, match="second"):
+    functools.reduce(dict.__getitem__, place, spec).update(change)
+    with pytest.raises(UserError, match=expected):
         run(spec, word="x")
     assert not (tmp_path / "runs").exists()
+
+
+def compile_conditional(tmp_path):
+    """`ask` answers with a text and a number; `use` and, after it, `end` run if the text is yes; `always` runs."""
+
+    @dsl.container_component
+    def ask(word: str, answer: dsl.OutputPath(str), length: dsl.OutputPath(int)):
+        script = 'printf %s "$0" > $1; printf %s ${#0} > $2'
+        return dsl.ContainerSpec(image="i:1", command=["sh", "-c", script], args=[word, answer, length])
+
+    @dsl.container_component
+    def tell(word: str, length: int):
+        return dsl.ContainerSpec(image="i:1", command=["echo"], args=[word, length])
+
+    @dsl.pipeline(name="conditional")
+    def conditional(word: str):
+        asked = ask(word=word)
+        with dsl.If(asked.outputs["answer"] == "yes"):
+            used = tell(word=word, length=asked.outputs["length"]).set_display_name("use")
+            told = tell(word=dsl.PIPELINE_JOB_ID_PLACEHOLDER, length=asked.outputs["length"])
+            told.after(used).set_display_name("end")
+        tell(word="always", length=asked.outputs["length"]).set_display_name("always")
+
+    file = tmp_path / "conditional.yaml"
+    compiler.Compiler().compile(conditional, str(file))
+    return spec_file.read_spec(file).spec
+
+
+def test_a_condition_that_is_met(run, tmp_path):
+    result = run(compile_conditional(tmp_path), word="yes")
+    assert result.skipped == frozenset()
+    logs = {
+        str(path.parent.relative_to(tmp_path / "runs")): path.read_text() for path in tmp_path.glob("runs/**/*.log")
+    }
+    assert logs == {
+        "run-1/ask": "",
+        "run-1/condition-1/tell": "yes 3\n",
+        "run-1/condition-1/tell-2": "run-1 3\n",
+        "run-1/tell-3": "always 3\n",
+    }
+
+
+def test_a_condition_that_is_not_met_skips_all_that_is_in_it_and_says_so(run, tmp_path):
+    result = run(compile_conditional(tmp_path), word="no")
+    assert result.skipped == {"condition-1/tell", "condition-1/tell-2"}
+    assert sorted(path.name for path in (tmp_path / "runs" / "run-1").iterdir()) == ["ask", "tell-3"]
+    shown = {tuple(line.split()[:2]): line.split()[-1] for line in (tmp_path / "console").read_text().splitlines()}
+    assert {name: (mark, shown[mark, name]) for mark, name in shown} == {
+        "ask": ("✓", "s"),
+        "use": ("-", "skipped"),
+        "end": ("-", "skipped"),
+        "always": ("✓", "s"),
+    }
+
+
+def test_what_waits_for_a_skipped_task_is_skipped_too(run, tmp_path):
+    spec = compile_conditional(tmp_path)
+    spec["root"]["dag"]["tasks"]["tell-3"]["dependentTasks"] = ["condition-1"]
+    assert run(spec, word="no").skipped == {"condition-1/tell", "condition-1/tell-2", "tell-3"}
 
 
 def test_files(tmp_path):

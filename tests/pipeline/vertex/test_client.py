@@ -68,9 +68,23 @@ JOB = {
 }
 
 
-def create(runner=RUNNER, spec=SPEC, cron="0 6 * * 1", timezone="Europe/Berlin", catch_up=False, max_concurrency=1):
+def create(
+    runner=RUNNER,
+    spec=SPEC,
+    cron="0 6 * * 1",
+    timezone="Europe/Berlin",
+    catch_up=False,
+    max_concurrency=1,
+    use_cache=True,
+):
     return vertex_client.create_schedule(
-        runner, spec, cron, timezone=timezone, catch_up=catch_up, max_concurrency=max_concurrency
+        runner,
+        spec,
+        cron,
+        timezone=timezone,
+        catch_up=catch_up,
+        max_concurrency=max_concurrency,
+        use_cache=use_cache,
     )
 
 
@@ -88,6 +102,18 @@ def test_a_run_is_submitted_exactly_as_the_runner_says(vertex):
         f"{run.run_id}?project=my-project"
     )
     assert vertex_client.submit(RUNNER, SPEC).run_id != run.run_id
+
+
+def test_without_the_cache_every_step_runs(vertex):
+    vertex_client.submit(RUNNER, SPEC, use_cache=False)
+    create(use_cache=False)
+    (run,), (schedule,) = (vertex.list_requests("POST", path) for path in ("/pipelineJobs", "/schedules"))
+    for job in (run.body, schedule.body["createPipelineJobRequest"]["pipelineJob"]):
+        tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
+        assert {name: task["cachingOptions"] for name, task in tasks.items()} == {
+            "Trainer": {"enableCache": False},
+            "BaselineResolver": {"enableCache": False},
+        }
 
 
 def test_what_a_runner_leaves_out_is_not_sent(vertex):
@@ -141,6 +167,7 @@ def test_the_same_schedule_twice_is_one(vertex):
         {"cron": "0 7 * * 1"},
         {"timezone": "UTC"},
         {"catch_up": True},
+        {"use_cache": False},
         {"max_concurrency": 2},
         {"spec": dataclasses.replace(SPEC, parameters=SPEC.parameters | {"train-epochs": 4})},
         {"spec": dataclasses.replace(SPEC, text=SPEC.text.replace("image:1", "image:2"))},

@@ -1,0 +1,93 @@
+"""Whether a run has anything to do: its inputs against those of earlier blessed runs. Imports no TFX."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ml_metadata.metadata_store.metadata_store import ListOptions, OrderByField
+
+from pipeline.execution.run_record import RunRecord, write_run_record
+from pipeline.execution.run_state import RUN_CONTEXT
+from pipeline.repeats.inputs import INPUTS, PARTS
+
+# Custom properties of a run that was not needed.
+SKIPPED = "skipped"
+SKIP_REASON = "skip_reason"
+SAME_AS = "same_as_run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Whether a run is needed.
+
+    Attributes:
+        same_as: The blessed run with the same inputs; None if there is none.
+        reason: Why, in words.
+        forced: Whether it runs also if there is one.
+    """
+
+    same_as: str | None
+    reason: str
+    forced: bool = False
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the run goes on."""
+        return self.forced or self.same_as is None
+
+    def __str__(self) -> str:
+        if self.same_as is None:
+            return f"Needed: {self.reason}."
+        return f"{'Runs all the same (--force)' if self.forced else 'Skipped'}: {self.reason}."
+
+
+def decide(store: Any, pipeline_name: str, inputs: dict[str, str], *, force: bool = False) -> Decision:
+    """Says whether a blessed run of the pipeline had the very same inputs.
+
+    Args:
+        store: An `ml_metadata.MetadataStore`.
+        pipeline_name: The pipeline.
+        inputs: See `hash_inputs`.
+        force: Whether the run goes on whatever is found.
+    """
+    blessed = list(_list_blessed_runs(store, pipeline_name))
+    if not blessed:
+        return Decision(same_as=None, reason="no run of this pipeline was blessed before", forced=force)
+    for name, before in blessed:
+        if before == inputs:
+            reason = f"data, configuration, code, preset and packages are those of the blessed run {name}"
+            return Decision(same_as=name, reason=reason, forced=force)
+    newest, before = blessed[0]
+    changes = [words for part, words in PARTS.items() if before.get(part) != inputs[part]]
+    reason = f"changed since the blessed run {newest}: {', '.join(changes)}"
+    return Decision(same_as=None, reason=reason, forced=force)
+
+
+def record_skipped(store: Any, run_id: str, record: RunRecord, decision: Decision) -> None:
+    """Puts a run that was not needed into the store: a context without executions, with the reason.
+
+    Args:
+        store: An `ml_metadata.MetadataStore`.
+        run_id: The run.
+        record: See `make_record`.
+        decision: That it is not needed.
+    """
+    found: RunRecord = {SKIPPED: "true", SKIP_REASON: decision.reason, SAME_AS: decision.same_as or ""}
+    write_run_record(store, run_id, record | found)
+
+
+def _list_blessed_runs(store: Any, pipeline_name: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields name and inputs of the blessed runs, newest first."""
+    query = f"type = '{RUN_CONTEXT}' AND custom_properties.pipeline_name.string_value = '{pipeline_name}'"
+    options = ListOptions(filter_query=query, order_by=OrderByField.CREATE_TIME, is_asc=False, limit=1000)
+    for context in store.get_contexts(options):
+        inputs = context.custom_properties[INPUTS].string_value
+        if inputs and not context.custom_properties[SKIPPED].string_value and _is_blessed(store, context.id):
+            yield context.name, json.loads(inputs)
+
+
+def _is_blessed(store: Any, context_id: int) -> bool:
+    query = f"type = 'ModelBlessing' AND contexts_r.id = {context_id}"
+    artifacts = store.get_artifacts(ListOptions(filter_query=query))
+    return any(artifact.custom_properties["blessed"].int_value == 1 for artifact in artifacts)

@@ -1,0 +1,79 @@
+"""Whether a run is needed, by the runs in a real store."""
+
+import pytest
+from ml_metadata.metadata_store import MetadataStore
+
+from configs.runner_schema import SqliteSection
+from pipeline.metadata_connection import make_connection
+from pipeline.repeats.decision import decide, record_skipped
+from pipeline.repeats.inputs import PARTS
+
+INPUTS = {"data": "d", "config": "c", "code": "k", "preset": "p", "lock": "l"}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return MetadataStore(make_connection(SqliteSection(kind="sqlite"), str(tmp_path)))
+
+
+@pytest.fixture
+def add(store, record_run, bless):
+    def make(run_id, inputs, blessed, pipeline="p"):
+        record_run(store, run_id, inputs, pipeline)
+        bless(store, run_id, blessed)
+
+    return make
+
+
+def read(store, run_id):
+    properties = store.get_context_by_type_and_name("pipeline_run", run_id).custom_properties
+    return {name: value.string_value for name, value in properties.items()}
+
+
+def test_the_same_inputs_as_a_blessed_run_are_skipped_and_recorded(store, add):
+    add("run-1", INPUTS, 1)
+    add("run-2", INPUTS | {"data": "other"}, 1)
+    decision = decide(store, "p", INPUTS)
+    reason = "data, configuration, code, preset and packages are those of the blessed run run-1"
+    assert (decision.is_needed, decision.same_as, str(decision)) == (False, "run-1", f"Skipped: {reason}.")
+    record_skipped(store, "run-3", {"pipeline_name": "p"}, decision)
+    assert read(store, "run-3") == {
+        "pipeline_name": "p",
+        "skipped": "true",
+        "same_as_run": "run-1",
+        "skip_reason": reason,
+    }
+
+
+def test_a_skipped_run_is_no_blessed_one_whatever_is_attached_to_it(store, add, bless):
+    add("run-1", INPUTS, 1)
+    record_skipped(store, "run-2", {"pipeline_name": "p", "inputs": "{}"}, decide(store, "p", INPUTS))
+    bless(store, "run-2", 1)
+    assert decide(store, "p", INPUTS).same_as == "run-1"
+    assert decide(store, "p", {}.fromkeys(INPUTS, "new")).reason.startswith("changed since the blessed run run-1")
+
+
+def test_force_goes_on_and_says_what_it_was_forced_against(store, add):
+    assert str(decide(store, "p", INPUTS, force=True)) == "Needed: no run of this pipeline was blessed before."
+    add("run-1", INPUTS, 1)
+    decision = decide(store, "p", INPUTS, force=True)
+    assert (decision.is_needed, decision.same_as) == (True, "run-1")
+    assert str(decision).startswith("Runs all the same (--force): data, configuration, code")
+
+
+@pytest.mark.parametrize(("part", "words"), list(PARTS.items()))
+def test_whatever_changed_is_named(store, add, part, words):
+    add("run-1", INPUTS, 1)
+    decision = decide(store, "p", INPUTS | {part: "new"})
+    assert (decision.same_as, str(decision)) == (None, f"Needed: changed since the blessed run run-1: {words}.")
+
+
+def test_what_was_refused_or_another_pipelines_does_not_count(store, add):
+    add("run-1", INPUTS, 0)
+    add("run-2", INPUTS, 1, pipeline="q")
+    decision = decide(store, "p", INPUTS)
+    assert (decision.same_as, decision.reason) == (None, "no run of this pipeline was blessed before")
+
+
+def test_in_an_empty_store_a_run_is_needed(store):
+    assert decide(store, "p", INPUTS).is_needed

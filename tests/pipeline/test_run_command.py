@@ -1,0 +1,80 @@
+"""What `run` does before any node: whether there is anything to do. Whole runs are in tests/e2e/."""
+
+import json
+
+import pytest
+from ml_metadata.metadata_store import MetadataStore
+
+from configs.runner_schema import LocalRunnerConfig
+from pipeline import exit_codes, run_command
+from pipeline.execution.child_process import ChildError
+from pipeline.execution.node_runner import NodeFailedError
+from pipeline.execution.run_state import find_run
+from pipeline.metadata_connection import make_connection_config
+from pipeline.repeats.inputs import make_record
+from pipeline.validate import load_config
+
+CONFIG = "configs/runs/tiny_gpt2_en_lora.yaml"
+PIPELINE = "tiny-gpt2-en-lora"
+
+
+@pytest.fixture
+def runner(tmp_path):
+    return LocalRunnerConfig(kind="local", root=str(tmp_path))
+
+
+@pytest.fixture
+def store(runner, bless, record_run):
+    """A store with a blessed run of `CONFIG`."""
+    store = MetadataStore(make_connection_config(runner))
+    record_run(store, "run-1", json.loads(make_record(load_config(CONFIG), CONFIG)["inputs"]), PIPELINE)
+    bless(store, "run-1", 1)
+    return store
+
+
+@pytest.fixture
+def run(runner, monkeypatch, capfd):
+    """Calls `run`; where a node would start, it fails."""
+
+    def fail(*_):
+        raise NodeFailedError("ExampleGen") from ChildError("it was started")
+
+    monkeypatch.setattr("pipeline.local_runner.run", fail)
+
+    def call(*overrides, **options):
+        exit_code = run_command.run_pipeline(load_config(CONFIG, overrides), CONFIG, runner, **options)
+        return exit_code, capfd.readouterr().out
+
+    return call
+
+
+def test_nothing_new_ends_at_once_and_is_recorded(run, store):
+    exit_code, output = run(skip_unchanged=True)
+    assert exit_code == 0
+    assert "Skipped: data, configuration, code, preset and packages are those of the blessed run run-1." in output
+    newest = find_run(store, PIPELINE, None)
+    assert newest.custom_properties["same_as_run"].string_value == "run-1"
+    assert newest.name in output
+
+
+@pytest.mark.parametrize(
+    ("overrides", "options", "expected"),
+    [
+        ((), {"skip_unchanged": True, "force": True}, "Runs all the same (--force): data, configuration, code"),
+        (
+            ("train.seed=5",),
+            {"skip_unchanged": True},
+            "Needed: changed since the blessed run run-1: the configuration.",
+        ),
+        ((), {}, None),
+        ((), {"force": True}, None),
+    ],
+)
+def test_whatever_else_goes_on(run, store, overrides, options, expected):
+    exit_code, output = run(*overrides, **options)
+    assert (exit_code, "it was started" in output) == (exit_codes.FAILED, True)
+    if expected:
+        assert expected in output
+    else:
+        assert not [word for word in ("Skipped", "Needed", "Runs all the same") if word in output]
+    assert find_run(store, PIPELINE, None).name == "run-1"
