@@ -389,7 +389,9 @@ def test_the_graph_is_that_of_the_newest_run_that_ended_well(small_store):
     assert plan.run_id == "run-1"
 
 
-@pytest.mark.parametrize(("asked", "first"), [("/data/rows.jsonl", ("ExampleGen",)), ("data/base/tiny", ("Tokenizer",))])
+@pytest.mark.parametrize(
+    ("asked", "first"), [("/data/rows.jsonl", ("ExampleGen",)), ("data/base/tiny", ("Tokenizer",))]
+)
 def test_a_part_of_the_pipeline_has_the_graph_of_the_whole(small_store, asked: str, first: tuple[str, ...]):
     """As TFX records a run with --from: of the nodes before, neither inputs nor parameters."""
     made = small_store.record("run-1")
