@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import yaml
@@ -95,7 +95,7 @@ def plan_rerun(graph: Graph, run: mlmd.Context, seeds: Seeds, place: Place = HER
         # A resolver reads no artifact, but it looks for a model other than the candidate, and so waits for that.
         affected |= {node for node, ids in nodes.items() if any(_is_resolver(graph, i) for i in ids)}
     recorded = get_properties(run)
-    order = _read_order(recorded, nodes)
+    order = _read_order(recorded, upstream)
     from_nodes = tuple(node for node in order if node in first)
     command, notes = _make_command(recorded, from_nodes, place)
     return Rerun(
@@ -167,14 +167,20 @@ def _is_resolver(graph: Graph, execution_id: int) -> bool:
     return graph.get_component(execution_id).endswith(_RESOLVER)
 
 
-def _read_order(recorded: Properties, nodes: Iterable[str]) -> list[str]:
-    """The order of the pipeline, as far as the run has recorded it; else that in which the nodes started."""
+def _read_order(recorded: Properties, upstream: dict[str, set[str]]) -> list[str]:
+    """Returns the nodes so that each comes after those it reads from, otherwise as the run has recorded them."""
     try:
-        order = json.loads(str(recorded.get(NODES, "[]")))
+        listed = json.loads(str(recorded.get(NODES, "[]")))
     except ValueError:
-        order = []
-    there = list(nodes)
-    return [node for node in order if node in there] + [node for node in there if node not in order]
+        listed = []
+    # A run of a part of the pipeline lists the nodes of that part only.
+    waiting = [node for node in listed if node in upstream] + [node for node in upstream if node not in listed]
+    order: list[str] = []
+    while waiting:
+        ready = next((node for node in waiting if upstream[node] <= set(order)), waiting[0])
+        waiting.remove(ready)
+        order.append(ready)
+    return order
 
 
 def _make_command(recorded: Properties, from_nodes: tuple[str, ...], place: Place) -> tuple[str, tuple[str, ...]]:

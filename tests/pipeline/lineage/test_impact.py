@@ -177,8 +177,11 @@ def test_many_models_are_looked_up_as_few_are(small_store, monkeypatch):
     for number in range(3):
         small_store.record(f"run-{number}", blessed=number != 1)
     few = find_impact(small_store.reader, "/data/rows.jsonl")
+    few_of_preset = find_impact(small_store.reader, "data/base/tiny")
     monkeypatch.setattr("pipeline.lineage.outcomes._FEW", 0)
+    monkeypatch.setattr("pipeline.lineage.cause._FEW", 1)
     assert find_impact(small_store.reader, "/data/rows.jsonl") == few
+    assert find_impact(small_store.reader, "data/base/tiny") == few_of_preset
 
 
 # What a question can be about.
@@ -395,7 +398,7 @@ def test_the_graph_is_that_of_the_newest_run_that_ended_well(small_store):
 def test_a_part_of_the_pipeline_has_the_graph_of_the_whole(small_store, asked: str, first: tuple[str, ...]):
     """As TFX records a run with --from: of the nodes before, neither inputs nor parameters."""
     made = small_store.record("run-1")
-    run = small_store.start("run-2")
+    run = small_store.start("run-2", nodes=json.dumps(["Trainer", "Evaluator"]))
     for node in ("ExampleGen", "TokenizedSchema", "Tokenizer", "Transform"):
         run.node(node, {}, "out", reuse=made[node])
     inputs = {"examples": made["Transform"]}
@@ -403,7 +406,7 @@ def test_a_part_of_the_pipeline_has_the_graph_of_the_whole(small_store, asked: s
     run.judge({"model": model}, True, {})
     (plan,) = find_impact(small_store.reader, asked).reruns
     assert (plan.run_id, plan.from_nodes) == ("run-2", first)
-    assert plan.nodes[-4:] == ("Tokenizer", "Transform", "Trainer", "Evaluator")
+    assert plan.nodes[-4:] == ("Tokenizer", "Transform", "Trainer", "Evaluator"), "in the order of the pipeline"
 
 
 def test_a_run_up_to_a_node_has_not_the_graph_of_the_whole(small_store):
