@@ -19,8 +19,13 @@ def render(template: Path, filters: Mapping[str, Callable[..., Any]], **values: 
     return environment.from_string(template.read_text(encoding="utf-8")).render(**values)
 
 
-def write_whole(path: Path, page: str) -> None:
+def write_whole(path: Path, page: str, option: str = "--html") -> None:
     """Writes a page, whole or not at all.
+
+    Args:
+        path: The file.
+        page: Its text.
+        option: The one that names another file.
 
     Raises:
         UserError: The file cannot be written.
@@ -36,5 +41,5 @@ def write_whole(path: Path, page: str) -> None:
     except OSError as error:
         raise UserError(
             f"The page must be a file in a folder that you can write to. Received: {path} ({error.strerror}). "
-            "Give another one with --html."
+            f"Give another one with {option}."
         ) from error

@@ -1,5 +1,6 @@
-"""`lineage` and its subcommands: questions to the metadata store. They read it and change nothing."""
+"""`lineage` and its subcommands: questions to the metadata store. Only `gc --yes` changes it."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +34,27 @@ def open_store(runner_name: str, root: str | None) -> "MetadataStore":
     return open_for_reading(make_connection_config(load_runner_file(runner_name, root)))
 
 
+def find_runner_root(runner_name: str, root: str | None) -> str:
+    """Returns the folder, or the address in a bucket, that a runner's places are below."""
+    from components.storage import is_remote
+    from configs.runner_schema import LocalRunnerConfig
+
+    runner = load_runner_file(runner_name, root)
+    found = runner.root if isinstance(runner, LocalRunnerConfig) else runner.pipeline_root
+    if is_remote(found):
+        announce_bucket(found)
+    return found
+
+
+def announce_bucket(place: str) -> None:
+    """Says what takes half a minute: a bucket is read through TensorFlow's client. Local folders never need it."""
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" not in sys.modules:
+        click.echo(f"Loading TensorFlow, which reads {place} ...", err=True)
+
+
 def print_result(as_json: bool, value: Any, render: Callable[[], "RenderableType"]) -> None:
     """Prints an answer: `value` as JSON for programs, or what `render` makes of it for people."""
     if as_json:
@@ -43,6 +65,13 @@ def print_result(as_json: bool, value: Any, render: Callable[[], "RenderableType
     from pipeline.console import PLAIN_WIDTH
 
     Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(render())
+
+
+def show_progress(text: str) -> contextlib.AbstractContextManager[object]:
+    """Shows that something goes on, on the terminal's standard error; nothing where that is none."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
 
 
 @lineage_group.command("show")
@@ -132,6 +161,69 @@ def runs_command(
         [dataclasses.asdict(run) for run in found],
         lambda: runs_view.render(found, is_cut=not show_all and len(found) == limit),
     )
+
+
+@lineage_group.command("graph")
+@click.argument("subject", metavar="[MODEL|RUN|ARTIFACT|PATH]", required=False)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["html", "svg", "mermaid", "dot"]),
+    help="Without it: what the name of --output says, or a page.",
+)
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="`-` is standard output. Without it: text is printed, pages and pictures go into the root's `reports/`.",
+)
+@click.option(
+    "--last", type=click.IntRange(1, 200), metavar="N", help="Draw the N newest runs, each in a lane of its own."
+)
+@PIPELINE
+@JSON
+@RUNNER
+@ROOT
+def graph_command(
+    subject: str | None,
+    format_name: str | None,
+    output: str | None,
+    last: int | None,
+    pipeline_name: str | None,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """Draw the graph: a model with all that it was made from and its verdict, a run, an artifact, or the newest runs.
+
+    Without an argument: the model pushed last. A page shows properties on a click, searches, and needs no network.
+    """
+    from pipeline.html import write_whole
+    from pipeline.lineage.drawing import formats, mermaid
+    from pipeline.lineage.drawing.select import load_drawing
+
+    if last is not None and subject is not None:
+        raise click.UsageError("--last draws the newest runs: leave out the argument, or --last.")
+    if pipeline_name is not None and subject is not None:
+        raise click.UsageError("--pipeline is for the newest model or runs: leave out the argument, or --pipeline.")
+    if as_json and (format_name or output):
+        raise click.UsageError("--json prints the graph as data: leave out --format and --output.")
+    chosen = formats.choose_format(format_name, output)
+    with show_progress("Drawing the graph ...") if last is not None else contextlib.nullcontext():
+        drawing = load_drawing(open_store(runner_name, root), subject, pipeline_name, last)
+        text = "" if as_json else formats.render(drawing, chosen)
+    if as_json:
+        import dataclasses
+
+        print_result(True, dataclasses.asdict(drawing), str)
+        return
+    if chosen == "mermaid" and (note := mermaid.find_limit(text, drawing)):
+        click.echo(note, err=True)
+    if output == "-" or (output is None and chosen in formats.TEXT_FORMATS):
+        click.echo(text, nl=False)
+        return
+    path = formats.find_path(drawing, chosen, output, load_runner_file(runner_name, root))
+    write_whole(path, text, "--output")
+    click.echo(f"{'Page' if chosen == 'html' else 'Graph'}: {path}")
 
 
 @lineage_group.command("export")
@@ -228,6 +320,99 @@ def _check_bom(path: str, public_key: str | None, as_json: bool) -> None:
     )
     told = {"file": path, "algorithm": signer.algorithm, "thumbprint": signer.thumbprint, "trusted": signer.is_trusted}
     print_result(as_json, told, lambda: Text(text, overflow="ignore", no_wrap=True))
+
+
+@lineage_group.command("verify")
+@click.argument("subject", metavar="[MODEL|RUN|ARTIFACT|PATH]", required=False)
+@click.option("--data/--no-data", "data", default=None, help="Only the source data files, or all but these.")
+@click.option("--strict", is_flag=True, help="Fail on orphans and on what has no recorded hash, too.")
+@click.option("--all", "show_all", is_flag=True, help="Show also what is as recorded.")
+@JSON
+@RUNNER
+@ROOT
+@click.pass_context
+def verify_command(
+    ctx: click.Context,
+    subject: str | None,
+    data: bool | None,
+    strict: bool,
+    show_all: bool,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """Hash the files again that the store knows of, and say which are missing or changed.
+
+    With a model: all that its chain needs, back to the data files. Without an argument: everything in the store, and what lies
+    below the root that the store does not know. Exit code 4: something is not as recorded.
+    """
+    from pipeline import exit_codes
+    from pipeline.lineage import verify_view
+    from pipeline.lineage.byte_progress import show_bytes
+    from pipeline.lineage.verify import verify
+
+    store = open_store(runner_name, root)
+    folder = find_runner_root(runner_name, root)
+    with show_bytes("Hashing") as progress:
+        found = verify(
+            store,
+            folder,
+            subject,
+            progress,
+            with_data=data is not False,
+            with_artifacts=data is not True,
+            on_bucket=announce_bucket,
+        )
+    print_result(as_json, found.to_json(), lambda: verify_view.render(found, folder, show_all=show_all))
+    if not found.is_as_recorded(strict):
+        ctx.exit(exit_codes.NOT_AS_RECORDED)
+
+
+@lineage_group.command("gc")
+@click.option(
+    "--keep", type=int, required=True, metavar="N", help="How many of each pipeline's newest runs stay whole."
+)
+@click.option("--yes/--dry-run", "is_confirmed", default=False, help="Remove, or only show what would be (default).")
+@PIPELINE
+@JSON
+@RUNNER
+@ROOT
+@click.pass_context
+def gc_command(
+    ctx: click.Context,
+    keep: int,
+    is_confirmed: bool,
+    pipeline_name: str | None,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """Remove the files of artifacts that no pushed, blessed or recent model needs, and logs and checkpoints of their runs.
+
+    The records stay in the store, marked as DELETED, and so does everything that went into a model that was pushed or blessed.
+    """
+    from pipeline import exit_codes
+    from pipeline.lineage import collect_view
+    from pipeline.lineage.byte_progress import show_bytes
+    from pipeline.lineage.collect import collect
+    from pipeline.lineage.collect_plan import make_plan
+    from pipeline.metadata_connection import make_connection_config
+
+    store = open_store(runner_name, root)
+    folder = find_runner_root(runner_name, root)
+    if not is_confirmed:
+        with show_bytes(""):
+            plan = make_plan(store, folder, keep, pipeline_name)
+        print_result(as_json, plan.to_json() | {"removed": False}, lambda: collect_view.render_plan(plan, folder))
+        return
+    del store  # the next one writes
+    connection = make_connection_config(load_runner_file(runner_name, root))
+    with show_bytes("Removing") as progress:
+        done = collect(connection, folder, keep, pipeline_name, on_removed=progress.advance, on_start=progress.start)
+    value = done.plan.to_json() | {"removed": True, "failures": list(done.failures)}
+    print_result(as_json, value, lambda: collect_view.render_collection(done, folder))
+    if done.failures:
+        ctx.exit(exit_codes.FAILED)
 
 
 @lineage_group.command("impact")

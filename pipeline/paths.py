@@ -1,5 +1,6 @@
 """Where runs keep what they write."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,20 @@ class Paths:
     def report_page(self, run_id: str) -> Path:
         """The page of a run: what went in, what was decided, and why."""
         return self.root / "reports" / self.name / f"{run_id}.html"
+
+
+def make_lineage_path(root: Path, pipeline_name: str, name: str) -> Path:
+    """Returns where a drawing of the lineage goes.
+
+    Args:
+        root: The runner's root.
+        pipeline_name: The pipeline that it is about; empty if it is about several.
+        name: Of the drawing, with the end that tells its format.
+    """
+    # Names of a store that somebody else wrote must not lead out of the folder.
+    folder, file = (re.sub(r"[^\w.-]|^\.+", "_", text) for text in (pipeline_name, name))
+    stem, dot, suffix = file.rpartition(".")
+    return root / "reports" / folder / f"{stem}.lineage{dot}{suffix}"
 
 
 def find_root(runner: LocalRunnerConfig | ClusterRunnerConfig) -> str:

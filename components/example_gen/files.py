@@ -1,6 +1,7 @@
 """Which files a data path means, and of which format they are."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -68,8 +69,13 @@ def list_files(base: str, pattern: str, format_name: str) -> list[DataFile]:
     """
     from tfx.dsl.io import fileio  # Not at the top: `split_path` is for checks that must not wait for TFX.
 
-    path = join_path(base, pattern)
     found = sorted(str(p) for p in fileio.glob(f"{base.rstrip('/')}/{pattern}") if not fileio.isdir(p))
+    return select_files(found, base, pattern, format_name)
+
+
+def select_files(found: Sequence[str], base: str, pattern: str, format_name: str) -> list[DataFile]:
+    """Returns those of the files `found` in `base` by `pattern` that are data files; see `list_files`."""
+    path = join_path(base, pattern)
     if pattern == _ALL_FILES:
         names = EXTENSIONS if format_name == "auto" else {format_name: EXTENSIONS[format_name]}
         endings = tuple(ending for group in names.values() for ending in group)
@@ -78,7 +84,7 @@ def list_files(base: str, pattern: str, format_name: str) -> list[DataFile]:
             there = ", ".join(PurePosixPath(f).name for f in found[:5]) or "no files"
             raise UserError(f"data.path: {path} must hold files that end in {', '.join(endings)}. It holds {there}.")
     else:
-        files = found
+        files = list(found)
         if not files:
             raise UserError(f"data.path: no such file: {path}. Relative paths start where the command is run.")
     return [DataFile(f, detect_format(f) if format_name == "auto" else format_name) for f in files]

@@ -87,8 +87,8 @@ def save_adapter(
     preset: str,
     base_hash: str,
     dtype: str,
-) -> None:
-    """Writes an adapter, whole or not at all.
+) -> str:
+    """Writes an adapter, whole or not at all; returns the SHA-256 of its weights' file.
 
     Args:
         directory: Where to; absent or empty.
@@ -108,16 +108,19 @@ def save_adapter(
         # and the configuration says what they are.
         stored = [a.view(np.uint16) if a.dtype == _BFLOAT16 else a for a in arrays.values()]
         np.savez(path, *stored, allow_pickle=False)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         config = {
             "method": dict(method),
             "preset": preset,
             "base_hash": base_hash,
             "dtype": dtype,
             "weights": {n: {"shape": list(a.shape), "dtype": a.dtype.name} for n, a in arrays.items()},
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": sha256,
             "versions": {p: importlib.metadata.version(p) for p in ("keras", "keras-hub", "numpy")},
         }
         (Path(local) / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    return sha256
 
 
 def load_adapter(directory: str) -> Adapter:

@@ -150,8 +150,9 @@ def train_model(arguments: TrainingArguments) -> Training | None:
             return None
         adapter = method.adapter_weights(model)
         method.merge(model)
+        facts: dict[str, Any] = {}
         if adapter:
-            save_adapter(
+            facts["adapter_sha256"] = save_adapter(
                 os.path.join(arguments.root, "adapter"),
                 adapter,
                 method=config["method"],
@@ -177,6 +178,7 @@ def train_model(arguments: TrainingArguments) -> Training | None:
             compiled_lengths=len(train_data.sequence_lengths),
             micro_batch_tokens=micro_batch_tokens,
             **counts,
+            **facts,
         )
     return Training(record=record, checkpoints=str(checkpoints.directory))
 

@@ -6,10 +6,12 @@ their own (see `pipeline.execution.child_process`).
 
 import base64
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from components.content import record_content
 from components.errors import UserError
 from components.options import nearest
 from pipeline.execution.store_lock import lock_store
@@ -109,6 +111,8 @@ def _mark_part(
 def launch_node(pipeline: dict[str, Any], node_id: str, connection: ConnectionConfig) -> None:
     """Runs one node; where the store has its result already, or an equal one, nothing is executed.
 
+    What the node has written is hashed before it is published (see `components.content`).
+
     Args:
         pipeline: See `compile_pipeline`.
         node_id: The node.
@@ -118,13 +122,12 @@ def launch_node(pipeline: dict[str, Any], node_id: str, connection: ConnectionCo
         Exception: What the node raised; it is FAILED in the store then.
     """
     from tfx.orchestration.local import runner_utils
-    from tfx.orchestration.portable import launcher
     from tfx.proto.orchestration import pipeline_pb2
 
     compiled = pipeline_pb2.Pipeline.FromString(CompiledPipeline.from_json(pipeline).ir)
     (node,) = (n.pipeline_node for n in compiled.nodes if n.pipeline_node.node_info.id == node_id)
     deployment = runner_utils.extract_local_deployment_config(compiled)
-    launcher.Launcher(
+    _get_launcher_class()(
         pipeline_node=node,
         mlmd_connection=_connect(connection),
         pipeline_info=compiled.pipeline_info,
@@ -132,6 +135,32 @@ def launch_node(pipeline: dict[str, Any], node_id: str, connection: ConnectionCo
         executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
     ).launch()
+
+
+def _get_launcher_class() -> Any:
+    """Returns TFX's launcher of a node, which also records what the node has written."""
+    from tfx.orchestration.portable import launcher
+
+    class RecordingLauncher(launcher.Launcher):
+        # The only place between the end of every executor, TFX's own too, and the publication of its outputs.
+        def _run_executor(self, execution_info: Any) -> Any:
+            output = super()._run_executor(execution_info)
+            for key, artifacts in execution_info.output_dict.items():
+                # What an executor has set on its outputs comes back as a copy, which is published in their place.
+                published = output.output_artifacts[key].artifacts if key in output.output_artifacts else ()
+                for artifact in published or [artifact.mlmd_artifact for artifact in artifacts]:
+                    _record(artifact)
+            return output
+
+    return RecordingLauncher
+
+
+def _record(artifact: Any) -> None:
+    try:
+        record_content(artifact)
+    except OSError as error:
+        # What took hours to make is not given up for a hash; `lineage verify` says that it has none.
+        logging.warning("The content of %s is not recorded: it could not be read. Received: %s", artifact.uri, error)
 
 
 def _connect(connection: ConnectionConfig) -> Any:

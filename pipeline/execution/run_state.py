@@ -64,6 +64,25 @@ def is_process_gone(process: str) -> bool:
         return True
 
 
+def is_process_alive(process: str) -> bool:
+    """Returns whether a process of `describe_process` is of this machine and has not ended."""
+    return process.startswith(f"{socket.gethostname()} ") and not is_process_gone(process)
+
+
+def list_going_runs(store: Any) -> dict[str, metadata_store_pb2.Context]:
+    """Returns the contexts of the runs that have not ended, by run id.
+
+    These are the runs of this machine whose process is alive, and those with a RUNNING node of whose process nothing is known here.
+    """
+    runs = {context.id: context for context in store.get_contexts_by_type(RUN_CONTEXT)}
+    processes = {key: context.custom_properties[PROCESS].string_value for key, context in runs.items()}
+    going = {key for key, process in processes.items() if is_process_alive(process)}
+    for execution in store.get_executions(ListOptions(filter_query="last_known_state = RUNNING")):
+        contexts = {context.id for context in store.get_contexts_by_execution(execution.id)}
+        going |= {key for key in contexts & runs.keys() if not is_process_gone(processes[key])}
+    return {runs[key].name: runs[key] for key in sorted(going)}
+
+
 def read_node(store: Any, pipeline_name: str, run_id: str, node_id: str) -> NodeState | None:
     """Returns the state of a node in a run, or None if it has not started there."""
     run_context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)

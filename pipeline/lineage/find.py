@@ -12,7 +12,7 @@ from pipeline.lineage.store import find_by_path, is_quotable
 
 _HASH = re.compile(r"[0-9a-f]{6,64}")
 # Properties that hold hashes, of artifacts and of runs.
-_ARTIFACT_HASHES = ("data_sha256", "base_hash", "tuned_hash", "preset_hash", "content_sha256")
+_ARTIFACT_HASHES = ("data_sha256", "base_hash", "tuned_hash", "preset_hash", "content_sha256", "adapter_sha256")
 _RUN_HASHES = ("code_version", "code_sha256", "config_sha256", "lock_sha256")
 
 

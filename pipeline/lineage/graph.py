@@ -10,8 +10,6 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 Properties = dict[str, Any]
 
-_EVENT_SIDES = {mlmd.Event.INPUT: "input", mlmd.Event.OUTPUT: "output"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
@@ -22,6 +20,8 @@ class Artifact:
     uri: str
     created_at: str
     properties: Properties
+    is_collected: bool = False
+    """Its files were removed by a collection; the record stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +111,7 @@ class Graph:
         executions: By id.
         inputs: Execution id to the ids of the artifacts that it read, each with the names under which it did.
         outputs: Execution id to the ids of the artifacts that it wrote (a cached one: that it took over), with their names.
+        chosen: Execution id to the ids of the artifacts that it selected, being a resolver, with their names.
     """
 
     def __init__(self, *parts: mlmd.LineageGraph):
@@ -118,6 +119,7 @@ class Graph:
         self.executions: dict[int, mlmd.Execution] = {e.id: e for part in parts for e in part.executions}
         self.inputs: dict[int, dict[int, set[str]]] = {}
         self.outputs: dict[int, dict[int, set[str]]] = {}
+        self.chosen: dict[int, dict[int, set[str]]] = {}
         self._type_names = {t.id: t.name for part in parts for t in part.execution_types}
         for part in parts:
             self._add_events(part.events)
@@ -138,12 +140,16 @@ class Graph:
         self._add_events(event for event in events if event.type == mlmd.Event.INPUT)
 
     def _add_events(self, events: Iterable[mlmd.Event]) -> None:
+        sides = {
+            mlmd.Event.INPUT: self.inputs,
+            mlmd.Event.OUTPUT: self.outputs,
+            mlmd.Event.INTERNAL_OUTPUT: self.chosen,  # others had made these
+        }
         for event in events:
-            if event.type in _EVENT_SIDES:
+            if event.type in sides:
                 # One model may be both candidate and baseline: then one event has both names.
                 names = {step.key for step in event.path.steps if step.HasField("key")}
-                side = self.inputs if _EVENT_SIDES[event.type] == "input" else self.outputs
-                side.setdefault(event.execution_id, {}).setdefault(event.artifact_id, set()).update(names)
+                sides[event.type].setdefault(event.execution_id, {}).setdefault(event.artifact_id, set()).update(names)
 
     def find_producer(self, artifact_id: int) -> int | None:
         """Returns the execution that really made the artifact; cached ones only point to it."""
@@ -235,6 +241,7 @@ def make_artifact(artifact: mlmd.Artifact) -> Artifact:
         uri=artifact.uri,
         created_at=format_time(artifact.create_time_since_epoch),
         properties=get_properties(artifact),
+        is_collected=artifact.state in (mlmd.Artifact.DELETED, mlmd.Artifact.MARKED_FOR_DELETION),
     )
 
 

@@ -139,16 +139,18 @@ def find_by_path(store: MetadataStore, path: str) -> list[mlmd.Artifact]:
     return sorted(found, key=rank)
 
 
-def fetch_upstream(store: MetadataStore, artifact_id: int) -> mlmd.LineageGraph:
-    """Fetches everything that went into an artifact, down to the data.
+def fetch_upstream(store: MetadataStore, *artifact_ids: int) -> mlmd.LineageGraph:
+    """Fetches everything that went into artifacts, down to the data.
 
     A cached execution repeats the inputs of the one it stands for: going on behind it finds nothing new, and with many
     cached runs it is most of the graph.
     """
-    (part,) = _fetch(
-        store, "artifacts", [artifact_id], _SubgraphQuery.UPSTREAM, _MAX_HOPS, stop_at="last_known_state = CACHED"
-    )
-    return part
+    merged = mlmd.LineageGraph()
+    for part in _fetch(
+        store, "artifacts", artifact_ids, _SubgraphQuery.UPSTREAM, _MAX_HOPS, stop_at="last_known_state = CACHED"
+    ):
+        merged.MergeFrom(part)
+    return merged
 
 
 def fetch_downstream(

@@ -34,7 +34,7 @@ def trace_artifact(store: MetadataStore, start: mlmd.Artifact) -> Trace:
     Raises:
         UserError: the store does not know what made it.
     """
-    artifact_id = _find_trained_model(store, start) if start.type == "PushedModel" else start.id
+    artifact_id = find_trained_model(store, start) if start.type == "PushedModel" else start.id
     parts = [lineage_store.fetch_upstream(store, artifact_id)]
     if start.type in lineage_store.MODEL_TYPES:
         parts.append(lineage_store.fetch_verdict(store, artifact_id))
@@ -68,8 +68,16 @@ def trace_artifact(store: MetadataStore, start: mlmd.Artifact) -> Trace:
     )
 
 
-def _find_trained_model(store: MetadataStore, pushed: mlmd.Artifact) -> int:
-    """Returns the id of the Model artifact that a Pusher pushed."""
+def find_trained_model(store: MetadataStore, pushed: mlmd.Artifact) -> int:
+    """Returns the id of the Model artifact that a Pusher pushed.
+
+    Args:
+        store: An open store.
+        pushed: A PushedModel.
+
+    Raises:
+        UserError: The store does not hold it.
+    """
     writers = {e.execution_id for e in store.get_events_by_artifact_ids([pushed.id]) if e.type == mlmd.Event.OUTPUT}
     read = [e.artifact_id for e in store.get_events_by_execution_ids(writers) if e.type == mlmd.Event.INPUT]
     models = [artifact.id for artifact in store.get_artifacts_by_id(read) if artifact.type == "Model"]

@@ -40,10 +40,12 @@ def _list_rows(trace: Trace) -> Iterator[tuple[str, ...]]:
     if trace.pushed:
         version = trace.pushed.properties.get("pushed_version", "unknown")
         yield "Pushed model", _describe_place(trace.pushed), f"version {version}, {_humanize(trace.pushed.created_at)}"
+    collected = ["[yellow]its files were collected[/]"] if trace.artifact.is_collected else []
     if trace.artifact.type == "Model":
-        yield "Trained model", escape(trace.artifact.uri), *([] if trace.pushed else ["[yellow]not pushed[/]"])
+        not_pushed = [] if trace.pushed else ["[yellow]not pushed[/]"]
+        yield "Trained model", escape(trace.artifact.uri), *not_pushed, *collected
     else:
-        yield trace.artifact.type, escape(trace.artifact.uri), f"artifact {trace.artifact.id}"
+        yield trace.artifact.type, escape(trace.artifact.uri), f"artifact {trace.artifact.id}", *collected
     for run in trace.runs:
         yield "Run" if run is trace.run else "Earlier run", *_describe_run(run)
     for step in trace.steps:
@@ -83,6 +85,8 @@ def _describe_step(step: Step, trace: Trace) -> str:
         facts += [verdict[evaluation.blessed], escape(evaluation.verdict or evaluation.reason)]
     if step.reused:
         facts.append(f"[dim]reused from run {escape(step.run_id)}[/]")
+    if any(artifact.is_collected for artifact in step.outputs):
+        facts.append("[dim]files collected[/]")
     return ", ".join(fact for fact in facts if fact)
 
 

@@ -1,4 +1,4 @@
-"""Stores with runs of all nodes, written by the generator that the benchmark of large stores uses."""
+"""Stores with runs of all nodes, written by the generator that the benchmark of large stores uses; roots with files."""
 
 import importlib.util
 import sys
@@ -12,14 +12,25 @@ from pipeline.lineage.store import open_store
 _GENERATOR = Path(__file__).resolve().parents[2] / "benchmarks" / "lineage_store.py"
 
 
-@pytest.fixture(scope="session")
-def generator():
-    """The module that writes stores."""
-    spec = importlib.util.spec_from_file_location("lineage_store_generator", _GENERATOR)
+def _load(name: str, path: Path):
+    # Tests have no package that they could import from.
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def generator():
+    """The module that writes stores."""
+    return _load("lineage_store_generator", _GENERATOR)
+
+
+@pytest.fixture
+def root_writer(tmp_path):
+    """A writer of runs and their files below `tmp_path`."""
+    return _load("lineage_root_writer", Path(__file__).with_name("root_writer.py")).RootWriter(tmp_path / "root")
 
 
 @pytest.fixture(scope="session", params=["sqlite", "mariadb"])

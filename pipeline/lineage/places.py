@@ -1,0 +1,46 @@
+"""Places below a root: how they are compared, and what of them may be removed."""
+
+import os
+from pathlib import PurePosixPath
+
+from components import storage
+
+# The folders of a root whose content belongs to runs (see `pipeline.paths`); all others are left alone.
+TOP_FOLDERS = ("artifacts", "serving", "checkpoints", "logs", "reports")
+# `<node>/<output>/<execution>` below the folder of a pipeline.
+_DEPTH_OF_ARTIFACT = 3
+
+
+def normalize(place: str) -> str:
+    """Returns a place in the one form in which two of them can be compared: absolute, without links."""
+    return place.rstrip("/") if storage.is_remote(place) else os.path.realpath(place)
+
+
+def shorten(place: str, root: str) -> str:
+    """Returns a place from the root on, for people; one that is not below it as it is."""
+    folder = root.rstrip("/") if storage.is_remote(root) else os.path.abspath(root)
+    return place.removeprefix(f"{folder}/")
+
+
+def find_pipeline(place: str, root: str) -> str | None:
+    """Returns the pipeline in whose artifacts a place is; None for a place that a collection must not touch.
+
+    Args:
+        place: An artifact's URI.
+        root: Of the runner.
+    """
+    base = storage.join(normalize(root), "artifacts")
+    # A link on the way leads out of `base`, or to another artifact.
+    plain = place.rstrip("/") if storage.is_remote(place) else _resolve_root(place, root)
+    if normalize(place) != plain or not plain.startswith(f"{base}/"):
+        return None
+    parts = PurePosixPath(plain.removeprefix(f"{base}/")).parts
+    if len(parts) <= _DEPTH_OF_ARTIFACT or ".." in parts or parts[2] == ".system":
+        return None
+    return parts[0]
+
+
+def _resolve_root(place: str, root: str) -> str:
+    """Returns an absolute path with the links above the root resolved, and none below it."""
+    path, above = os.path.abspath(place), os.path.abspath(root)
+    return os.path.realpath(root) + path.removeprefix(above) if path.startswith(f"{above}/") else path

@@ -1,0 +1,102 @@
+"""What TFX's launcher publishes of a node, and what its cache gives to a later run."""
+
+from pathlib import Path
+
+import pytest
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.orchestration.pipeline import Pipeline
+
+from components.content import CONTENT_BYTES, CONTENT_FILES, CONTENT_SHA256, find_manifest, read_content
+from components.schema_importer.component import SchemaImporter
+from pipeline.execution import node_launcher
+from pipeline.execution.run_record import write_run_record
+from pipeline.execution.run_state import PROCESS, describe_process, read_node
+from pipeline.lineage.collect import collect
+
+SCHEMA = 'feature { name: "x" type: INT }'
+DELETED, LIVE, MARKED = mlmd.Artifact.DELETED, mlmd.Artifact.LIVE, mlmd.Artifact.MARKED_FOR_DELETION
+
+
+class Project:
+    """A pipeline of one node of TFX's own code, in a root."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.connection = mlmd.ConnectionConfig()
+        self.connection.sqlite.filename_uri = str(root / "metadata.sqlite")
+        self.connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        self.schema = root / "schema.pbtxt"
+        self.schema.write_text(SCHEMA)
+
+    def create(self) -> Pipeline:
+        return Pipeline("tiny", str(self.root / "artifacts/tiny"), components=[SchemaImporter(self.schema)])
+
+    def run(self, run_id: str) -> tuple[bool, mlmd.Artifact]:
+        """Runs the node; returns whether it was cached, and its artifact."""
+
+        def create() -> Pipeline:
+            pipeline = self.create()
+            pipeline.enable_cache = True
+            return pipeline
+
+        compiled = node_launcher.compile_pipeline(create, (), run_id, self.connection)
+        node_launcher.launch_node(compiled, "SchemaImporter", self.connection)
+        store = MetadataStore(self.connection)
+        host = describe_process().split(" ")[0]
+        write_run_record(store, run_id, {"pipeline_name": "tiny", PROCESS: f"{host} 999999999 1.00"})
+        state = read_node(store, "tiny", run_id, "SchemaImporter")
+        return state.cached, state.outputs["schema"][0]
+
+    def set_state(self, artifact: mlmd.Artifact, state: int) -> None:
+        artifact.state = state
+        MetadataStore(self.connection).put_artifacts([artifact])
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_nodes_of_tfx_have_their_content_recorded(project: Project):
+    _, artifact = project.run("run-1")
+    content = read_content(artifact.uri)
+    recorded = artifact.custom_properties
+    assert recorded[CONTENT_SHA256].string_value == content.sha256
+    assert recorded[CONTENT_FILES].int_value == len(content.files) == 1
+    assert recorded[CONTENT_BYTES].int_value == content.num_bytes > 0
+    assert Path(find_manifest(artifact.uri)).read_text() == content.manifest
+
+
+def test_what_cannot_be_hashed_is_published_without(project: Project, monkeypatch: pytest.MonkeyPatch):
+    def fail(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(node_launcher, "record_content", fail)
+    _, artifact = project.run("run-1")
+    assert artifact.state == LIVE
+    assert CONTENT_SHA256 not in artifact.custom_properties
+
+
+def test_the_cache_gives_what_is_live_alone(project: Project):
+    _, first = project.run("run-1")
+    assert project.run("run-2") == (True, first)
+    # As a collection leaves it that is killed before it has removed a file.
+    project.set_state(first, MARKED)
+    assert Path(first.uri).exists()
+    cached, second = project.run("run-3")
+    assert not cached and second.id != first.id
+
+
+def test_after_a_collection_a_run_makes_anew_what_it_needs(project: Project):
+    _, first = project.run("run-1")
+    project.schema.write_text(SCHEMA.replace("INT", "FLOAT"))
+    _, second = project.run("run-2")
+    done = collect(project.connection, str(project.root), keep=1)
+    assert [candidate.artifact_id for candidate in done.plan.candidates] == [first.id]
+    assert not Path(first.uri).exists() and Path(second.uri).exists()
+    project.schema.write_text(SCHEMA)
+    cached, third = project.run("run-3")
+    assert not cached and Path(third.uri).exists()
+    states = [a.state for a in MetadataStore(project.connection).get_artifacts_by_id([first.id, second.id, third.id])]
+    assert states == [DELETED, LIVE, LIVE]
