@@ -432,19 +432,17 @@ def impact_command(subject: str, limit: int, show_all: bool, as_json: bool, runn
     import dataclasses
 
     from pipeline.lineage import impact_view
+    from pipeline.lineage.byte_progress import show_bytes
     from pipeline.lineage.impact import find_impact
     from pipeline.lineage.rerun import Place
-    from pipeline.lineage.search_progress import show_search
 
-    store = open_store(runner_name, root)
-    with show_search() as on_progress:
-        found = find_impact(
-            store,
-            subject,
-            limit=None if show_all or as_json else limit,
-            place=Place(runner_name=runner_name, root=root),
-            on_progress=on_progress,
-        )
+    found = find_impact(
+        open_store(runner_name, root),
+        subject,
+        limit=None if show_all or as_json else limit,
+        place=Place(runner_name=runner_name, root=root),
+        show_progress=lambda: show_bytes("Searching the data"),
+    )
     print_result(as_json, dataclasses.asdict(found), lambda: impact_view.render(found))
 
 

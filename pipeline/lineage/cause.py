@@ -5,8 +5,8 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -14,7 +14,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.errors import UserError
 from pipeline.lineage.data_paths import contains_path, ends_like_path, is_same_path, spell, was_read
 from pipeline.lineage.descent import find_preset_folder
-from pipeline.lineage.examples_index import ID_LENGTH, Content, Search, list_contents, search
+from pipeline.lineage.examples_index import ID_LENGTH, Content, Progress, Search, list_contents, search
 from pipeline.lineage.find import find_subject, list_run_contexts
 from pipeline.lineage.graph import get_properties
 from pipeline.lineage.store import fetch_runs, find_by_path, is_quotable
@@ -62,20 +62,20 @@ class Cause:
 
 
 def find_cause(
-    store: MetadataStore, text: str, on_progress: Callable[[int, int], Any] = lambda done, total: None
+    store: MetadataStore, text: str, show_progress: Callable[[], AbstractContextManager[Progress | None]] = nullcontext
 ) -> Cause:
     """Returns what the words mean.
 
     Args:
         store: An open store.
         text: See `lineage impact`. `example:` before an id says that it is one.
-        on_progress: Is told how many bytes of how many are read, if files must be searched for an example.
+        show_progress: Is called, and entered, if files must be searched for an example.
 
     Raises:
         UserError: The store knows nothing of it.
     """
     if text.startswith(EXAMPLE_PREFIX):
-        return _find_example(store, text.removeprefix(EXAMPLE_PREFIX), on_progress)
+        return _find_example(store, text.removeprefix(EXAMPLE_PREFIX), show_progress)
     if not _NUMBER.fullmatch(text):
         for find in (_find_model, _find_preset, _find_data, _find_hash):
             if cause := find(store, text):
@@ -84,7 +84,7 @@ def find_cause(
         subject = find_subject(store, text)
     except UserError:
         if _HEX.fullmatch(text) and len(text) <= ID_LENGTH:
-            return _find_example(store, text, on_progress)
+            return _find_example(store, text, show_progress)
         raise
     if subject.runs:
         return _make_run_cause(store, RUN, text, subject.reason, subject.runs)
@@ -262,14 +262,17 @@ def _make_run_cause(store: MetadataStore, kind: str, text: str, reason: str, run
     )
 
 
-def _find_example(store: MetadataStore, beginning: str, on_progress: Callable[[int, int], Any]) -> Cause:
+def _find_example(
+    store: MetadataStore, beginning: str, show_progress: Callable[[], AbstractContextManager[Progress | None]]
+) -> Cause:
     if not _HEX.fullmatch(beginning) or len(beginning) > ID_LENGTH:
         raise UserError(
             f"an example's id consists of {ID_LENGTH} hex digits, of which at least the first 6 must be given. Received: {beginning!r}. "
             "Reports and predictions have it as `example_id`."
         )
     contents = list_contents(store)
-    found = search(contents, beginning, on_progress)
+    with show_progress() as progress:
+        found = search(contents, beginning, progress)
     if not found.holdings:
         raise UserError(_explain_absence(beginning, contents, found))
     ids = tuple(artifact_id for holding in found.holdings for artifact_id in holding.content.artifact_ids)

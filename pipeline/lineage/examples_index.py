@@ -1,17 +1,16 @@
-"""Finds in which data an example is, and in which split: reads ExampleGen's files as bytes, without TensorFlow."""
+"""Finds in which data an example is, and in which split: reads ExampleGen's files as bytes, without TensorFlow if they are local."""
 
-import functools
-import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Protocol
+from pathlib import PurePosixPath
+from typing import Any, Protocol
 
 from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components import storage
 from components.errors import UserError
 from pipeline.lineage.graph import get_properties
 
@@ -21,6 +20,7 @@ SPLIT_PREFIX = "Split-"
 # How the feature stands in a serialized `tf.train.Example`: key, then the lengths of Feature, BytesList and value.
 _LEAD = b"\x0a\x0aexample_id\x12" + bytes((ID_LENGTH + 4, 0x0A, ID_LENGTH + 2, 0x0A, ID_LENGTH))
 _BLOCK_BYTES = 1 << 20
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's word for gzip's header
 _NUM_NAMED = 5  # of the ids that an error lists
 _RAW_EXAMPLES = ListOptions(
     filter_query="type = 'Examples' AND custom_properties.data_sha256.string_value != ''",
@@ -119,15 +119,23 @@ def _normalize(custom_config: str) -> str:
         return custom_config
 
 
-def search(
-    contents: list[Content], beginning: str, on_progress: Callable[[int, int], Any] = lambda done, total: None
-) -> Search:
+class Progress(Protocol):
+    """Is told how many bytes there are to read, and how many more are read."""
+
+    def start(self, num_bytes: int) -> None:
+        """So much is to be done."""
+
+    def advance(self, num_bytes: int) -> None:
+        """So much more was done."""
+
+
+def search(contents: list[Content], beginning: str, progress: Progress | None = None) -> Search:
     """Reads contents for an example.
 
     Args:
         contents: See `list_contents`.
         beginning: Its id, or the beginning of it.
-        on_progress: Is told how many bytes of how many are read.
+        progress: Is told how far it is.
 
     Raises:
         UserError: Several examples begin so.
@@ -136,22 +144,28 @@ def search(
     found: dict[str, list[Holding]] = {}
     plans = []
     for content in contents:
-        files, reason = _find_files(content)
-        if reason:
-            result.unknown.append((content, reason))
-        else:
+        if files := _find_files(content):
             plans.append((content, files))
-    total = sum(file.stat().st_size for _, files in plans for file in files)
-    done = 0
+        else:
+            result.unknown.append((content, "its files are gone"))
+    if progress:
+        progress.start(sum(file.size for _, files in plans for file in files))
     for content, files in plans:
+        left = sum(file.size for file in files)
+
+        def advance(num_bytes: int) -> None:
+            nonlocal left
+            left -= num_bytes
+            if progress:
+                progress.advance(num_bytes)
+
         try:
-            ids = dict(_search_files(files, beginning, functools.partial(_advance, on_progress, total, done)))
+            ids = dict(_search_files(files, beginning, advance))
         except (OSError, EOFError, zlib.error) as error:
             result.unknown.append((content, f"a file cannot be read ({error})"))
             continue
         finally:
-            done += sum(file.stat().st_size for file in files if file.exists())
-            on_progress(done, total)
+            advance(left)  # what was not looked at, since the example was found or a file is broken
         result.num_searched += 1
         for example_id, split in ids.items():
             found.setdefault(example_id, []).append(Holding(content=content, split=split))
@@ -166,65 +180,78 @@ def search(
     return result
 
 
-def _advance(on_progress: Callable[[int, int], Any], total: int, before: int, read: int) -> None:
-    on_progress(before + read, total)
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    place: str
+    split: str
+    size: int
 
 
-def _find_files(content: Content) -> tuple[list[Path], str]:
-    """Returns the files of a content, from whichever of its folders is still there; or why there are none."""
+def _find_files(content: Content) -> list[_File]:
+    """Returns the files of a content, from whichever of its folders is still there; none if all are gone."""
     for uri in content.uris:
-        if "://" not in uri and (files := sorted(Path(uri).glob(f"{SPLIT_PREFIX}*/*.gz"))):
-            return files, ""
-    if all("://" in uri for uri in content.uris):
-        return [], "its files are in a bucket, which is not read here"
-    return [], "its files are gone"
+        try:
+            listed = storage.list_files(uri)
+        except OSError:
+            continue
+        files = []
+        for file in listed:
+            folder, _, name = file.name.rpartition("/")
+            if folder.startswith(SPLIT_PREFIX) and name.endswith(".gz"):
+                split = folder.removeprefix(SPLIT_PREFIX)
+                files.append(_File(place=storage.join(uri, file.name), split=split, size=file.size))
+        if files:
+            return files
+    return []
 
 
-def _search_files(files: list[Path], beginning: str, on_read: Callable[[int], Any]) -> Iterator[tuple[str, str]]:
+def _search_files(files: list[_File], beginning: str, advance: Callable[[int], Any]) -> Iterator[tuple[str, str]]:
     """Yields the ids that begin so, each with its split; stops at the first one if the id is whole."""
-    before = 0
-    for path in files:
-        with path.open("rb") as raw, gzip.GzipFile(fileobj=raw) as stream:
-            for example_id in find_ids(_Told(stream, raw, before, on_read), beginning):
-                yield example_id, path.parent.name.removeprefix(SPLIT_PREFIX)
-                if len(beginning) == ID_LENGTH:
-                    return
-        before += path.stat().st_size
+    for file in files:
+        for example_id in find_ids(inflate(_tell(storage.read_blocks(file.place), advance)), beginning):
+            yield example_id, file.split
+            if len(beginning) == ID_LENGTH:
+                return
 
 
-class _Told:
-    """Reads a compressed file, and tells how many bytes of it are read."""
-
-    def __init__(self, stream: gzip.GzipFile, raw: BinaryIO, before: int, on_read: Callable[[int], Any]):
-        self._stream = stream
-        self._raw = raw
-        self._before = before
-        self._on_read = on_read
-
-    def read(self, size: int) -> bytes:
-        self._on_read(self._before + self._raw.tell())
-        return self._stream.read(size)
+def _tell(blocks: Iterator[bytes], advance: Callable[[int], Any]) -> Iterator[bytes]:
+    for block in blocks:
+        yield block
+        advance(len(block))
 
 
-class Readable(Protocol):
-    """A stream of bytes."""
+def inflate(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yields the content of a gzip file (of one member or more) in blocks of bounded size.
 
-    def read(self, size: int) -> bytes:
-        """Returns up to so many bytes; none at the end."""
+    Raises:
+        EOFError: The file ends too early.
+        zlib.error: It is none.
+    """
+    member = zlib.decompressobj(_GZIP)
+    for block in blocks:
+        while block:
+            if member.eof:  # Beam writes a file's members one after the other
+                member = zlib.decompressobj(_GZIP)
+            yield member.decompress(block, _BLOCK_BYTES)
+            block = member.unused_data if member.eof else member.unconsumed_tail
+    while not member.eof and (rest := member.decompress(b"", _BLOCK_BYTES)):
+        yield rest
+    if not member.eof:
+        raise EOFError("it ends too early")
 
 
-def find_ids(stream: Readable, beginning: str) -> Iterator[str]:
-    """Yields the ids of examples in a stream of serialized examples that begin so.
+def find_ids(blocks: Iterable[bytes], beginning: str) -> Iterator[str]:
+    """Yields the ids of examples in serialized examples that begin so.
 
     Args:
-        stream: Uncompressed TFRecords.
+        blocks: Uncompressed TFRecords, cut anywhere.
         beginning: Of the id.
     """
     wanted = _LEAD + beginning.encode()
     # One byte less than a whole match is carried over: none is missed at the seam of two blocks, and none is found twice.
     overlap = len(_LEAD) + ID_LENGTH - 1
     window = b""
-    while block := stream.read(_BLOCK_BYTES):
+    for block in blocks:
         window = window[-overlap:] + block
         at = window.find(wanted)
         while at >= 0 and len(window) - at > overlap:

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -11,6 +11,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.execution.run_state import RUN_CONTEXT
 from pipeline.lineage.cause import COMMIT, RUN, Cause, find_cause
 from pipeline.lineage.descent import Descent, EventReader, find_descent
+from pipeline.lineage.examples_index import Progress
 from pipeline.lineage.graph import Graph, format_time, get_properties
 from pipeline.lineage.newest_runs import find_newest_runs
 from pipeline.lineage.outcomes import Outcome, Push, find_outcomes, find_production
@@ -127,7 +128,7 @@ def find_impact(
     *,
     limit: int | None = None,
     place: Place = HERE,
-    on_progress: Callable[[int, int], Any] = lambda done, total: None,
+    show_progress: Callable[[], AbstractContextManager[Progress | None]] = nullcontext,
 ) -> Impact:
     """Finds everything that was made from something.
 
@@ -136,12 +137,12 @@ def find_impact(
         text: See `find_cause`.
         limit: Of how many models run and node are looked up; None for all.
         place: Where pipelines run; goes into the commands.
-        on_progress: See `find_cause`.
+        show_progress: See `find_cause`.
 
     Raises:
         UserError: The store knows nothing of it.
     """
-    cause = find_cause(store, text, on_progress)
+    cause = find_cause(store, text, show_progress)
     events = EventReader(store)
     affected = _find_affected(store, cause, events)
     outcomes = find_outcomes(store, affected.models, events)

@@ -1,17 +1,18 @@
 """Tests of the search for an example in what ExampleGen has written, on files of ExampleGen's own serialization."""
 
 import gzip
-import io
 import json
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from rich.console import Console
 
 from components.errors import UserError
 from pipeline.lineage import examples_index, impact_view
-from pipeline.lineage.examples_index import ID_LENGTH, find_ids, list_contents, search
+from pipeline.lineage.examples_index import ID_LENGTH, find_ids, inflate, list_contents, search
 from pipeline.lineage.impact import MEASURED, SELECTED, TRAINED, find_impact
 
 COLUMNS = {"instruction": "instruction", "input": None, "output": "output"}
@@ -45,24 +46,41 @@ def write_split(uri: str, split: str, records: list[bytes]) -> Path:
 def test_the_id_has_the_length_that_example_gen_gives_it(make_record):
     example_id, record = make_record("a question")
     assert len(example_id) == ID_LENGTH
-    assert list(find_ids(io.BytesIO(record), example_id)) == [example_id]
+    assert list(find_ids([record], example_id)) == [example_id]
 
 
-@pytest.mark.parametrize("block", [1, 2, 7, 41, 64, 100, 1 << 20])
-def test_no_seam_between_blocks_hides_or_doubles_an_id(make_record, monkeypatch, block: int):
-    monkeypatch.setattr(examples_index, "_BLOCK_BYTES", block)
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 41, 64, 100, 1 << 20])
+def test_no_seam_between_blocks_hides_or_doubles_an_id(make_record, size: int):
     made = [make_record(f"question {number}") for number in range(20)]
-    stream = io.BytesIO(to_tfrecord([record for _, record in made]))
-    assert list(find_ids(stream, "")) == [example_id for example_id, _ in made]
+    blocks = cut(to_tfrecord([record for _, record in made]), size)
+    assert list(find_ids(blocks, "")) == [example_id for example_id, _ in made]
     for example_id, _ in made[::5]:
-        stream.seek(0)
-        assert list(find_ids(stream, example_id[:9])) == [example_id]
+        assert list(find_ids(blocks, example_id[:9])) == [example_id]
+
+
+@pytest.mark.parametrize("size", [1, 10, 1000, 1 << 20])
+@pytest.mark.parametrize("block", [1, 100, 1 << 20])
+def test_gzip_in_blocks_of_bounded_size(monkeypatch, size: int, block: int):
+    monkeypatch.setattr(examples_index, "_BLOCK_BYTES", block)
+    texts = [b"first" * 200, b"", b"second" * 300]
+    packed = b"".join(map(gzip.compress, texts))
+    blocks = list(inflate(cut(packed, size)))
+    assert b"".join(blocks) == b"".join(texts)
+    assert max(map(len, blocks)) <= block
+    with pytest.raises(EOFError, match="too early"):
+        list(inflate(cut(packed[:-9], size)))
+    with pytest.raises(zlib.error):
+        list(inflate([b"no gzip at all"]))
 
 
 def test_an_id_inside_of_a_text_is_not_an_example(make_record):
     example_id, _ = make_record("a question")
     _, other = make_record(f"what is {example_id}?")
-    assert list(find_ids(io.BytesIO(to_tfrecord([other])), example_id)) == []
+    assert list(find_ids([to_tfrecord([other])], example_id)) == []
 
 
 @pytest.mark.parametrize(
@@ -156,13 +174,16 @@ def test_a_broken_file_leaves_it_open(small_store, make_record):
         find_impact(small_store.reader, example_id)
 
 
-def test_files_in_a_bucket_are_not_read(small_store_class, tmp_path, make_record):
-    store = small_store_class(tmp_path)
-    run = store.start("run-1")
-    run.store.root = "gs://bucket/runs"
-    run.node("ExampleGen", {}, "examples", "Examples", data_path="gs://bucket/rows.jsonl", data_sha256="1" * 64)
-    with pytest.raises(UserError, match="in a bucket"):
-        find_impact(store.reader, make_record("a question")[0])
+def test_files_in_a_bucket_are_read_too(small_store, bucket, make_record):
+    example_id, record = make_record("a question")
+    made = small_store.record("run-1")["ExampleGen"]
+    made.uri = f"{bucket.url}/examples/1"
+    small_store.store.put_artifacts([made])
+    with pytest.raises(UserError, match="files are gone"):
+        find_impact(small_store.reader, example_id)
+    with tf.io.gfile.GFile(f"{made.uri}/Split-train/data_tfrecord-00000-of-00001.gz", "wb") as file:
+        file.write(gzip.compress(to_tfrecord([record])))
+    assert [m.use for m in find_impact(small_store.reader, example_id).models] == [TRAINED]
 
 
 def test_an_id_that_is_nowhere_names_the_quarantine(small_store, make_record):
@@ -199,12 +220,24 @@ def test_what_cannot_be_an_id_is_refused(small_store, text: str):
         find_impact(small_store.reader, text)
 
 
+class Counted:
+    total = done = 0
+
+    def start(self, num_bytes: int) -> None:
+        self.total = num_bytes
+
+    def advance(self, num_bytes: int) -> None:
+        self.done += num_bytes
+
+
 def test_progress_reaches_the_end(small_store, make_record):
     sizes = []
     for run_id in ("run-1", "run-2"):
         made = small_store.record(run_id, data=f"/data/{run_id}/rows.jsonl")
         sizes.append(write_split(made["ExampleGen"].uri, "train", [make_record(run_id)[1]] * 30).stat().st_size)
-    told = []
-    search(list_contents(small_store.reader), "0" * 32, lambda done, total: told.append((done, total)))
-    assert told[-1] == (sum(sizes), sum(sizes))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    progress = Counted()
+    search(list_contents(small_store.reader), "0" * 32, progress)
+    assert (progress.total, progress.done) == (sum(sizes), sum(sizes))
+    progress = Counted()
+    assert search(list_contents(small_store.reader), make_record("run-1")[0], progress).holdings
+    assert progress.done == sum(sizes)
