@@ -413,3 +413,66 @@ def gc_command(
     print_result(as_json, value, lambda: collect_view.render_collection(done, folder))
     if done.failures:
         ctx.exit(exit_codes.FAILED)
+
+
+@lineage_group.command("impact")
+@click.argument("subject", metavar="PATH|HASH|EXAMPLE_ID|PRESET|COMMIT|MODEL|ARTIFACT")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Show so many models at most.")
+@click.option("--all", "show_all", is_flag=True, help="Show all models.")
+@JSON
+@RUNNER
+@ROOT
+def impact_command(subject: str, limit: int, show_all: bool, as_json: bool, runner_name: str, root: str | None) -> None:
+    """Show every model that was made from something, and what to run again if that changes.
+
+    A data file (also one of a folder, a pattern or several spans), an example (its `example_id` or the beginning of it), a preset,
+    the reference model of token cleaning, a commit, a model, or anything else that a run wrote. An example is looked for in
+    the data that runs have kept, which reads their files. --json has all models.
+    """
+    import dataclasses
+
+    from pipeline.lineage import impact_view
+    from pipeline.lineage.byte_progress import show_bytes
+    from pipeline.lineage.impact import find_impact
+    from pipeline.lineage.rerun import Place
+
+    found = find_impact(
+        open_store(runner_name, root),
+        subject,
+        limit=None if show_all or as_json else limit,
+        place=Place(runner_name=runner_name, root=root),
+        show_progress=lambda: show_bytes("Searching the data"),
+    )
+    print_result(as_json, dataclasses.asdict(found), lambda: impact_view.render(found))
+
+
+@lineage_group.command("diff")
+@click.argument("before", metavar="[BEFORE]", required=False)
+@click.argument("after", metavar="[AFTER]", required=False)
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if anything differs but times.")
+@PIPELINE
+@JSON
+@RUNNER
+@ROOT
+def diff_command(
+    before: str | None,
+    after: str | None,
+    exit_code: bool,
+    pipeline_name: str | None,
+    as_json: bool,
+    runner_name: str,
+    root: str | None,
+) -> None:
+    """Show what differs between two runs or models, and nothing that is equal.
+
+    Each is the id of a run, the number or folder of a model, or of anything that a run wrote; `latest` is the newest run,
+    `latest~1` the one before it, `pushed` the run of the model pushed last. Without AFTER the newest run of the same pipeline is
+    taken, without both the newest two.
+    """
+    from pipeline.lineage import diff_view
+    from pipeline.lineage.diff import find_diff, to_json
+
+    found = find_diff(open_store(runner_name, root), before, after, pipeline_name)
+    print_result(as_json, to_json(found), lambda: diff_view.render(found))
+    if exit_code and not found.is_equal:
+        sys.exit(1)

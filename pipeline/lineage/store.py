@@ -192,6 +192,11 @@ def fetch_runs(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.Li
     return _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 1)
 
 
+def fetch_executions(store: MetadataStore, execution_ids: Iterable[int]) -> list[mlmd.LineageGraph]:
+    """Fetches executions with their contexts, and nothing of what they read and wrote; any number."""
+    return _fetch(store, "executions", execution_ids, _SubgraphQuery.BIDIRECTIONAL, 0)
+
+
 def fetch_run_contexts(store: MetadataStore, artifact_ids: Iterable[int]) -> list[mlmd.Context]:
     """Fetches the contexts of the runs that wrote artifacts, or took them from the cache; each once, the newest first."""
     found: dict[int, mlmd.Context] = {}

@@ -74,3 +74,20 @@ def store_of():
 def new_runs(generator, tmp_path):
     """A writer of runs into an empty store below `tmp_path`."""
     return generator.StoreWriter(generator.connect(tmp_path / "metadata.sqlite"))
+
+
+@pytest.fixture(scope="session")
+def small_store_class():
+    """The class of stores whose every node and edge a test writes itself."""
+    path = Path(__file__).with_name("small_store.py")
+    spec = importlib.util.spec_from_file_location("lineage_small_store", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.SmallStore
+
+
+@pytest.fixture
+def small_store(small_store_class, tmp_path):
+    """An empty store below `tmp_path`, to write into and to ask."""
+    return small_store_class(tmp_path)
