@@ -11,7 +11,7 @@ import yaml
 from components import runtime
 from pipeline.cli_options import IMAGE, ROOT, RUNNER, SET, CommandGroup, load_files, load_runner_file, require_local
 from pipeline.cluster_cli import COMMANDS
-from pipeline.lineage_cli import lineage_group
+from pipeline.lineage_cli.group import lineage_group
 
 
 @click.group(

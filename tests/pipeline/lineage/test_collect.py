@@ -40,7 +40,7 @@ def collected(found) -> set[str]:
 
 
 def run_command(writer, *arguments: str):
-    from pipeline.lineage_cli import lineage_group
+    from pipeline.lineage_cli.group import lineage_group
 
     return CliRunner().invoke(lineage_group, [*arguments, "--root", str(writer.root)])
 
@@ -428,7 +428,7 @@ class TestCommands:
         assert result.stdout.count("files collected") == 3
 
     def test_without_a_store_none_is_made(self, tmp_path: Path):
-        from pipeline.lineage_cli import lineage_group
+        from pipeline.lineage_cli.group import lineage_group
 
         result = CliRunner().invoke(lineage_group, ["gc", "--keep", "1", "--yes", "--root", str(tmp_path / "none")])
         assert isinstance(result.exception, UserError)

@@ -40,7 +40,7 @@ def states(found: verification.Verification) -> dict[str, int]:
 
 
 def run_command(writer, *arguments: str):
-    from pipeline.lineage_cli import lineage_group
+    from pipeline.lineage_cli.group import lineage_group
 
     return CliRunner().invoke(lineage_group, [*arguments, "--root", str(writer.root)])
 
