@@ -6,6 +6,7 @@ test reads its part of it.
 
 import json
 import re
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ NODES = {
 # A resolver looks into the store each time; it has nothing to cache.
 NEVER_CACHED = {"BaselineResolver"}
 NUM_RECORDS = 400  # as in conftest.py
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +170,51 @@ def test_lineage_of_the_pushed_model(project, refused):
     assert "perplexity" in json.dumps(trace["evaluation"])
     text = project.command("lineage", "show").stdout
     assert data["sha256"][:12] in text
+
+
+def list_questions() -> list[list[str]]:
+    """The commands of `Six questions` in the documentation, in order."""
+    text = (ROOT / "docs" / "lineage.md").read_text(encoding="utf-8")
+    part = text.split("## Six questions")[1].split("\n## ")[0]
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", part, re.DOTALL) for line in block.splitlines()]
+    return [shlex.split(line)[3:] for line in lines]
+
+
+def test_the_six_questions(project, first, second, other_rate, edited, refused):
+    """What the documentation says one asks is asked word by word, of runs of which the answers are known."""
+    data = "data/sample/instructions.jsonl"
+    answers = []
+    for words in list_questions():
+        words = ["records.jsonl" if word == data else word for word in words]
+        result = project.command(*words, "--json")
+        assert result.returncode == 0, (words, result.stderr)
+        answers.append(json.loads(result.stdout))
+        told = project.command(*words)
+        assert told.returncode == 0 and told.stdout.strip(), words
+    shown, recent, blessed, impact, diff, verified, collectable = answers
+    recent = [run for run in recent if run["state"] != "skipped"]
+    # Which data and settings made the model in production?
+    assert shown["trace"]["pushed"]["properties"]["pushed_version"] == edited.versions[-1]
+    assert shown["trace"]["data"][0]["rows_read"] == NUM_RECORDS
+    # What has run, and how did it end?
+    codes = [run.exit_code for run in (refused, edited, other_rate, second, first)]
+    assert [(run["state"], run["blessed"]) for run in recent] == [("complete", code == 0) for code in codes]
+    assert [run["id"] for run in blessed] == [run["id"] for run in recent if run["blessed"]]
+    assert all(run["method"] == "lora" for run in blessed)
+    # Which models were made from this file? The first and the third run trained one, and the last, which was refused.
+    made = {model["run_id"]: bool(model["pushes"]) for model in impact["models"]}
+    assert made == {recent[4]["id"]: True, recent[2]["id"]: other_rate.exit_code == 0, recent[0]["id"]: False}
+    (rerun,) = impact["reruns"]
+    assert rerun["from_nodes"] == ["ExampleGen"] and "Trainer" in rerun["nodes"]
+    # Why is this model another one than the last?
+    changes = {section["title"]: section["changes"] for section in diff["sections"]}
+    assert (diff["before"]["run_id"], diff["after"]["run_id"]) == (recent[1]["id"], recent[0]["id"])
+    assert "method.name" in json.dumps(changes["Configuration"]) and "Data" not in changes
+    # Are the files those that the gate has seen?
+    assert verified["counts"]["ok"] > 50
+    assert [verified["counts"][state] for state in ("changed", "missing", "unreadable", "unverifiable")] == [0] * 4
+    # What may go? Five runs are kept, and there are no more.
+    assert collectable["artifacts"] == []
 
 
 def test_generate_with_the_pushed_model(project, first):
