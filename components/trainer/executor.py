@@ -12,7 +12,6 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
 from components.places import find_folder
-from components.provenance import describe_code, describe_hardware
 from components.trainer.record import RECORD_NAME, get_scalars
 from components.trainer.strategies import read_cluster
 
@@ -40,9 +39,6 @@ class Executor(executor.GenericExecutor):
         if not fileio.exists(_get_record_path(model)) and not read_cluster().is_chief:
             return  # another worker writes the model
         set_record_properties(model)
-        # On Vertex AI nothing else knows these of the machine that has trained.
-        for name, value in (describe_code() | {"hardware": describe_hardware()}).items():
-            model.set_string_custom_property(name, value)
 
 
 def merge_parameters(exec_properties: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from components.provenance import describe_code, describe_hardware
 from components.trainer.state import TrainState
 
 RECORD_NAME = "training_record.json"
@@ -47,6 +48,9 @@ def make_record(state: TrainState, *, num_steps: int, steps_per_epoch: int, **fa
         "history": state.history,
         "backend": keras.backend.backend(),
         "device": _get_device(),
+        # The process that trains says it: a custom job of Vertex AI has another machine, and maybe another image.
+        **describe_code(),
+        "hardware": describe_hardware(),
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in _PACKAGES},
     }
 

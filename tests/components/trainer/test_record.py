@@ -3,6 +3,7 @@ import math
 
 import pytest
 
+from components.provenance import describe_code, describe_hardware
 from components.trainer.record import RECORD_NAME, get_scalars, make_record, write_record
 from components.trainer.state import TrainState
 
@@ -19,6 +20,12 @@ def test_numbers_by_eye(record):
     assert expected.items() <= record.items()
     assert (record["eval_loss_before"], record["eval_loss_after"], record["best_step"]) == (4.0, 3.0, 4)
     assert record["versions"]["keras"] and record["device"]
+
+
+def test_code_and_machine_are_those_of_the_process_that_trains(record):
+    """They become properties of the model, from the record, whatever machine has read it."""
+    expected = describe_code() | {"hardware": describe_hardware()}
+    assert expected.items() <= get_scalars(record).items() and all(expected.values())
 
 
 def test_written_whole_and_read_back(record, tmp_path):
