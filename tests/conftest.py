@@ -1,5 +1,6 @@
 """Fixtures of several folders."""
 
+import contextlib
 import functools
 import importlib.util
 import json
@@ -39,13 +40,17 @@ def postgresql():
 
 
 @pytest.fixture(scope="session")
-def mlmd_server(tmp_path_factory):
-    """ML Metadata's gRPC service, in front of an SQLite store of its own."""
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(tmp_path_factory.mktemp("mlmd_server") / "metadata.sqlite")
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    with _load_module("mlmd_server").MlmdServer(config) as server:
-        yield server
+def start_mlmd_server(tmp_path_factory):
+    """Starts ML Metadata's gRPC service, in front of an empty SQLite store; it ends with the tests."""
+    with contextlib.ExitStack() as stack:
+
+        def start():
+            config = metadata_store_pb2.ConnectionConfig()
+            config.sqlite.filename_uri = str(tmp_path_factory.mktemp("mlmd_server") / "metadata.sqlite")
+            config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+            return stack.enter_context(_load_module("mlmd_server").MlmdServer(config))
+
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,11 @@ def many_runs(request, generator, tmp_path_factory):
         target = tmp_path_factory.mktemp("many_runs")
         return target, generator.write_store(target / "metadata.sqlite", 60)
     if request.param == "grpc":
-        section: dict = {"kind": "grpc", "host": "127.0.0.1", "port": request.getfixturevalue("mlmd_server").port}
+        section: dict = {
+            "kind": "grpc",
+            "host": "127.0.0.1",
+            "port": request.getfixturevalue("start_mlmd_server")().port,
+        }
     else:
         server = request.getfixturevalue(request.param)
         server.make_database("many_runs")
