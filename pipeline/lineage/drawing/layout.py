@@ -128,7 +128,11 @@ def _lay_out_lane(
     # By names, so that two runs of the same nodes are drawn alike, whichever of them ended first.
     edges = sorted(
         (edge for edge in drawing.edges if edge.source in executions or edge.target in executions),
-        key=lambda edge: (executions.get(edge.source) or executions[edge.target], edge.kind, edge.names),
+        key=lambda edge: (
+            executions[edge.source if edge.source in executions else edge.target],
+            edge.kind,
+            edge.names,
+        ),
     )
     # Artifacts of other lanes take no room, but tell what follows what: a run from the cache has none of its own.
     ends = (key for edge in edges for key in (edge.source, edge.target))
