@@ -27,7 +27,7 @@ run: venv ## Run the pipeline of CONFIG on RUNNER; ARGS are further options of `
 	$(WITH_PATH) $(BIN)/python -m pipeline run $(CONFIG) --runner $(RUNNER) $(ARGS)
 
 test: venv-dev ## Run the tests but for the slow ones; ARGS go to pytest.
-	$(WITH_PATH) $(BIN)/pytest -m 'not slow' -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	$(WITH_PATH) $(BIN)/pytest -m 'not slow' -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: venv-dev ## Run the slow tests: whole runs on real data and on a real database server.
 	$(WITH_PATH) $(BIN)/pytest -m slow $(ARGS)

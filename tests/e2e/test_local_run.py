@@ -266,6 +266,7 @@ def test_data_that_does_not_match_the_schema_stops_the_run(project, refused):
     assert "data.schema_path" in run.output
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_at_its_last_checkpoint(project, refused):
     options = ("--set", "train.epochs=8", "--set", "train.checkpoint_every_steps=5")
     process = project.start(*options)

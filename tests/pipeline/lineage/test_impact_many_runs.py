@@ -13,6 +13,10 @@ from pipeline.lineage.store import fetch_runs
 FAILED = mlmd.Execution.FAILED
 
 
+# The questions are the same everywhere; what differs between stores, test_runs.py and test_show.py ask.
+pytestmark = pytest.mark.parametrize("many_runs", ["sqlite", "mariadb"], indirect=True)
+
+
 @pytest.fixture
 def store(many_runs, store_of):
     return store_of(many_runs[0])

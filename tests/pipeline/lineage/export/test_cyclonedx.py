@@ -292,6 +292,7 @@ def test_the_schema_is_checked(store, change: Callable[[Bom], None], message: st
         schemas.check_bom(bom)
 
 
+@pytest.mark.parametrize("many_runs", ["sqlite"], indirect=True)
 def test_every_model_of_a_large_store_has_a_valid_bill(many_runs, store_of):
     store = store_of(many_runs[0])
     models = [a for a in store.get_artifacts() if a.type == "PushedModel" or a.custom_properties["method"].string_value]

@@ -271,6 +271,7 @@ def test_a_runs_own_uuid_is_kept():
     assert make_run_uuid("tiny", "run-1") != make_run_uuid("other", "run-1")
 
 
+@pytest.mark.parametrize("many_runs", ["sqlite"], indirect=True)
 def test_every_run_of_a_large_store_has_valid_events(many_runs, store_of):
     root, run_ids = many_runs
     store = store_of(root)
