@@ -59,6 +59,7 @@ def run_nodes(folder: Path, args: list[str]) -> dict[str, Any]:
     from tfx.types import standard_artifacts
 
     from components.example_gen.component import InstructionExampleGen
+    from components.example_gen.driver import resolve_exec_properties
     from components.example_gen.executor import Executor as ExampleGen
     from components.tokenizer.executor import Executor as Tokenizer
 
@@ -69,7 +70,7 @@ def run_nodes(folder: Path, args: list[str]) -> dict[str, Any]:
     examples.uri, tokenized.uri, found.uri = (str(outputs / name) for name in ("examples", "tokenized", "statistics"))
     columns = {"instruction": "instruction", "input": "input", "output": "output"}
     data = {"format": "auto", "columns": columns, "slice_columns": [], "splits": SPLITS, "max_bad_fraction": 0.0}
-    ingest = InstructionExampleGen(str(folder / "rows-*.jsonl"), data).exec_properties
+    ingest = resolve_exec_properties(InstructionExampleGen(str(folder / "rows-*.jsonl"), data).exec_properties)
     section = {"template": "alpaca", "system": "", "max_length": 128, "max_truncated_fraction": 1.0}
     text = {"text": json.dumps(section), "preset": str(PRESET)}
     works = {
