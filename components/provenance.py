@@ -9,18 +9,19 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
 _UNKNOWN = "unknown"
+_GIT_SECONDS = 10
 
 
 @functools.cache
 def describe_code() -> dict[str, str]:
     """Returns `code_version` (the commit), `code_dirty` (`true`, `false` or `unknown`) and `lock_sha256` (of the packages)."""
     # An image holds no repository; the command that builds it passes the commit on.
-    commit = _git("rev-parse", "HEAD") or os.environ.get("CODE_VERSION")
-    status = _git("status", "--porcelain")
+    commit = (run_git("rev-parse", "HEAD") or b"").decode().strip() or os.environ.get("CODE_VERSION")
+    status = run_git("status", "--porcelain")
     lock = _ROOT / "requirements.txt"
     return {
         "code_version": commit or _UNKNOWN,
-        "code_dirty": _UNKNOWN if status is None else str(bool(status)).lower(),
+        "code_dirty": _UNKNOWN if status is None else str(bool(status.strip())).lower(),
         "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else _UNKNOWN,
     }
 
@@ -42,10 +43,10 @@ def _read_field(path: Path, name: str) -> str:
     return next((value.strip() for key, _, value in fields if key.strip() == name), "")
 
 
-def _git(*arguments: str) -> str | None:
-    """Returns what git prints in the repository of this code, or None where there is no git or no repository."""
+def run_git(*arguments: str) -> bytes | None:
+    """Returns what git prints in the repository of this code, or None where there is no git, no repository, or an error."""
     try:
-        result = subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, timeout=_GIT_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return result.stdout.strip()
+    return done.stdout

@@ -25,6 +25,7 @@ from pipeline.execution.run_record import RunRecord, hash_project_code, write_ru
 from pipeline.execution.run_state import NodeState, close_dead_runs, find_run
 from pipeline.execution.store_lock import lock_store
 from pipeline.execution.task_graph import RunningTasks, run_tasks
+from pipeline.lineage.flatten import flatten
 from pipeline.metadata_connection import ConnectionConfig, make_connection_config, open_writable_store
 from pipeline.paths import Paths
 from pipeline.repeats.growth import tell_growth
@@ -248,15 +249,9 @@ def _count_parallel(runner: LocalRunnerConfig) -> int:
 
 
 def _list_changes(before: str, now: str) -> list[str]:
-    old, new = (_flatten(yaml.safe_load(text)) for text in (before, now))
+    old, new = (flatten(yaml.safe_load(text)) for text in (before, now))
     return [
         f"{key} ({old.get(key)!r}, now {new.get(key)!r})"
         for key in sorted({*old, *new})
         if old.get(key) != new.get(key)
     ]
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {k: v for name, inner in value.items() for k, v in _flatten(inner, f"{prefix}.{name}".strip(".")).items()}

@@ -11,6 +11,8 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
+from components.storage import is_remote
+
 _LAST = "saved_model.pb"
 
 
@@ -40,16 +42,12 @@ class Executor(executor.Executor):
             version = pushed.get_string_custom_property("pushed_version")
             final = os.path.join(serving_root, version)
             incoming = os.path.join(staging_root, version)
-            if _is_bucket(serving_root):
+            if is_remote(serving_root):
                 _rename_files(incoming, final)
             else:
                 fileio.rename(incoming, final)
             fileio.rmtree(staging_root)
             pushed.set_string_custom_property("pushed_destination", final)
-
-
-def _is_bucket(path: str) -> bool:
-    return "://" in path
 
 
 def _rename_files(folder: str, target: str) -> None:

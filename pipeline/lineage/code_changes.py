@@ -1,11 +1,10 @@
 """Compares the code of two runs: commits, uncommitted changes, and which nodes ran other code."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pipeline.code_hash import REPOSITORY_ROOT
+from components.provenance import run_git
 from pipeline.lineage.changes import Change, make_change
 from pipeline.lineage.graph import get_properties
 from pipeline.lineage.sides import Side
@@ -50,12 +49,10 @@ def _count_commits(before: str, after: str) -> str:
     """Returns how many commits lie between two; "" where git or one of them is not there."""
     if not all(_COMMIT.fullmatch(commit) for commit in (before, after)):
         return ""
-    command = ["git", "rev-list", "--left-right", "--count", f"{before}...{after}"]
-    try:
-        done = subprocess.run(command, cwd=REPOSITORY_ROOT, capture_output=True, text=True, timeout=5, check=True)
-        back, ahead = map(int, done.stdout.split())
-    except (OSError, subprocess.SubprocessError, ValueError):
+    counted = run_git("rev-list", "--left-right", "--count", f"{before}...{after}")
+    if counted is None:
         return ""
+    back, ahead = map(int, counted.split())
     words = [
         f"{count:,} commit{'' if count == 1 else 's'} {way}"
         for count, way in ((ahead, "later"), (back, "back"))

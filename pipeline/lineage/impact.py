@@ -16,7 +16,7 @@ from pipeline.lineage.graph import Graph, format_time, get_properties
 from pipeline.lineage.newest_runs import find_newest_runs
 from pipeline.lineage.outcomes import Outcome, Push, find_outcomes, find_production
 from pipeline.lineage.rerun import HERE, Place, Rerun, Seeds, plan_rerun
-from pipeline.lineage.store import fetch_executions, fetch_runs
+from pipeline.lineage.store import chunk_ids, fetch_executions, fetch_runs
 
 # What an example, by its split, was to a model.
 TRAINED, SELECTED, MEASURED = "trained on it", "chosen with it", "measured on it"
@@ -24,7 +24,6 @@ MADE = "made from it"
 USES = {"train": TRAINED, "eval": SELECTED, "test": MEASURED}
 # Of each pipeline; see `find_newest_runs`.
 _NUM_NEWEST = 5
-_IDS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +185,7 @@ def _find_affected(store: MetadataStore, cause: Cause, events: EventReader) -> _
         affected.descent.links |= descent.links
         known = {model.id: model for model in cause.models}
         missing = sorted(descent.models - known.keys() - affected.models.keys())
-        known |= {a.id: a for chunk in _chunk(missing) for a in store.get_artifacts_by_id(chunk)}
+        known |= {a.id: a for chunk in chunk_ids(missing) for a in store.get_artifacts_by_id(chunk)}
         for model_id, model in known.items():
             if model.type == "Model" and "method" in model.custom_properties:  # others are the untouched preset
                 affected.models.setdefault(model_id, model)
@@ -227,7 +226,7 @@ def _find_newest_by_pipeline(store: MetadataStore, model_ids: list[int]) -> dict
     found: dict[str, list[int]] = {}
     for context in store.get_contexts_by_type("pipeline") if model_ids else []:
         ids: list[int] = []
-        for chunk in _chunk(model_ids):
+        for chunk in chunk_ids(model_ids):
             condition = f"type = 'Model' AND contexts_p.id = {context.id} AND id IN ({', '.join(map(str, chunk))})"
             options = ListOptions(
                 filter_query=condition, limit=_NUM_NEWEST, order_by=OrderByField.CREATE_TIME, is_asc=False
@@ -288,7 +287,3 @@ def _list_ran(store: MetadataStore, cause: Cause) -> Iterable[RanNodes]:
         ran = tuple(node for node in states if node not in cached)
         newest[name] = RanNodes(pipeline_name=name, run_id=run.name, nodes=ran, cached_nodes=cached)
     return newest.values()
-
-
-def _chunk(ids: list[int]) -> Iterable[list[int]]:
-    return (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))

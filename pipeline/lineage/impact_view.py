@@ -11,6 +11,7 @@ from rich.text import Text
 from pipeline.lineage.cause import COMMIT, EXAMPLE
 from pipeline.lineage.impact import MEASURED, SELECTED, TRAINED, AffectedModel, Counts, Impact, RanNodes
 from pipeline.lineage.rerun import Rerun
+from pipeline.lineage.times import humanize
 
 _MAX_DETAILS = 10
 _COMMAND_WIDTH = 80
@@ -80,7 +81,7 @@ def _make_table(impact: Impact) -> Table:
     for model in impact.models:
         cells = [
             f"{model.artifact_id} [dim]{escape(model.method)}[/]",
-            _humanize(model.created_at),
+            humanize(model.created_at),
             _describe_run(model),
         ]
         if impact.kind == EXAMPLE:
@@ -151,7 +152,3 @@ def _render_ran(ran: RanNodes, word: str) -> RenderableType:
     if ran.cached_nodes:
         lines.append(f"  from the cache: {escape(', '.join(ran.cached_nodes))}")
     return Text.from_markup("\n".join(lines))
-
-
-def _humanize(time: str) -> str:
-    return time.replace("T", " ").removesuffix("Z")

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.lineage.runs import COMPLETE, DEAD, FAILED, RUNNING, SKIPPED, RunSummary
+from pipeline.lineage.times import format_duration
 
 STATE_STYLES = {COMPLETE: "green", FAILED: "red", DEAD: "red", RUNNING: "cyan", SKIPPED: "dim"}
 # Metrics that are counts, and so say nothing of a model.
@@ -38,7 +39,7 @@ def render(runs: list[RunSummary], is_cut: bool = False) -> RenderableType:
             escape(run.id),
             _describe_outcome(run),
             run.started_at[:16].replace("T", " "),
-            format_duration(run.seconds),
+            "" if run.seconds is None else format_duration(run.seconds),
             *([escape(run.pipeline_name)] if named_apart else []),
             escape(run.config_name),
             escape(run.method),
@@ -46,17 +47,6 @@ def render(runs: list[RunSummary], is_cut: bool = False) -> RenderableType:
         )
     told = f"{len(runs):,} run{'s' if len(runs) > 1 else ''}{', the newest (--all: all)' if is_cut else ''}. `lineage show RUN` shows one."
     return Group(table, Text(), Text(told))
-
-
-def format_duration(seconds: float | None) -> str:
-    """Returns a time in the two units that matter: `41 s`, `4 min 53 s`, `2 h 5 min`."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _choose_metrics(runs: list[RunSummary]) -> list[str]:

@@ -10,8 +10,9 @@ from rich.text import Text
 from pipeline.lineage import trace_view
 from pipeline.lineage.graph import Step
 from pipeline.lineage.runs import RunSummary
-from pipeline.lineage.runs_view import STATE_STYLES, format_duration
+from pipeline.lineage.runs_view import STATE_STYLES
 from pipeline.lineage.show import Shown
+from pipeline.lineage.times import format_duration
 
 
 def render(shown: Shown) -> RenderableType:

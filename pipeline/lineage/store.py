@@ -186,7 +186,7 @@ def fetch_runs(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.Li
     # Starting from the contexts themselves would drop executions beyond the hundredth without a word.
     ids = [
         execution.id
-        for chunk in _chunk(sorted(context_ids), _IDS_AT_ONCE)
+        for chunk in chunk_ids(sorted(context_ids))
         for execution in store.get_executions(ListOptions(filter_query=f"contexts_r.id IN ({_join(chunk)})"))
     ]
     return _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 1)
@@ -214,7 +214,7 @@ def fetch_makers(store: MetadataStore, artifact_ids: Iterable[int]) -> list[mlmd
     """
     ids = [
         execution.id
-        for chunk in _chunk(sorted(artifact_ids), _IDS_AT_ONCE)
+        for chunk in chunk_ids(sorted(artifact_ids))
         for execution in store.get_executions(
             ListOptions(
                 filter_query=f"last_known_state = COMPLETE AND events_0.type = OUTPUT AND events_0.artifact_id IN ({_join(chunk)})"
@@ -252,13 +252,14 @@ def _fetch(
     if stop_at:
         query.ending_executions.filter_query = stop_at
     parts = []
-    for chunk in _chunk(sorted(set(ids)), _STARTS_AT_ONCE):
+    for chunk in chunk_ids(sorted(set(ids)), _STARTS_AT_ONCE):
         getattr(query, f"starting_{kind}").filter_query = f"id IN ({_join(chunk)})"
         parts.append(store.get_lineage_subgraph(query))
     return parts
 
 
-def _chunk(ids: list[int], size: int) -> Iterator[list[int]]:
+def chunk_ids(ids: list[int], size: int = _IDS_AT_ONCE) -> Iterator[list[int]]:
+    """Yields ids in parts that one question may hold."""
     return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
@@ -269,7 +270,7 @@ def _join(ids: Iterable[int]) -> str:
 def _list_pushed(store: MetadataStore, limit: int, pipeline_name: str | None = None) -> list[mlmd.Artifact]:
     query = "type = 'PushedModel' AND custom_properties.pushed_destination.string_value != ''"
     if pipeline_name is not None:
-        if _UNQUOTABLE.search(pipeline_name):
+        if not is_quotable(pipeline_name):
             return []
         query += f" AND contexts_p.type = 'pipeline' AND contexts_p.name = \"{pipeline_name}\""
     options = ListOptions(filter_query=query, limit=limit, order_by=OrderByField.CREATE_TIME, is_asc=False)
@@ -297,7 +298,7 @@ def _list_spellings(path: str) -> list[str]:
 
 
 def _drop_unquotable(folders: Iterable[str]) -> list[str]:
-    return [folder for folder in folders if not _UNQUOTABLE.search(folder)]
+    return [folder for folder in folders if is_quotable(folder)]
 
 
 def is_quotable(text: str) -> bool:

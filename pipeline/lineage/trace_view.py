@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.lineage.graph import Artifact, DataFile, Evaluation, Properties, Run, Step, Trace
+from pipeline.lineage.times import humanize
 
 # Which recorded properties of the trained model stand in the table, in this order. JSON shows all.
 _MODEL_FACTS = {
@@ -39,7 +40,7 @@ def render(trace: Trace) -> RenderableType:
 def _list_rows(trace: Trace) -> Iterator[tuple[str, ...]]:
     if trace.pushed:
         version = trace.pushed.properties.get("pushed_version", "unknown")
-        yield "Pushed model", _describe_place(trace.pushed), f"version {version}, {_humanize(trace.pushed.created_at)}"
+        yield "Pushed model", _describe_place(trace.pushed), f"version {version}, {humanize(trace.pushed.created_at)}"
     collected = ["[yellow]its files were collected[/]"] if trace.artifact.is_collected else []
     if trace.artifact.type == "Model":
         not_pushed = [] if trace.pushed else ["[yellow]not pushed[/]"]
@@ -147,7 +148,3 @@ def _format_number(value: object) -> str:
     if isinstance(value, int | float):
         return f"{value:,.4f}" if isinstance(value, float) and not value.is_integer() else f"{int(value):,}"
     return "-" if value is None else escape(str(value))
-
-
-def _humanize(time: str) -> str:
-    return time.replace("T", " ").replace("Z", " UTC")

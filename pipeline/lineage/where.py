@@ -15,6 +15,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.errors import UserError
 from components.options import nearest
 from pipeline.lineage.find import list_run_contexts
+from pipeline.lineage.flatten import flatten
 from pipeline.lineage.graph import get_properties
 from pipeline.lineage.runs import BLESSING, EVALUATION, PUSHED, Hint, RunSummary, read_metrics, summarize
 
@@ -171,12 +172,5 @@ def parse_since(text: str, now: datetime) -> datetime:
 def flatten_config(text: str) -> dict[str, Any]:
     """Returns a configuration in YAML as one level of dotted keys; lists stay values."""
     # The parser in C is ten times as fast as Python's, which matters for a thousand runs.
-    return dict(_flatten(yaml.load(text, Loader=yaml.CSafeLoader) or {}, ""))
-
-
-def _flatten(value: Any, prefix: str) -> Any:
-    if isinstance(value, dict) and (value or not prefix):
-        for name, inner in value.items():
-            yield from _flatten(inner, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, value
+    parsed = yaml.load(text, Loader=yaml.CSafeLoader)
+    return flatten(parsed) if parsed else {}

@@ -51,16 +51,19 @@ def decide(store: Any, pipeline_name: str, inputs: dict[str, str], *, force: boo
         inputs: See `hash_inputs`.
         force: Whether the run goes on whatever is found.
     """
-    blessed = list(_list_blessed_runs(store, pipeline_name))
-    if not blessed:
-        return Decision(same_as=None, reason="no run of this pipeline was blessed before", forced=force)
-    for name, before in blessed:
+    newest: tuple[str, dict[str, str]] | None = None
+    for context_id, name, before in _list_runs(store, pipeline_name):
+        # Whether a run was blessed is a question to the store for each: only where the answer matters.
+        if (newest is not None and before != inputs) or not _is_blessed(store, context_id):
+            continue
         if before == inputs:
             reason = f"data, configuration, code, preset and packages are those of the blessed run {name}"
             return Decision(same_as=name, reason=reason, forced=force)
-    newest, before = blessed[0]
-    changes = [words for part, words in PARTS.items() if before.get(part) != inputs[part]]
-    reason = f"changed since the blessed run {newest}: {', '.join(changes)}"
+        newest = (name, before)
+    if newest is None:
+        return Decision(same_as=None, reason="no run of this pipeline was blessed before", forced=force)
+    changes = [words for part, words in PARTS.items() if newest[1].get(part) != inputs[part]]
+    reason = f"changed since the blessed run {newest[0]}: {', '.join(changes)}"
     return Decision(same_as=None, reason=reason, forced=force)
 
 
@@ -77,14 +80,14 @@ def record_skipped(store: Any, run_id: str, record: RunRecord, decision: Decisio
     write_run_record(store, run_id, record | found)
 
 
-def _list_blessed_runs(store: Any, pipeline_name: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yields name and inputs of the blessed runs, newest first."""
+def _list_runs(store: Any, pipeline_name: str) -> Iterator[tuple[int, str, dict[str, str]]]:
+    """Yields context, name and inputs of the runs that were not skipped, newest first."""
     query = f"type = '{RUN_CONTEXT}' AND custom_properties.pipeline_name.string_value = '{pipeline_name}'"
     options = ListOptions(filter_query=query, order_by=OrderByField.CREATE_TIME, is_asc=False, limit=1000)
     for context in store.get_contexts(options):
         inputs = context.custom_properties[INPUTS].string_value
-        if inputs and not context.custom_properties[SKIPPED].string_value and _is_blessed(store, context.id):
-            yield context.name, json.loads(inputs)
+        if inputs and not context.custom_properties[SKIPPED].string_value:
+            yield context.id, context.name, json.loads(inputs)
 
 
 def _is_blessed(store: Any, context_id: int) -> bool:

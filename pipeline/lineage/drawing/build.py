@@ -23,8 +23,9 @@ from pipeline.lineage.drawing.model import (
     key_artifact,
     key_execution,
 )
-from pipeline.lineage.drawing.text import format_duration, make_plain
+from pipeline.lineage.drawing.text import make_plain
 from pipeline.lineage.graph import Graph, format_time, get_properties
+from pipeline.lineage.times import format_duration
 
 _KIND_OF_TYPE = {
     **dict.fromkeys(("Examples", "ExampleStatistics", "Schema", "ExampleAnomalies", "TransformGraph"), "data"),

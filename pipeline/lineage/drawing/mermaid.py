@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from pipeline.lineage.drawing.model import ARTIFACT, CHOICE, GROUPS, REUSE, Drawing, Node
+from pipeline.lineage.drawing.palette import PALETTE, Colours
 from pipeline.lineage.drawing.text import make_line, shorten
 
 # What Mermaid draws without being told otherwise: `maxEdges` and `maxTextSize` of its configuration.
@@ -13,18 +14,7 @@ _MAX_LABEL = 60
 _PLAIN = frozenset(" _,/=()")
 # Formulas, icons and line ends are recognized after the numbers have become characters again: a space without width parts them.
 _MEANINGS = re.compile(r"(\$(?=\$)|\\(?=n)|\bfa[a-z]?:(?=fa-))")
-_STYLES = {
-    "complete": "fill:#f3f0eb,stroke:#5c646e,color:#1d2126",
-    "cached": "fill:#fcfbf9,stroke:#5c646e,color:#5c646e,stroke-dasharray:4 3",
-    "failed": "fill:#fbe6e3,stroke:#b3372a,color:#b3372a",
-    "running": "fill:#fbf3dc,stroke:#8a6a12,color:#8a6a12",
-    "canceled": "fill:#fcfbf9,stroke:#b3372a,color:#5c646e,stroke-dasharray:2 2",
-    "new": "fill:#fcfbf9,stroke:#dfdbd4,color:#5c646e",
-    "data": "fill:#e2eefa,stroke:#3d86c6,color:#1d2126",
-    "model": "fill:#fdebd8,stroke:#c97a26,color:#1d2126",
-    "evidence": "fill:#ece6f7,stroke:#7b5bb5,color:#1d2126",
-    "other": "fill:#fcfbf9,stroke:#5c646e,color:#1d2126",
-}
+_DASHES = {"solid": "", "dashed": ",stroke-dasharray:4 3", "dotted": ",stroke-dasharray:2 2"}
 
 
 def render(drawing: Drawing) -> str:
@@ -58,7 +48,7 @@ def _list_lines(drawing: Drawing) -> Iterator[str]:
         arrow = {REUSE: "-.->", CHOICE: "==>"}.get(edge.kind, "-->")
         yield f"  {names[edge.source]} {arrow} {names[edge.target]}"
     used = {node.group for node in drawing.nodes}
-    yield from (f"  classDef {group} {_STYLES[group]}" for group in GROUPS if group in used)
+    yield from (f"  classDef {group} {_style(PALETTE[group])}" for group in GROUPS if group in used)
 
 
 def make_id(node: Node) -> str:
@@ -71,6 +61,10 @@ def escape(text: str) -> str:
     line = _MEANINGS.sub("\\1\u200b", shorten(make_line(text), _MAX_LABEL))
     # Beyond ASCII, too, digits and letters stay readable in the source.
     return "".join(char if char in _PLAIN or char.isalnum() else f"#{ord(char)};" for char in line)
+
+
+def _style(colours: Colours) -> str:
+    return f"fill:{colours.fill},stroke:{colours.line},color:{colours.text}{_DASHES[colours.pattern]}"
 
 
 def _declare(node: Node) -> str:

@@ -12,8 +12,9 @@ from pipeline.html import render as render_template
 from pipeline.lineage.drawing import svg
 from pipeline.lineage.drawing.layout import Layout
 from pipeline.lineage.drawing.model import EDGES, EXECUTION, GROUPS, STATES, Drawing, Node
-from pipeline.lineage.drawing.text import format_duration, format_time, format_value, make_block, make_line
+from pipeline.lineage.drawing.text import format_value, make_block, make_line
 from pipeline.lineage.graph import Properties
+from pipeline.lineage.times import format_duration, humanize
 
 _ASSETS = Path(__file__).with_name("assets")
 # One script: what the first ones define the others use.
@@ -82,7 +83,7 @@ def make_data(drawing: Drawing, layout: Layout) -> dict[str, Any]:
                 "top": tops.get(run.id, 0.0),
                 "facts": [
                     ["Pipeline", make_line(run.pipeline)],
-                    ["Started", format_time(run.created_at)],
+                    ["Started", humanize(run.created_at)],
                     ["Nodes", run.summary],
                 ],
                 "properties": _list_properties(run.properties, texts),
@@ -117,8 +118,8 @@ def _make_node(node: Node, layout: Layout, texts: dict[str, int]) -> dict[str, A
             ["State", node.state.lower().replace("_", " ")],
             ["Detail", "" if is_execution or node.detail == node.type else make_line(node.detail)],
             ["Run", make_line(node.run)],
-            ["Started" if is_execution else "Created", format_time(node.created_at)],
-            [over, "" if is_execution and node.duration_seconds is None else format_time(node.updated_at)],
+            ["Started" if is_execution else "Created", humanize(node.created_at)],
+            [over, "" if is_execution and node.duration_seconds is None else humanize(node.updated_at)],
             ["Took", duration],
         ],
         "properties": _list_properties(node.properties, texts),
@@ -142,7 +143,7 @@ def _summarize(drawing: Drawing) -> str:
     if drawing.pipeline:
         facts.insert(0, f"Pipeline {make_line(drawing.pipeline)}")
     if len(drawing.runs) == 1 and drawing.runs[0].created_at:
-        facts.append(f"started {format_time(drawing.runs[0].created_at)}")
+        facts.append(f"started {humanize(drawing.runs[0].created_at)}")
     elif len(drawing.runs) > 1:
         facts.append(f"{len(drawing.runs)} runs")
     return ", ".join(facts)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipeline.lineage.drawing.layout import LANE_HEADER, MARGIN, Layout, Point
 from pipeline.lineage.drawing.model import ARTIFACT, EXECUTION, GROUPS, STATES, Drawing, Node
-from pipeline.lineage.drawing.text import format_time, make_line, measure, shorten
+from pipeline.lineage.drawing.text import make_line, measure, shorten
+from pipeline.lineage.times import humanize
 
 _STYLE = Path(__file__).with_name("assets") / "graph.css"
 # Of an average character; fonts differ, and a text must not leave its node with any of them.
@@ -61,7 +62,7 @@ def draw(drawing: Drawing, layout: Layout, interactive: bool = False) -> Iterato
     yield '<g class="lanes">\n'
     for lane in layout.lanes:
         run = runs[lane.run]
-        about = make_line(f"{run.pipeline}, {format_time(run.created_at)}, {run.summary}")
+        about = make_line(f"{run.pipeline}, {humanize(run.created_at)}, {run.summary}")
         focus = ' tabindex="0" role="button"' if interactive else ""
         width = layout.width - MARGIN
         yield (

@@ -46,19 +46,6 @@ def shorten_middle(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length // 3]}…{text[-(length - length // 3 - 1) :]}"
 
 
-def format_duration(seconds: float) -> str:
-    """Returns `0.4 s`, `2 min 05 s` or `3 h 07 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def format_time(time: str) -> str:
-    """Returns an ISO 8601 time in UTC as a person writes it."""
-    return time.replace("T", " ").replace("Z", " UTC")
-
-
 def make_plain(value: Any) -> Any:
     """Returns a value of the store as JSON can hold it, which knows no infinity and no NaN."""
     if isinstance(value, float) and not math.isfinite(value):

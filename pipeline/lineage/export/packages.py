@@ -2,9 +2,9 @@
 
 import hashlib
 import re
-import subprocess
 from dataclasses import dataclass
 
+from components.provenance import run_git
 from pipeline.code_hash import REPOSITORY_ROOT
 
 LOCK_NAME = "requirements.txt"
@@ -12,7 +12,6 @@ _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*])?==([^\s;\\]+)")
 _VIA = re.compile(r"\s+# via(?: (\S.*))?|\s+#   (\S.*)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_GIT_SECONDS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +71,4 @@ def _normalize(name: str) -> str:
 
 
 def _read_committed(commit: str) -> bytes | None:
-    if not _COMMIT.fullmatch(commit):
-        return None
-    try:
-        return subprocess.run(
-            ["git", "cat-file", "blob", f"{commit}:{LOCK_NAME}"],
-            cwd=REPOSITORY_ROOT,
-            capture_output=True,
-            timeout=_GIT_SECONDS,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
+    return run_git("cat-file", "blob", f"{commit}:{LOCK_NAME}") if _COMMIT.fullmatch(commit) else None

@@ -186,8 +186,8 @@ def test_commits_between(small_store, monkeypatch):
     commits = ["1" * 40, "2" * 40]
     for number, commit in enumerate(commits):
         small_store.start(f"run-{number}", code_version=commit)
-    counted = subprocess.CompletedProcess([], 0, stdout="1\t12\n")
-    monkeypatch.setattr("pipeline.lineage.code_changes.subprocess.run", lambda *_, **__: counted)
+    counted = subprocess.CompletedProcess([], 0, stdout=b"1\t12\n")
+    monkeypatch.setattr("components.provenance.subprocess.run", lambda *_, **__: counted)
     (section,) = find_diff(small_store.reader).sections
     assert section.changes[0].note == "12 commits later and 1 commit back"
 

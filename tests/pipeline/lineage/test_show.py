@@ -94,10 +94,3 @@ def test_the_table_of_runs(many_runs, store):
     # As narrow as a terminal may be, no row takes two lines.
     assert len(text.splitlines()) == 1 + 5 + 2
     assert "no such run" in render(runs_view.render([]))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(None, ""), (0.4, "0 s"), (59.7, "1 min 0 s"), (293, "4 min 53 s"), (7500, "2 h 5 min")]
-)
-def test_durations(seconds, text):
-    assert runs_view.format_duration(seconds) == text

@@ -77,3 +77,16 @@ def test_what_was_refused_or_another_pipelines_does_not_count(store, add):
 
 def test_in_an_empty_store_a_run_is_needed(store):
     assert decide(store, "p", INPUTS).is_needed
+
+
+def test_the_store_is_asked_for_few_of_many_blessings(store, add, monkeypatch):
+    for number in range(10):
+        add(f"run-{number}", INPUTS | {"data": str(number)}, 1)
+    asked = []
+    get_artifacts = store.get_artifacts
+    monkeypatch.setattr(store, "get_artifacts", lambda options: asked.append(options) or get_artifacts(options))
+    assert "run-9: the data" in decide(store, "p", INPUTS).reason
+    assert len(asked) == 1
+    asked.clear()
+    assert decide(store, "p", INPUTS | {"data": "3"}).same_as == "run-3"
+    assert len(asked) == 2

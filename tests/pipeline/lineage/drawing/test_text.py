@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.lineage import times
 from pipeline.lineage.drawing import text
 
 
@@ -21,7 +22,7 @@ def test_joiners_belong_to_the_spelling():
     ("seconds", "shown"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (65.2, "1 min 05 s"), (3720, "1 h 02 min")]
 )
 def test_durations(seconds, shown):
-    assert text.format_duration(seconds) == shown
+    assert times.format_duration(seconds) == shown
 
 
 def test_numbers_that_json_does_not_know_become_text():

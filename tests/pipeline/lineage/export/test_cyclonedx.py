@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from components import provenance
 from pipeline.lineage.export import packages, schemas
 from pipeline.lineage.export.canonical import to_canonical
 from pipeline.lineage.export.cyclonedx import make_bom
@@ -316,9 +317,9 @@ def test_a_lock_of_an_earlier_commit_is_found(tmp_path: Path, lock: str, monkeyp
 
     def run(command, **_):
         asked.append(command)
-        return packages.subprocess.CompletedProcess(command, 0, stdout=LOCK.encode())
+        return provenance.subprocess.CompletedProcess(command, 0, stdout=LOCK.encode())
 
-    monkeypatch.setattr(packages.subprocess, "run", run)
+    monkeypatch.setattr(provenance.subprocess, "run", run)
     packages.REPOSITORY_ROOT.joinpath("requirements.txt").write_text("of today")
     assert read_lock(lock, COMMIT) == LOCK
     assert asked == [["git", "cat-file", "blob", f"{COMMIT}:requirements.txt"]]
