@@ -39,16 +39,14 @@ class CommandGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Runs the command."""
-        from configs.load import ConfigError
-
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
-            click.echo(f"ConfigError: {error}", err=True)
-            ctx.exit(exit_codes.USAGE)
         except UserError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(exit_codes.FAILED)
+            from configs.load import ConfigError
+
+            is_config = isinstance(error, ConfigError)
+            click.echo(f"{'ConfigError' if is_config else 'Error'}: {error}", err=True)
+            ctx.exit(exit_codes.USAGE if is_config else exit_codes.FAILED)
 
 
 def find_runner_path(name: str) -> str:

@@ -11,9 +11,10 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.execution.run_record import NODES
 from pipeline.execution.run_state import FAILURE, PROCESS, RUN_CONTEXT, is_process_gone
+from pipeline.lineage import descent
 from pipeline.lineage.find import list_run_contexts
 from pipeline.lineage.graph import Graph, Properties, format_time, get_properties
-from pipeline.lineage.store import fetch_run_contexts, fetch_runs, is_quotable
+from pipeline.lineage.store import fetch_run_contexts, fetch_written, is_quotable
 
 Execution = mlmd.Execution
 # How a run can stand.
@@ -72,6 +73,8 @@ Hint = tuple[str, Callable[[Properties], bool]]
 
 # Artifacts that hold what came of a run.
 EVALUATION, BLESSING, PUSHED = "ModelEvaluation", "ModelBlessing", "PushedModel"
+# The names under which executions write them.
+_OUTCOMES = frozenset({"evaluation", descent.BLESSING, descent.PUSHED_MODEL})
 # More than so many runs are found faster by looking at the newest ones.
 _MANY = 500
 
@@ -168,7 +171,7 @@ def _cut(
 def summarize(store: MetadataStore, contexts: Iterable[mlmd.Context]) -> list[RunSummary]:
     """Returns the summaries of runs, in the order of their contexts."""
     contexts = list(contexts)
-    graph = Graph(*fetch_runs(store, [context.id for context in contexts]))
+    graph = Graph(fetch_written(store, contexts, _OUTCOMES))
     executions: dict[int, list[int]] = {}
     for execution_id in graph.executions:
         executions.setdefault(graph.get_context(execution_id, RUN_CONTEXT).id, []).append(execution_id)

@@ -183,13 +183,46 @@ def fetch_runs(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.Li
         store: An open store.
         context_ids: Of the runs' contexts; any number.
     """
-    # Starting from the contexts themselves would drop executions beyond the hundredth without a word.
-    ids = [
-        execution.id
+    ids = [execution.id for execution in _list_executions(store, context_ids)]
+    return _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 1)
+
+
+def fetch_written(store: MetadataStore, runs: Iterable[mlmd.Context], keys: frozenset[str]) -> mlmd.LineageGraph:
+    """Fetches the executions of runs, of what they wrote only that under some names, and of what they read nothing.
+
+    Whole subgraphs of many runs take four times as long.
+
+    Args:
+        store: An open store.
+        runs: The runs' contexts; any number.
+        keys: Names of outputs.
+    """
+    contexts = {context.id: context for context in runs}
+    graph = mlmd.LineageGraph(executions=_list_executions(store, contexts))
+    ids = [execution.id for execution in graph.executions]
+    for part in _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 0, fields=("associations",)):
+        graph.associations.extend(part.associations)
+    if others := {association.context_id for association in graph.associations} - contexts.keys():
+        graph.contexts.extend(store.get_contexts_by_id(sorted(others)))
+    graph.contexts.extend(contexts.values())
+    for chunk in chunk_ids(ids):
+        graph.events.extend(e for e in store.get_events_by_execution_ids(chunk) if _is_written_as(e, keys))
+    for chunk in chunk_ids(sorted({event.artifact_id for event in graph.events})):
+        graph.artifacts.extend(store.get_artifacts_by_id(chunk))
+    return graph
+
+
+def _list_executions(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.Execution]:
+    # A subgraph that starts from the contexts would drop executions beyond the hundredth without a word.
+    return [
+        execution
         for chunk in chunk_ids(sorted(context_ids))
         for execution in store.get_executions(ListOptions(filter_query=f"contexts_r.id IN ({_join(chunk)})"))
     ]
-    return _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 1)
+
+
+def _is_written_as(event: mlmd.Event, keys: frozenset[str]) -> bool:
+    return event.type == mlmd.Event.OUTPUT and any(step.key in keys for step in event.path.steps)
 
 
 def fetch_executions(store: MetadataStore, execution_ids: Iterable[int]) -> list[mlmd.LineageGraph]:
@@ -246,7 +279,13 @@ def fetch_cleaning_reports(store: MetadataStore, transform_graph_ids: Iterable[i
 
 
 def _fetch(
-    store: MetadataStore, kind: str, ids: Iterable[int], direction: int, max_num_hops: int, stop_at: str | None = None
+    store: MetadataStore,
+    kind: str,
+    ids: Iterable[int],
+    direction: int,
+    max_num_hops: int,
+    stop_at: str | None = None,
+    fields: tuple[str, ...] = (),
 ) -> list[mlmd.LineageGraph]:
     query = _SubgraphQuery(direction=direction, max_num_hops=max_num_hops)
     if stop_at:
@@ -254,7 +293,7 @@ def _fetch(
     parts = []
     for chunk in chunk_ids(sorted(set(ids)), _STARTS_AT_ONCE):
         getattr(query, f"starting_{kind}").filter_query = f"id IN ({_join(chunk)})"
-        parts.append(store.get_lineage_subgraph(query))
+        parts.append(store.get_lineage_subgraph(query, fields))
     return parts
 
 

@@ -1,11 +1,12 @@
 """`lineage show`, `runs`, `impact` and `diff`."""
 
+import contextlib
 import sys
 
 import click
 
 from pipeline.cli_options import ROOT, RUNNER
-from pipeline.lineage_cli.options import JSON, PIPELINE, open_store, print_result
+from pipeline.lineage_cli.options import JSON, PIPELINE, open_store, print_result, show_progress
 
 # As in pipeline.lineage.runs, which help must not wait for.
 _STATES = ("complete", "failed", "running", "dead", "skipped", "partial")
@@ -82,15 +83,16 @@ def runs_command(
     wanted += [Condition(key="state", symbol="=", text=state)] if state is not None else []
     start = parse_since(since, datetime.now(UTC)) if since is not None else None
     store = open_store(runner_name, root)
-    found = list_runs(
-        store,
-        None if show_all else limit,
-        pipeline_name=pipeline_name,
-        since=start,
-        checks=[condition.fits_record for condition in wanted if condition.is_of_record],
-        outcomes=[condition.fits_outcome for condition in wanted if not condition.is_of_record],
-        hints=[hint for condition in wanted if (hint := condition.make_hint())],
-    )
+    with show_progress("Reading all runs ...") if show_all else contextlib.nullcontext():
+        found = list_runs(
+            store,
+            None if show_all else limit,
+            pipeline_name=pipeline_name,
+            since=start,
+            checks=[condition.fits_record for condition in wanted if condition.is_of_record],
+            outcomes=[condition.fits_outcome for condition in wanted if not condition.is_of_record],
+            hints=[hint for condition in wanted if (hint := condition.make_hint())],
+        )
     if not found:
         require_known_keys(store, wanted)
     print_result(
