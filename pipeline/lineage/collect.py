@@ -11,13 +11,15 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components import storage
 from components.content import find_manifest
 from pipeline.execution.store_lock import lock_store
+from pipeline.lineage.collect_folders import LEFT_OVER
 from pipeline.lineage.collect_plan import Candidate, Plan, make_plan
-from pipeline.lineage.places import find_pipeline
+from pipeline.lineage.places import find_owner, find_pipeline
 from pipeline.lineage.retention import decide_retention
 from pipeline.metadata_connection import ConnectionConfig, open_writable_store
 
 COLLECTED_AT = "collected_at"
 _CHUNK = 100
+_MOVED = "not in the folder of its pipeline any more"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ def collect(
     root: str,
     keep: int,
     pipeline_name: str | None = None,
+    with_leftovers: bool = False,
     on_removed: Callable[[int], object] = lambda _: None,
     on_start: Callable[[int], object] = lambda _: None,
 ) -> Collection:
@@ -51,6 +54,7 @@ def collect(
         root: Of the runner.
         keep: See `make_plan`.
         pipeline_name: See `make_plan`.
+        with_leftovers: See `make_plan`.
         on_removed: Is told the size of what was removed.
         on_start: Is told the size of what will be.
 
@@ -60,7 +64,7 @@ def collect(
     # Whoever looks into the cache holds the lock too: nothing of the plan can be taken from it until all is marked.
     with lock_store(connection):
         store = open_writable_store(connection)
-        plan = make_plan(store, root, keep, pipeline_name)
+        plan = make_plan(store, root, keep, pipeline_name, with_leftovers)
         _set_state(store, plan.candidates, mlmd.Artifact.MARKED_FOR_DELETION)
         if not _is_locked(connection):
             plan = _give_back(store, plan, pipeline_name)
@@ -80,6 +84,8 @@ def collect(
             _set_state(open_writable_store(connection), removed, mlmd.Artifact.DELETED)
     for folder in plan.folders:
         try:
+            if folder.kind == LEFT_OVER and find_owner(folder.place, root) != folder.pipeline_name:
+                raise OSError(_MOVED)
             storage.remove(folder.place)
         except OSError as error:
             failures.append(f"{folder.place}: {error}")
@@ -99,7 +105,7 @@ def _give_back(store: Any, plan: Plan, pipeline_name: str | None) -> Plan:
 def _remove(candidate: Candidate, root: str) -> None:
     # Once more, right before: a link may have been put there since.
     if find_pipeline(candidate.place, root) != candidate.pipeline_name:
-        raise OSError("not in the folder of its pipeline any more")
+        raise OSError(_MOVED)
     storage.remove(candidate.place)
     storage.remove(find_manifest(candidate.place))
 

@@ -1,19 +1,19 @@
-"""Lists the files that a collection would remove: those of artifacts that need not stay, and logs and checkpoints of their runs."""
+"""Lists the files that a collection would remove: those of artifacts that need not stay, and folders that hold none."""
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components import storage
 from components.errors import UserError
 from pipeline.execution.run_state import RUN_CONTEXT
+from pipeline.lineage.collect_folders import Folder, list_checkpoints, list_leftovers, list_logs, measure
 from pipeline.lineage.places import find_pipeline, normalize
-from pipeline.lineage.retention import RECENT, SHARED, Retention, Run, decide_retention
+from pipeline.lineage.retention import RECENT, SHARED, Retention, decide_retention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,25 +44,13 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder:
-    """Logs or checkpoints that may go; see `Candidate`."""
-
-    kind: str
-    place: str
-    pipeline_name: str
-    num_bytes: int
-    age_seconds: float
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a collection removes, and what stays.
 
     Attributes:
         keep: How many of each pipeline's newest runs stay.
         candidates: Artifacts, the oldest first.
-        folders: Logs and checkpoints.
+        folders: Logs, checkpoints, and what executions have left.
         kept: Number of artifacts that stay, by the first of the reasons that hold.
         num_untouchable: Artifacts that nothing needs, but whose files are not in the root's own folders, or are shared.
     """
@@ -90,7 +78,7 @@ class Plan:
         }
 
 
-def make_plan(store: Any, root: str, keep: int, pipeline_name: str | None = None) -> Plan:
+def make_plan(store: Any, root: str, keep: int, pipeline_name: str | None = None, with_leftovers: bool = False) -> Plan:
     """Decides what may go; changes nothing.
 
     Args:
@@ -98,6 +86,7 @@ def make_plan(store: Any, root: str, keep: int, pipeline_name: str | None = None
         root: Of the runner; nothing outside of its folders may go.
         keep: How many of each pipeline's newest runs stay as a whole; at least 1.
         pipeline_name: Only this pipeline's may go.
+        with_leftovers: Whether what executions have left without publishing it may go too.
 
     Raises:
         UserError: There is no such pipeline, or `keep` is below 1.
@@ -112,10 +101,13 @@ def make_plan(store: Any, root: str, keep: int, pipeline_name: str | None = None
         )
     candidates, num_untouchable = _list_candidates(store, root, retention, pipeline_name)
     chosen = [name for name in names if pipeline_name in (None, name)]
+    folders = [*list_logs(root, retention, chosen), *list_checkpoints(root, retention, chosen)]
+    if with_leftovers:
+        folders += list_leftovers(store, root, pipeline_name)
     return Plan(
         keep=keep,
         candidates=tuple(candidates),
-        folders=(*_list_logs(root, retention, chosen), *_list_checkpoints(root, retention, chosen)),
+        folders=tuple(folders),
         kept=dict(Counter(retention.kept.values())),
         num_untouchable=num_untouchable,
     )
@@ -137,7 +129,7 @@ def _list_candidates(
         elif pipeline_name in (None, owner):
             place = normalize(artifact.uri)
             # Two artifacts may have one folder, which is freed once.
-            size = 0 if place in found else _measure(artifact.uri)[0]
+            size = 0 if place in found else measure(artifact.uri)[0]
             found.setdefault(place, []).append(_make_candidate(artifact, owner, retention, size))
     return [candidate for group in found.values() for candidate in group], num_untouchable
 
@@ -184,60 +176,3 @@ class _Places:
         """Returns whether one of them is the place, or lies in it, or around it."""
         path = PurePosixPath(normalize(place))
         return str(path) in self._above or any(str(p) in self._places for p in (path, *path.parents))
-
-
-def _list_logs(root: str, retention: Retention, pipelines: list[str]) -> Iterator[Folder]:
-    for run in retention.runs:
-        if run.pipeline_name not in pipelines or run.context.name in retention.kept_runs or _made_kept(run, retention):
-            continue
-        place = storage.join(root, f"logs/{run.pipeline_name}/{run.context.name}")
-        yield from _list_folder("logs", place, run.pipeline_name, "nothing that the run has made stays")
-
-
-def _made_kept(run: Run, retention: Retention) -> bool:
-    outputs = (artifact for e in run.executions for artifact in retention.graph.outputs.get(e, ()))
-    return any(
-        artifact in retention.kept and retention.graph.find_producer(artifact) in run.executions for artifact in outputs
-    )
-
-
-def _list_checkpoints(root: str, retention: Retention, pipelines: list[str]) -> Iterator[Folder]:
-    """Lists checkpoints older than all runs that stay: a training names its folder by what it depends on, not by its run."""
-    for name in pipelines:
-        of_pipeline = [run for run in retention.runs if run.pipeline_name == name]
-        if any(run.context.name in retention.going for run in of_pipeline):
-            continue  # it may go on from an old one
-        oldest = min(run.started_at for run in of_pipeline if run.context.name in retention.kept_runs)
-        folder = storage.join(root, f"checkpoints/{name}")
-        try:
-            files = storage.list_files(folder)
-        except FileNotFoundError:
-            continue
-        for training in sorted({file.name.partition("/")[0] for file in files if "/" in file.name}):
-            changed_at = max(file.changed_at for file in files if file.name.startswith(f"{training}/"))
-            if changed_at < oldest:
-                reason = "of a training that did not end, older than all runs that stay"
-                yield from _list_folder("checkpoints", storage.join(folder, training), name, reason)
-
-
-def _list_folder(kind: str, place: str, pipeline_name: str, reason: str) -> Iterator[Folder]:
-    num_bytes, changed_at = _measure(place)
-    if changed_at is not None:
-        age = round(time.time() - changed_at, 1)
-        yield Folder(
-            kind=kind,
-            place=place,
-            pipeline_name=pipeline_name,
-            num_bytes=num_bytes,
-            age_seconds=age,
-            reason=reason,
-        )
-
-
-def _measure(place: str) -> tuple[int, float | None]:
-    """Returns the size of a folder, and when its newest file was written; None if there is none."""
-    try:
-        files = storage.list_files(place)
-    except FileNotFoundError:
-        return 0, None
-    return sum(file.size for file in files), max((file.changed_at for file in files), default=None)

@@ -15,6 +15,7 @@ from pipeline.lineage.places import TOP_FOLDERS, normalize
 _STATES = mlmd.Execution.State
 # A run writes its log before the store knows of it.
 _STARTING_SECONDS = 600
+_WORKING_FILES = "working files that an execution has left"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Orphan:
         num_files: Number of files in it.
         num_bytes: Their size.
         changed_at: When the newest of them was written, in seconds since 1970.
+        is_leftover: Whether an execution of this store has left it without publishing it.
     """
 
     place: str
@@ -34,6 +36,7 @@ class Orphan:
     num_files: int
     num_bytes: int
     changed_at: float
+    is_leftover: bool = False
 
 
 class _Known:
@@ -96,6 +99,7 @@ def find_orphans(store: Any, root: str, artifacts: Iterable[mlmd.Artifact]) -> l
                 num_files=len(files),
                 num_bytes=sum(file.size for file in files),
                 changed_at=newest,
+                is_leftover=reason == _WORKING_FILES,
             )
     return list(_name_executions(store, found))
 
@@ -126,7 +130,7 @@ def _find_reason(unit: str, place: str, known: _Known, changed_at: float) -> str
             owner = place.removesuffix(f"{node}/.system/contents/{execution}/{output}") + f"{node}/{output}/{execution}"
             return "" if known.is_named(owner) else "the list of files of an artifact that is not in the store"
         case "artifacts", [_, ".system", *_]:
-            return "working files that an execution has left"
+            return _WORKING_FILES
         case "artifacts" | "serving", _:
             return "" if known.is_named(place) else "no artifact of the store names it"
         case "checkpoints", _:
@@ -153,7 +157,9 @@ def _name_executions(store: Any, found: dict[str, Orphan]) -> Iterator[Orphan]:
         state = _STATES.Name(execution.last_known_state)
         # What a run still writes is no orphan.
         what = "whose run was killed" if execution.last_known_state == _STATES.RUNNING else f"which is {state}"
-        yield dataclasses.replace(orphan, reason=f"left by execution {execution.id}, {what}")
+        reason = f"left by execution {execution.id}, {what}"
+        is_leftover = execution.last_known_state not in (_STATES.COMPLETE, _STATES.CACHED)
+        yield dataclasses.replace(orphan, reason=reason, is_leftover=is_leftover)
 
 
 def _find_pipeline(store: Any, executions: list[mlmd.Execution]) -> str:

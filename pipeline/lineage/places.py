@@ -29,15 +29,25 @@ def find_pipeline(place: str, root: str) -> str | None:
         place: An artifact's URI.
         root: Of the runner.
     """
+    parts = _split(place, root)
+    return parts[0] if len(parts) > _DEPTH_OF_ARTIFACT and parts[2] != ".system" else None
+
+
+def find_owner(place: str, root: str) -> str | None:
+    """Returns the pipeline among whose artifacts, or working files of nodes, a place is; None if it is not plainly below them."""
+    parts = _split(place, root)
+    return parts[0] if len(parts) > _DEPTH_OF_ARTIFACT else None
+
+
+def _split(place: str, root: str) -> tuple[str, ...]:
+    """Returns the names of a place below `artifacts/`; none if it is elsewhere, or a link is on the way."""
     base = storage.join(normalize(root), "artifacts")
     # A link on the way leads out of `base`, or to another artifact.
     plain = place.rstrip("/") if storage.is_remote(place) else _resolve_root(place, root)
     if normalize(place) != plain or not plain.startswith(f"{base}/"):
-        return None
+        return ()
     parts = PurePosixPath(plain.removeprefix(f"{base}/")).parts
-    if len(parts) <= _DEPTH_OF_ARTIFACT or ".." in parts or parts[2] == ".system":
-        return None
-    return parts[0]
+    return () if ".." in parts else parts
 
 
 def _resolve_root(place: str, root: str) -> str:

@@ -13,7 +13,7 @@ from pipeline.lineage.store import fetch_runs
 
 PUSHED, BLESSED, GOING, RECENT, SHARED = "pushed", "blessed", "going on", "recent", "of other pipelines"
 # A run on a cluster has no process that could be asked for, and between two nodes nothing of it is RUNNING.
-_MAYBE_GOING_SECONDS = 24 * 3600
+MAYBE_GOING_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ def _may_go_on(graph: Graph, run: Run) -> bool:
     if is_process_gone(process) or is_process_alive(process):
         return False  # what is known is not guessed
     newest = max(graph.executions[e].last_update_time_since_epoch for e in run.executions) / 1000
-    return time.time() - newest < _MAYBE_GOING_SECONDS
+    return time.time() - newest < MAYBE_GOING_SECONDS
 
 
 def _is_pushed(artifact: mlmd.Artifact) -> bool:

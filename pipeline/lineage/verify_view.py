@@ -91,6 +91,8 @@ def _list_totals(found: Verification) -> Iterator[str]:
     if found.orphans:
         total = format_size(sum(orphan.num_bytes for orphan in found.orphans))
         yield f"[yellow]{len(found.orphans)}[/] orphaned ({total}): nothing in the store names them"
+        if any(orphan.is_leftover for orphan in found.orphans):
+            yield "`lineage gc --orphans` removes what executions have left, a day later"
 
 
 def describe_root(root: str) -> str:

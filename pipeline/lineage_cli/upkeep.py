@@ -57,6 +57,12 @@ def verify_command(
     "--keep", type=int, required=True, metavar="N", help="How many of each pipeline's newest runs stay whole."
 )
 @click.option("--yes/--dry-run", "is_confirmed", default=False, help="Remove, or only show what would be (default).")
+@click.option(
+    "--orphans",
+    "with_leftovers",
+    is_flag=True,
+    help="Also what killed or failed executions have left and nothing has touched for a day.",
+)
 @PIPELINE
 @JSON
 @RUNNER
@@ -66,6 +72,7 @@ def gc_command(
     ctx: click.Context,
     keep: int,
     is_confirmed: bool,
+    with_leftovers: bool,
     pipeline_name: str | None,
     as_json: bool,
     runner_name: str,
@@ -86,13 +93,21 @@ def gc_command(
     folder = find_runner_root(runner_name, root)
     if not is_confirmed:
         with show_bytes(""):
-            plan = make_plan(store, folder, keep, pipeline_name)
+            plan = make_plan(store, folder, keep, pipeline_name, with_leftovers)
         print_result(as_json, plan.to_json() | {"removed": False}, lambda: collect_view.render_plan(plan, folder))
         return
     del store  # the next one writes
     connection = make_connection_config(load_runner_file(runner_name, root))
     with show_bytes("Removing") as progress:
-        done = collect(connection, folder, keep, pipeline_name, on_removed=progress.advance, on_start=progress.start)
+        done = collect(
+            connection,
+            folder,
+            keep,
+            pipeline_name,
+            with_leftovers,
+            on_removed=progress.advance,
+            on_start=progress.start,
+        )
     value = done.plan.to_json() | {"removed": True, "failures": list(done.failures)}
     print_result(as_json, value, lambda: collect_view.render_collection(done, folder))
     if done.failures:

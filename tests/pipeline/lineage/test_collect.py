@@ -160,7 +160,7 @@ class TestWhatStays:
         root_writer.record_run("run-2")
         assert collected(plan(root_writer)) == set()
         assert plan(root_writer).kept[retention.GOING] == len(old)
-        monkeypatch.setattr(retention, "_MAYBE_GOING_SECONDS", -1)
+        monkeypatch.setattr(retention, "MAYBE_GOING_SECONDS", -1)
         assert collected(plan(root_writer)) == places(old)
         root_writer.execution("run-1", "tiny", "Slow", {}, {}, state=mlmd.Execution.RUNNING)
         assert collected(plan(root_writer)) == set()
