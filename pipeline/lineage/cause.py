@@ -17,7 +17,7 @@ from pipeline.lineage.descent import find_preset_folder
 from pipeline.lineage.examples_index import ID_LENGTH, Content, Progress, Search, list_contents, search
 from pipeline.lineage.find import find_subject, list_run_contexts
 from pipeline.lineage.graph import get_properties
-from pipeline.lineage.store import fetch_runs, find_by_path, is_quotable
+from pipeline.lineage.store import chunk_ids, find_by_path, is_quotable, list_executions
 
 DATA, EXAMPLE, PRESET, COMMIT, RUN, ARTIFACT = "data", "example", "preset", "commit", "run", "artifact"
 EXAMPLE_PREFIX = "example:"
@@ -245,17 +245,17 @@ def _find_preset_hash(store: MetadataStore, text: str) -> Cause | None:
 
 def _make_run_cause(store: MetadataStore, kind: str, text: str, reason: str, runs: tuple[mlmd.Context, ...]) -> Cause:
     """What really ran in these runs; what they took from the cache was made by other code."""
-    parts = fetch_runs(store, [run.id for run in runs])
-    ran = {e.id for part in parts for e in part.executions if e.last_known_state == mlmd.Execution.COMPLETE}
-    events = [event for part in parts for event in part.events]
-    made = {e.artifact_id for e in events if e.type == mlmd.Event.OUTPUT and e.execution_id in ran}
-    types = {artifact.id: artifact for part in parts for artifact in part.artifacts}
+    executions = list_executions(store, [run.id for run in runs])
+    ran = sorted(e.id for e in executions if e.last_known_state == mlmd.Execution.COMPLETE)
+    events = [event for chunk in chunk_ids(ran) for event in store.get_events_by_execution_ids(chunk)]
+    ids = sorted({event.artifact_id for event in events if event.type == mlmd.Event.OUTPUT})
+    made = [artifact for chunk in chunk_ids(ids) for artifact in store.get_artifacts_by_id(chunk)]
     return Cause(
         kind=kind,
         text=text,
         reason=reason,
-        artifacts=tuple(i for i in made if types[i].type != "Model"),
-        models=tuple(a for i in made if (a := types[i]).type == "Model" and "method" in a.custom_properties),
+        artifacts=tuple(artifact.id for artifact in made if artifact.type != "Model"),
+        models=tuple(a for a in made if a.type == "Model" and "method" in a.custom_properties),
         executions=frozenset(ran),
         runs=runs,
         details=(_count(len(runs), "run"),) if kind == COMMIT else (),

@@ -1,7 +1,7 @@
 """Answers what depends on something: every model that was made from it, what became of each, and what to run again."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +16,7 @@ from pipeline.lineage.graph import Graph, format_time, get_properties
 from pipeline.lineage.newest_runs import find_newest_runs
 from pipeline.lineage.outcomes import Outcome, Push, find_outcomes, find_production
 from pipeline.lineage.rerun import HERE, Place, Rerun, Seeds, plan_rerun
-from pipeline.lineage.store import chunk_ids, fetch_executions, fetch_runs
+from pipeline.lineage.store import chunk_ids, fetch_executions, fetch_written
 
 # What an example, by its split, was to a model.
 TRAINED, SELECTED, MEASURED = "trained on it", "chosen with it", "measured on it"
@@ -274,16 +274,14 @@ def _plan(cause: Cause, affected: _Affected, graph: Graph, run: mlmd.Context, pl
     return plan_rerun(graph, run, seeds, place)
 
 
-def _list_ran(store: MetadataStore, cause: Cause) -> Iterable[RanNodes]:
-    newest: dict[str, RanNodes] = {}
-    for run in sorted(cause.runs, key=lambda run: run.id, reverse=True):
-        name = str(get_properties(run).get("pipeline_name", ""))
-        if name in newest:
-            continue
-        graph = Graph(*fetch_runs(store, [run.id]))
+def _list_ran(store: MetadataStore, cause: Cause) -> Iterator[RanNodes]:
+    newest = {
+        str(get_properties(run).get("pipeline_name", "")): run for run in sorted(cause.runs, key=lambda run: run.id)
+    }
+    graph = Graph(fetch_written(store, newest.values(), frozenset()))
+    for name, run in sorted(newest.items(), key=lambda item: -item[1].id):
         ids = [i for i in sorted(graph.executions) if graph.get_context(i, RUN_CONTEXT).name == run.name]
         states = {graph.get_node_name(i): graph.executions[i].last_known_state for i in ids}
         cached = tuple(node for node, state in states.items() if state == mlmd.Execution.CACHED)
         ran = tuple(node for node in states if node not in cached)
-        newest[name] = RanNodes(pipeline_name=name, run_id=run.name, nodes=ran, cached_nodes=cached)
-    return newest.values()
+        yield RanNodes(pipeline_name=name, run_id=run.name, nodes=ran, cached_nodes=cached)

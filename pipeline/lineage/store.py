@@ -183,7 +183,7 @@ def fetch_runs(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.Li
         store: An open store.
         context_ids: Of the runs' contexts; any number.
     """
-    ids = [execution.id for execution in _list_executions(store, context_ids)]
+    ids = [execution.id for execution in list_executions(store, context_ids)]
     return _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 1)
 
 
@@ -198,7 +198,7 @@ def fetch_written(store: MetadataStore, runs: Iterable[mlmd.Context], keys: froz
         keys: Names of outputs.
     """
     contexts = {context.id: context for context in runs}
-    graph = mlmd.LineageGraph(executions=_list_executions(store, contexts))
+    graph = mlmd.LineageGraph(executions=list_executions(store, contexts))
     ids = [execution.id for execution in graph.executions]
     for part in _fetch(store, "executions", ids, _SubgraphQuery.BIDIRECTIONAL, 0, fields=("associations",)):
         graph.associations.extend(part.associations)
@@ -212,7 +212,8 @@ def fetch_written(store: MetadataStore, runs: Iterable[mlmd.Context], keys: froz
     return graph
 
 
-def _list_executions(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.Execution]:
+def list_executions(store: MetadataStore, context_ids: Iterable[int]) -> list[mlmd.Execution]:
+    """Returns the executions of contexts; any number."""
     # A subgraph that starts from the contexts would drop executions beyond the hundredth without a word.
     return [
         execution

@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from harness import write_report
-from lineage_store import write_store
+from lineage_store import get_commit, write_store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,6 +36,7 @@ def list_questions(ids: list[str]) -> dict[str, list[str]]:
         "show HASH": ["show", "555555"],
         "impact DATA": ["impact", "data/legal-lora/rows-0003.jsonl"],
         "impact PRESET": ["impact", "data/base/tiny_gpt2_en"],
+        "impact COMMIT": ["impact", get_commit(len(ids) // 2)],
         "diff RUN RUN": ["diff", middle, ids[-1]],
     }
 
@@ -83,7 +84,7 @@ def main() -> None:
                 found["slowest"] = max(found["seconds"])
     write_report({"repeats": arguments.repeats, "by_runs": results}, arguments.output)
     print(f"{'seconds (median, slowest)':<40}" + "".join(f"{size:>9} runs  " for size in arguments.sizes))
-    for name in list_questions(["", "", ""]):
+    for name in list_questions([""]):
         cells = [results[str(size)][name] for size in arguments.sizes]
         print(f"{name:<40}" + "".join(f"{c['median']:>7.2f} {c['slowest']:>6.2f}  " for c in cells))
 

@@ -222,11 +222,11 @@ class _Run:
 
     def _write(self, config: dict[str, Any]) -> None:
         text = yaml.safe_dump(config, sort_keys=False)
-        digest = hashlib.sha256(f"{self.number // 40}".encode()).hexdigest()
+        digest = _hash_code(self.number)
         record = {
             "config": text, "config_path": f"configs/runs/{self.name}.yaml",
             "config_sha256": hashlib.sha256(text.encode()).hexdigest(), "pipeline_name": self.name, "runner": "local",
-            "code_version": digest[:40], "code_dirty": "false", "code_sha256": digest, "lock_sha256": digest[::-1],
+            "code_version": get_commit(self.number), "code_dirty": "false", "code_sha256": digest, "lock_sha256": digest[::-1],
             "hardware": "AMD EPYC x 2, 15.6 GiB", "started_at": self.started_at, "method": config["method"]["name"],
             "preset": PRESET, "data_path": self.data_path, "seed": self.number, "nodes": json.dumps(list(_NODES)),
             "process": f"{socket.gethostname()} 4194303 0.00", "inputs": json.dumps({"data": digest, "code": digest}),
@@ -362,6 +362,15 @@ def set_properties(node: Any, properties: dict[str, Any]) -> None:
 
 def _get(artifact: mlmd.Artifact, name: str) -> int:
     return artifact.custom_properties[name].int_value
+
+
+def get_commit(number: int) -> str:
+    """Returns the commit that a run was made with; forty runs share one."""
+    return _hash_code(number)[:40]
+
+
+def _hash_code(number: int) -> str:
+    return hashlib.sha256(f"{number // 40}".encode()).hexdigest()
 
 
 def write_store(
