@@ -63,6 +63,7 @@ def certificate(tmp_path_factory):
 @pytest.fixture
 def vertex(certificate, tmp_path, monkeypatch):
     """A server that answers as Vertex AI does; Google's clients in this process ask it, as a service account."""
+    from google.auth._regional_access_boundary_utils import _RegionalAccessBoundaryManager
     from google.cloud.aiplatform import initializer
 
     module = _load_module("vertex_server")
@@ -85,6 +86,8 @@ def vertex(certificate, tmp_path, monkeypatch):
         "NO_PROXY": "127.0.0.1",
     }.items():
         monkeypatch.setenv(name, value)
+    # A thread would ask another of Google's hosts where the account may be used, and warn in the middle of a later test's output.
+    monkeypatch.setattr(_RegionalAccessBoundaryManager, "maybe_start_refresh", lambda *_: None)
     monkeypatch.setattr(initializer.global_config, "_api_endpoint", server.host)
     monkeypatch.setattr(initializer.global_config, "_api_transport", "rest")
     yield server
