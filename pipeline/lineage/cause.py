@@ -1,6 +1,5 @@
 """What a question about consequences is about: a data file, an example, a preset, a commit, a model, or any artifact."""
 
-import functools
 import os
 import re
 from collections import Counter
@@ -12,7 +11,8 @@ from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
-from pipeline.lineage.data_paths import contains_path, ends_like_path, is_same_path, spell, was_read
+from pipeline.lineage.data_files import find_examples_from
+from pipeline.lineage.data_paths import spell
 from pipeline.lineage.descent import find_preset_folder
 from pipeline.lineage.examples_index import ID_LENGTH, Content, Progress, Search, list_contents, search
 from pipeline.lineage.find import find_subject, list_run_contexts
@@ -114,21 +114,8 @@ def _find_trained(store: MetadataStore, pushed: mlmd.Artifact) -> mlmd.Artifact:
 
 
 def _find_data(store: MetadataStore, text: str) -> Cause | None:
-    query = "type = 'Examples' AND custom_properties.data_path.string_value != ''"
-    artifacts = store.get_artifacts(ListOptions(filter_query=query))
-    for matches, words in (
-        (is_same_path, "a data file of the pipeline"),
-        (contains_path, "one of the data files of the pipeline"),
-        (ends_like_path, "a data file of the pipeline, by the end of its path"),
-    ):
-        # Many runs, few paths.
-        fits = functools.cache(functools.partial(matches, text))
-        found = [artifact for artifact in artifacts if fits(artifact.custom_properties["data_path"].string_value)]
-        if matches is contains_path:
-            found = [artifact for artifact in found if was_read(artifact.uri, text)]
-        if found:
-            return _make_data_cause(store, text, words, found)
-    return None
+    found, words = find_examples_from(store, text)
+    return _make_data_cause(store, text, words, found) if found else None
 
 
 def _make_data_cause(store: MetadataStore, text: str, words: str, found: Iterable[mlmd.Artifact]) -> Cause:

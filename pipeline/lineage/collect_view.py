@@ -17,7 +17,7 @@ _KEPT = {
     PUSHED: "that pushed models were made from",
     BLESSED: "that blessed models were made from",
     GOING: "of runs that go on, or may",
-    RECENT: "of the newest {keep} runs of each pipeline",
+    RECENT: "that the newest runs of each pipeline have read or written (--keep {keep})",
     SHARED: "that other pipelines have read",
 }
 

@@ -17,6 +17,8 @@ def _list_paths(recorded: str) -> list[str]:
 def spell(path: str) -> set[str]:
     """Returns how a path may have been written."""
     path = path.rstrip("/") or path
+    if not path or "\0" in path:
+        return set()
     if "://" in path:
         return {path}
     return {path, os.path.abspath(path), os.path.realpath(path)}

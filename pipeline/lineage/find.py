@@ -8,6 +8,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
 from pipeline.execution.run_state import RUN_CONTEXT
+from pipeline.lineage.data_files import DATA_PATH, find_examples_from
+from pipeline.lineage.data_paths import spell
 from pipeline.lineage.store import find_by_path, is_quotable
 
 _HASH = re.compile(r"[0-9a-f]{6,64}")
@@ -44,14 +46,14 @@ def find_subject(store: MetadataStore, text: str) -> Subject:
     Raises:
         UserError: The store knows nothing of it.
     """
-    for find in (_find_run, _find_by_number, _find_place, _find_data, _find_preset, _find_hash):
+    for find in (_find_run, _find_by_number, _find_place, _find_data, _find_preset, _find_hash, _find_among_data):
         if subject := find(store, text):
             return subject
     newest = list_run_contexts(store, limit=3)
     known = f"The newest runs: {', '.join(context.name for context in newest)}" if newest else "It holds no run yet"
     raise UserError(
         f"The metadata store knows no {text!r}. It must be the id of a run, the number of an artifact, the place of a model or of "
-        f"anything that a run wrote, a data file as it was given to a run, a preset, or six or more digits of a hash (of data, "
+        f"anything that a run wrote, a data file, a preset, or six or more digits of a hash (of data, "
         f"weights, a commit). {known}; `lineage runs` lists them."
     )
 
@@ -90,7 +92,13 @@ def _find_place(store: MetadataStore, text: str) -> Subject | None:
 
 
 def _find_data(store: MetadataStore, text: str) -> Subject | None:
-    return _find_by_property(store, text, ("data_path",), "a data file")
+    return _find_by_property(store, text, (DATA_PATH,), "a data file")
+
+
+def _find_among_data(store: MetadataStore, text: str) -> Subject | None:
+    """One of several files, or the end of a path; last, because it looks at the data of all runs."""
+    found, words = find_examples_from(store, text)
+    return Subject(text=text, artifacts=tuple(found), reason=words) if found else None
 
 
 def _find_preset(store: MetadataStore, text: str) -> Subject | None:
@@ -98,11 +106,13 @@ def _find_preset(store: MetadataStore, text: str) -> Subject | None:
 
 
 def _find_by_property(store: MetadataStore, text: str, names: tuple[str, ...], reason: str) -> Subject | None:
-    if not is_quotable(text):
+    # Runs record the absolute path of what is a file.
+    spellings = ", ".join(f'"{spelling}"' for spelling in sorted(spell(text)) if is_quotable(spelling))
+    if not spellings:
         return None
     for name in names:
         options = ListOptions(
-            filter_query=f'custom_properties.{name}.string_value = "{text}"',
+            filter_query=f"custom_properties.{name}.string_value IN ({spellings})",
             order_by=OrderByField.CREATE_TIME,
             is_asc=False,
         )

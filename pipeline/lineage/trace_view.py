@@ -1,6 +1,7 @@
 """Shows a trace: for people the chain and its metrics, for programs JSON."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
@@ -11,6 +12,8 @@ from rich.text import Text
 from pipeline.lineage.graph import Artifact, DataFile, Evaluation, Properties, Run, Step, Trace
 from pipeline.lineage.times import humanize
 
+# The gate's sentence begins with what stands before it already.
+_SAME_WORDS = re.compile(r"^(Not b|B)lessed[:,] ")
 # Which recorded properties of the trained model stand in the table, in this order. JSON shows all.
 _MODEL_FACTS = {
     "method": "{}",
@@ -83,7 +86,8 @@ def _describe_step(step: Step, trace: Trace) -> str:
     evaluation = trace.evaluation
     if evaluation and any(artifact.type == "ModelBlessing" for artifact in step.outputs):
         verdict = {True: "[green]blessed[/]", False: "[red]not blessed[/]", None: "no blessing recorded"}
-        facts += [verdict[evaluation.blessed], escape(evaluation.verdict or evaluation.reason)]
+        reason = _SAME_WORDS.sub("", evaluation.verdict or evaluation.reason)
+        facts += [verdict[evaluation.blessed], escape(reason)]
     if step.reused:
         facts.append(f"[dim]reused from run {escape(step.run_id)}[/]")
     if any(artifact.is_collected for artifact in step.outputs):

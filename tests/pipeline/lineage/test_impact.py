@@ -12,8 +12,10 @@ from components.errors import UserError
 from pipeline.cli import main
 from pipeline.lineage import impact_view
 from pipeline.lineage.descent import find_descent, is_made_from
+from pipeline.lineage.find import find_subject
 from pipeline.lineage.impact import Impact, find_impact
 from pipeline.lineage.rerun import Place
+from pipeline.lineage.show import show as follow_back
 
 HASH = "ab12cd34" * 8
 
@@ -209,9 +211,11 @@ def test_data_files_of_patterns_folders_and_spans(small_store, recorded: str, as
     if found:
         impact = find_impact(small_store.reader, asked)
         assert (impact.kind, list_runs(impact)) == ("data", ["run-1"])
+        assert [data.path for data in follow_back(small_store.reader, asked).trace.data] == [recorded]
     else:
-        with pytest.raises(UserError, match="knows no"):
-            find_impact(small_store.reader, asked)
+        for ask in (find_impact, follow_back):
+            with pytest.raises(UserError, match="knows no"):
+                ask(small_store.reader, asked)
 
 
 def test_a_file_that_came_after_the_run_was_not_in_it(small_store):
@@ -229,6 +233,8 @@ def test_a_relative_path_is_that_of_the_run(small_store, monkeypatch):
     small_store.record("run-1", data=f"{small_store.root}/data/rows.jsonl")
     monkeypatch.chdir(small_store.root / "data")
     assert list_runs(find_impact(small_store.reader, "rows.jsonl")) == ["run-1"]
+    subject = find_subject(small_store.reader, "rows.jsonl")
+    assert (subject.reason, [a.type for a in subject.artifacts]) == ("a data file", ["Examples"])
 
 
 def test_presets_by_name_path_and_hash(small_store):

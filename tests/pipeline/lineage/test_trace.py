@@ -105,13 +105,14 @@ class StoreWriter:
             (made["model"],) = self.execution(run, "Trainer", {"examples": made["examples"]}, {"model": model})
         inputs = {"examples": made["examples"], "model": made["model"]}
         inputs |= {"baseline_model": baseline} if baseline else {}
+        verdict = "lower" if blessed else "Not blessed, for lack of evidence: perplexity"
         made["evaluation"], made["blessing"] = self.execution(
             run,
             "Evaluator",
             inputs,
             {
                 "evaluation": self.artifact(
-                    "ModelEvaluation", f"Evaluator/{run}", metrics=json.dumps(METRICS), verdict="lower"
+                    "ModelEvaluation", f"Evaluator/{run}", metrics=json.dumps(METRICS), verdict=verdict
                 ),
                 "blessing": self.artifact(
                     "ModelBlessing", f"blessing/{run}", blessed=blessed, reason="all thresholds hold"
@@ -222,7 +223,9 @@ def test_a_model_that_was_held_back_is_not_the_latest_push(writer: StoreWriter, 
     assert trace.pushed is None
     assert trace.evaluation is not None and trace.evaluation.blessed is False
     assert trace.run.id == "run-2"
-    assert "not pushed" in show(trace) and "not blessed" in show(trace)
+    assert "not pushed" in show(trace) and "not blessed, for lack of evidence: perplexity" in " ".join(
+        show(trace).split()
+    )
 
 
 def test_a_benchmark_of_a_pushed_model_leaves_its_history_as_it_is(writer: StoreWriter, reader: MetadataStore):
