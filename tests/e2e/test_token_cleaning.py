@@ -25,11 +25,6 @@ def self_evolving(project):
     return project.run(*get_options("self_evolving"))
 
 
-@pytest.fixture(scope="module")
-def other_share(project, self_evolving):
-    return project.run(*get_options("self_evolving", keep=0.8), "--set", "train.learning_rate=0.005")
-
-
 def check_report(run, node, keep=0.6):
     report = run.properties[node, "TokenCleaningReport"]
     assert report["kept_share"] == pytest.approx(keep, abs=0.005)
@@ -59,31 +54,37 @@ def test_self_evolving(self_evolving):
     assert re.search(r"round 1: kept (60\.[0-4]|59\.[5-9])", " ".join(self_evolving.output.split()))
 
 
+def test_tokens_and_lineage(project, self_evolving):
+    result = project.command("tokens")
+    assert result.returncode == 0, result.stderr
+    assert "keep 0.6" in result.stdout
+    assert "~" in result.stdout
+    page = Path(re.search(r"Page: (.*)", result.stdout)[1])
+    assert "<svg" in page.read_text(encoding="utf-8")
+    shown = json.loads(project.command("tokens", "--json").stdout)
+    assert json.dumps(shown).count("example_id") >= 50
+    model = self_evolving.properties["Trainer", "Model"]
+    trained = sorted((project.folder / "runs/artifacts/e2e/Trainer/model").iterdir(), key=lambda p: int(p.name))[-1]
+    trace = json.loads(project.command("lineage", "show", "--json", str(trained)).stdout)["trace"]
+    (report,) = trace["token_cleaning"]
+    assert report["properties"]["kept_share"] == pytest.approx(0.6, abs=0.005)
+    nodes = [step["node"] for step in trace["steps"]]
+    assert {"TokenScorer", "Round0Trainer", "Partitioner"} <= set(nodes)
+    assert trace["artifact"]["properties"]["steps"] == model["steps"]
+
+
+@pytest.fixture(scope="module")
+def other_share(project, self_evolving):
+    return project.run(*get_options("self_evolving", keep=0.8), "--set", "train.learning_rate=0.005")
+
+
+@pytest.mark.slow
 def test_another_share_cuts_again_but_does_not_score_again(self_evolving, other_share):
     assert other_share.executed == {"Transform", "CleaningReport"} | FOLLOWING
     assert {"Partitioner", "Round0Trainer", "TokenScorer"} <= other_share.cached
     check_report(other_share, "CleaningReport", keep=0.8)
     trained = [run.properties["Trainer", "Model"]["target_tokens_seen"] for run in (self_evolving, other_share)]
     assert trained[1] / trained[0] == pytest.approx(0.8 / 0.6, rel=0.05)
-
-
-def test_tokens_and_lineage(project, other_share):
-    result = project.command("tokens")
-    assert result.returncode == 0, result.stderr
-    assert "keep 0.8" in result.stdout
-    assert "~" in result.stdout
-    page = Path(re.search(r"Page: (.*)", result.stdout)[1])
-    assert "<svg" in page.read_text(encoding="utf-8")
-    shown = json.loads(project.command("tokens", "--json").stdout)
-    assert json.dumps(shown).count("example_id") >= 50
-    model = other_share.properties["Trainer", "Model"]
-    trained = sorted((project.folder / "runs/artifacts/e2e/Trainer/model").iterdir(), key=lambda p: int(p.name))[-1]
-    trace = json.loads(project.command("lineage", "show", "--json", str(trained)).stdout)["trace"]
-    (report,) = trace["token_cleaning"]
-    assert report["properties"]["kept_share"] == pytest.approx(0.8, abs=0.005)
-    nodes = [step["node"] for step in trace["steps"]]
-    assert {"TokenScorer", "Round0Trainer", "Partitioner"} <= set(nodes)
-    assert trace["artifact"]["properties"]["steps"] == model["steps"]
 
 
 @pytest.fixture(scope="module")
