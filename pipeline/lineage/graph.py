@@ -249,7 +249,8 @@ def get_properties(node: mlmd.Artifact | mlmd.Execution | mlmd.Context) -> Prope
     """Returns declared and custom properties as Python values."""
     found: Properties = {}
     for values in (node.properties, node.custom_properties):
-        for key, value in values.items():
+        # The order in a protocol buffer is by chance, and another one in each process.
+        for key, value in sorted(values.items()):
             kind = value.WhichOneof("value")
             if kind is not None:
                 held = getattr(value, kind)

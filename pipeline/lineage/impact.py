@@ -278,7 +278,7 @@ def _list_ran(store: MetadataStore, cause: Cause) -> Iterator[RanNodes]:
     newest = {
         str(get_properties(run).get("pipeline_name", "")): run for run in sorted(cause.runs, key=lambda run: run.id)
     }
-    graph = Graph(fetch_written(store, newest.values(), frozenset()))
+    graph = Graph(*fetch_written(store, newest.values(), frozenset()))
     for name, run in sorted(newest.items(), key=lambda item: -item[1].id):
         ids = [i for i in sorted(graph.executions) if graph.get_context(i, RUN_CONTEXT).name == run.name]
         states = {graph.get_node_name(i): graph.executions[i].last_known_state for i in ids}

@@ -171,7 +171,7 @@ def _cut(
 def summarize(store: MetadataStore, contexts: Iterable[mlmd.Context]) -> list[RunSummary]:
     """Returns the summaries of runs, in the order of their contexts."""
     contexts = list(contexts)
-    graph = Graph(fetch_written(store, contexts, _OUTCOMES))
+    graph = Graph(*fetch_written(store, contexts, _OUTCOMES))
     executions: dict[int, list[int]] = {}
     for execution_id in graph.executions:
         executions.setdefault(graph.get_context(execution_id, RUN_CONTEXT).id, []).append(execution_id)

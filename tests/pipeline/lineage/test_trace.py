@@ -350,3 +350,12 @@ def test_import_stays_light():
     code = "import sys, pipeline.lineage.trace_view; print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'keras') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_properties_stand_in_one_order():
+    """A protocol buffer's own order differs from process to process, and an answer would with it."""
+    artifact = mlmd.Artifact()
+    names = [f"name_{i:02}" for i in range(30)]
+    for name in reversed(names):
+        artifact.custom_properties[name].int_value = 1
+    assert list(graph.get_properties(artifact)) == names
