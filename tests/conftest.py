@@ -7,9 +7,14 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2
+
+# Tiny models of every family that transformers has written, in Hugging Face's layout, with their logits.
+GOLDEN = Path(__file__).resolve().parent / "components" / "models" / "golden"
+GOLDEN_NAMES = sorted(path.parent.name for path in GOLDEN.glob("*/logits.npz"))
 
 
 @pytest.fixture(scope="session")
@@ -114,3 +119,43 @@ def _load_module(name):
     sys.modules[name] = module  # where dataclasses look for it
     specification.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def make_golden_folder(tmp_path_factory):
+    """Returns a function that makes the folder of a golden model, weights and tokenizer together."""
+
+    import numpy as np
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name) / "model"
+        shutil.copytree(GOLDEN / name, folder, ignore=shutil.ignore_patterns("*.npz"))
+        with np.load(GOLDEN / name / "logits.npz") as golden:
+            shutil.copytree(GOLDEN / "tokenizers" / str(golden["tokenizer"]), folder, dirs_exist_ok=True)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def read_logits():
+    """Returns a function that gives a golden model's token ids, (2, 12) int32, and its logits, (2, 12, vocabulary)."""
+
+    def read(name: str) -> tuple[Any, Any]:
+        import numpy as np
+
+        with np.load(GOLDEN / name / "logits.npz") as golden:
+            return golden["token_ids"], golden["logits"]
+
+    return read
+
+
+@pytest.fixture(params=GOLDEN_NAMES)
+def golden_name(request) -> str:
+    """Each golden model in turn."""
+    return request.param
+
+
+@pytest.fixture
+def golden_names() -> list[str]:
+    return GOLDEN_NAMES

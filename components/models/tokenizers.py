@@ -4,7 +4,7 @@ Which ids they give is not mended here.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from keras_hub.tokenizers import BytePairTokenizer
 from components.models.converters import load_converter
 from components.models.sentence_piece import make_sentence_piece
 from components.presets.side_files import read_json_object
+from components.presets.tokenizer_files import get_token_text
 
 
 def mend() -> None:
@@ -79,7 +80,7 @@ def convert_llama3_tokenizer(cls: type, preset: str, **options: Any) -> Any:
     """Makes the tokenizer of a folder with `tokenizer.json`; its start and end tokens may be objects, or missing."""
     vocabulary, merges, special = _read_byte_pair(preset)
     config = read_json_object(Path(preset) / "tokenizer_config.json") or {}
-    start, end = (_get_content(config.get(key)) for key in ("bos_token", "eos_token"))
+    start, end = (get_token_text(config.get(key)) for key in ("bos_token", "eos_token"))
     if end is None:
         raise ValueError("tokenizer_config.json must have an `eos_token`")
     return cls(
@@ -115,7 +116,3 @@ def _read_byte_pair(preset: str) -> tuple[dict[str, int], list[str], list[str]]:
     added = [t for t in rules.get("added_tokens", []) if not t["content"].startswith("<|reserved_special_token_")]
     vocabulary = model["vocab"] | {token["content"]: token["id"] for token in added}
     return vocabulary, merges, [token["content"] for token in added]
-
-
-def _get_content(token: str | Mapping[str, Any] | None) -> str | None:
-    return token["content"] if isinstance(token, Mapping) else token

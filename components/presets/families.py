@@ -140,7 +140,8 @@ def read_backbone_arguments(config: Mapping[str, Any]) -> tuple[dict[str, Any], 
 def find_family_problem(config: Mapping[str, Any]) -> str | None:
     """Returns why a `config.json` is not of one of `FAMILIES`, or not of a causal language model; None if it is."""
     kind = config.get("model_type")
-    family = FAMILIES.get(kind) if isinstance(kind, str) else None
+    kind = kind if isinstance(kind, str) else str(kind)
+    family = FAMILIES.get(kind)
     if family is None:
         known = ", ".join(FAMILIES)
         if kind in UNCHECKED:
@@ -152,7 +153,8 @@ def find_family_problem(config: Mapping[str, Any]) -> str | None:
         return (
             f"`model_type` must be one of {known}. KerasHub has no converter to a causal language model for {kind!r}."
         )
-    architectures = config.get("architectures") or [family.architecture]
+    # KerasHub asks for the key too.
+    architectures = config.get("architectures") or ["none"]
     if family.architecture not in architectures:
         return f"`architectures` must be {family.architecture}, a causal language model. Received: {', '.join(map(str, architectures))}."
     return None

@@ -29,7 +29,22 @@ def find_tokenizer_problems(folder: str | Path, family: Family, config: Mapping[
     ids = _read_ids(rules or {})
     if ids is None:
         return ["tokenizer.json must hold a vocabulary (`model.vocab`). Download it again."]
-    return _find_vocabulary_problems(ids, rules or {}, family, config)
+    problems = _find_vocabulary_problems(ids, rules or {}, family, config)
+    named = read_json_object(root / "tokenizer_config.json") or {}
+    unknown = [
+        token for key in ("bos_token", "eos_token") if (token := get_token_text(named.get(key))) and token not in ids
+    ]
+    if unknown:
+        problems.append(
+            f"tokenizer.json must have the tokens that tokenizer_config.json names. Missing: {', '.join(unknown)}. The two files are "
+            "of two models: take those that the model was published with."
+        )
+    return problems
+
+
+def get_token_text(token: str | Mapping[str, Any] | None) -> str | None:
+    """Returns the text of a token as files of transformers state it: as a string, or as an object."""
+    return token.get("content") if isinstance(token, Mapping) else token
 
 
 def _read_ids(rules: Mapping[str, Any]) -> dict[str, int] | None:
