@@ -10,6 +10,7 @@ from components.models.mends import mend_keras_hub
 from components.models.publisher_files import remember_publisher_files
 from components.presets.hugging_face import inspect_folder
 from components.presets.side_files import is_hugging_face_folder
+from components.presets.tokenizer_files import stands_for_text
 
 
 def load_causal_lm(source: str, preset: str, dtype: str) -> keras_hub.models.CausalLM:
@@ -74,10 +75,11 @@ def check_vocabulary(model: keras_hub.models.CausalLM, preset: str) -> None:
     size = getattr(model.backbone, "vocabulary_size", None)
     if tokenizer is None or size is None:
         return
-    if tokenizer.vocabulary_size() > size:
+    beyond = [i for i in range(size, tokenizer.vocabulary_size()) if stands_for_text(tokenizer.id_to_token(i))]
+    if beyond:
         raise UserError(
-            f"model.preset: the tokenizer of {preset} must know at most {size} tokens, for which the model has embeddings. Received: "
-            f"{tokenizer.vocabulary_size()}. The tokenizer is another model's: take the one that the model was published with."
+            f"model.preset: the tokenizer of {preset} must have ids below {size}, for which the model has embeddings. Its largest is "
+            f"{beyond[-1]}. The tokenizer is another model's: take the one that the model was published with."
         )
 
 

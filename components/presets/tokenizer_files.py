@@ -7,6 +7,14 @@ from typing import Any
 from components.presets.families import Family
 from components.presets.side_files import read_json_object
 
+# Added tokens that stand for what is not text: a model of text alone has no embedding for them (Gemma 3 with 1 billion parameters).
+_NOT_TEXT = ("image", "audio", "video", "vision")
+
+
+def stands_for_text(token: str) -> bool:
+    """Returns whether a model of text must have an embedding for a token."""
+    return not any(word in token for word in _NOT_TEXT)
+
 
 def find_tokenizer_problems(folder: str | Path, family: Family, config: Mapping[str, Any]) -> list[str]:
     """Returns what is wrong with the tokenizer's files, each a sentence.
@@ -65,7 +73,7 @@ def _find_vocabulary_problems(
 ) -> list[str]:
     problems = []
     size = config.get("vocab_size")
-    largest = max(ids.values(), default=-1)
+    largest = max((number for token, number in ids.items() if stands_for_text(token)), default=-1)
     hint = "The tokenizer is another model's: take the one that the model was published with."
     if isinstance(size, int) and largest >= size:
         problems.append(

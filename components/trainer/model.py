@@ -11,6 +11,7 @@ from components.errors import UserError
 from components.local_copies import local_preset
 from components.models.loading import load_causal_lm
 from components.models.saving import write_preset
+from components.text.model_tokenizer import adopt_own_rules
 from components.trainer.directories import whole_directory
 
 
@@ -28,7 +29,9 @@ def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.
     """
     keras.utils.set_random_seed(seed)
     with local_preset(preset) as source:
-        return load_causal_lm(source, preset, dtype)
+        model = load_causal_lm(source, preset, dtype)
+        adopt_own_rules(model.preprocessor.tokenizer, source)
+    return model
 
 
 def find_backbone_class(preset: str) -> type:
