@@ -75,11 +75,12 @@ def check_vocabulary(model: keras_hub.models.CausalLM, preset: str) -> None:
     size = getattr(model.backbone, "vocabulary_size", None)
     if tokenizer is None or size is None:
         return
-    beyond = [i for i in range(size, tokenizer.vocabulary_size()) if stands_for_text(tokenizer.id_to_token(i))]
+    ids = getattr(tokenizer, "vocabulary", None) or {token: i for i, token in enumerate(tokenizer.get_vocabulary())}
+    beyond = [number for token, number in ids.items() if number >= size and stands_for_text(token)]
     if beyond:
         raise UserError(
             f"model.preset: the tokenizer of {preset} must have ids below {size}, for which the model has embeddings. Its largest is "
-            f"{beyond[-1]}. The tokenizer is another model's: take the one that the model was published with."
+            f"{max(beyond)}. The tokenizer is another model's: take the one that the model was published with."
         )
 
 
