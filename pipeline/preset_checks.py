@@ -5,7 +5,7 @@ from pathlib import Path
 
 from components.options import nearest
 from components.presets.families import find_family_problem, read_backbone_arguments
-from components.presets.handles import HUB, Snapshot, find_handle_problem, find_snapshot
+from components.presets.handles import HUB, find_handle_problem, find_snapshot
 from components.presets.hugging_face import inspect_folder
 from components.presets.side_files import is_hugging_face_folder, read_json_object
 from components.presets.weight_files import read_weights
@@ -28,8 +28,12 @@ def find_preset_problems(preset: str, *, is_language_model: bool = True) -> list
     if preset.startswith(HUB):
         if problem := find_handle_problem(preset):
             return [problem]
-        snapshot = find_cached_snapshot(preset)
-        return _find_folder_problems(Path(snapshot.folder), preset, is_language_model) if snapshot else []
+        snapshot = find_snapshot(preset, with_weights=False)
+        if snapshot is None:
+            return []
+        # Without all of its weights it is downloaded further when the run begins.
+        has_weights = find_snapshot(preset) is not None
+        return _find_folder_problems(Path(snapshot.folder), preset, is_language_model, has_weights)
     if preset.startswith("kaggle://") and len(preset.split("/")) not in (6, 7):
         return [f"must be kaggle://owner/model/keras/variation, and maybe /version. Received: {preset!r}."]
     if preset.startswith(_HANDLES):
@@ -45,10 +49,15 @@ def find_preset_problems(preset: str, *, is_language_model: bool = True) -> list
     return []
 
 
-def _find_folder_problems(folder: Path, preset: str, is_language_model: bool) -> list[str]:
+def _find_folder_problems(folder: Path, preset: str, is_language_model: bool, has_weights: bool = True) -> list[str]:
     if is_hugging_face_folder(folder):
-        problems = inspect_folder(folder).problems if is_language_model else read_weights(folder).problems
+        if is_language_model:
+            problems = inspect_folder(folder, with_weights=has_weights).problems
+        else:
+            problems = read_weights(folder).problems if has_weights else ()
         return [f"{preset}: {problem}" for problem in problems]
+    if not has_weights:
+        return []
     missing = [n for n in ("config.json",) if not (folder / n).is_file()]
     # KerasHub's own weights, in one file or in shards, or those of Hugging Face.
     if not any(list(folder.glob(pattern)) for pattern in ("*.weights.h5", "*.weights.json", "*.safetensors")):
@@ -59,7 +68,7 @@ def _find_folder_problems(folder: Path, preset: str, is_language_model: bool) ->
 def describe_preset(preset: str) -> str | None:
     """Returns what is known of a language model in Hugging Face's layout, in a sentence; None of other presets."""
     if preset.startswith(HUB):
-        snapshot = find_cached_snapshot(preset)
+        snapshot = find_snapshot(preset)
         if snapshot is None:
             return f"{preset} is not on this machine yet: it is checked when the run begins."
         folder, name = Path(snapshot.folder), f"{preset} (commit {snapshot.commit[:12]})"
@@ -75,16 +84,11 @@ def describe_preset(preset: str) -> str | None:
     )
 
 
-def find_cached_snapshot(preset: str) -> Snapshot | None:
-    """Returns what this machine has of an `hf://` handle, complete or not; None if nothing, without asking the hub."""
-    return find_snapshot(preset) or find_snapshot(preset, with_weights=False)
-
-
 def read_backbone_number(preset: str, name: str) -> int | None:
     """Returns a number of the backbone's configuration; None where it has none or `preset` is no folder that says it."""
     folder = Path(preset)
     if preset.startswith(HUB):
-        snapshot = find_cached_snapshot(preset)
+        snapshot = find_snapshot(preset, with_weights=False)
         if snapshot is None:
             return None
         folder = Path(snapshot.folder)

@@ -111,6 +111,28 @@ def bucket(certificate, tmp_path, monkeypatch):
     assert server.close() == []
 
 
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A server that answers as the Hugging Face hub does, with an empty cache on this side; its client in this process asks it."""
+    import huggingface_hub.constants
+
+    module = _load_module("hub_server")
+    server = module.HubServer()
+    web = module.serve(server)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
+    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_ENDPOINT", server.url)  # for processes that start now
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no_token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield server
+    web.shutdown()
+    web.server_close()
+
+
 @functools.cache
 def _load_module(name):
     """The module beside this one: an installed package already owns the import name `tests`."""
@@ -124,7 +146,6 @@ def _load_module(name):
 @pytest.fixture(scope="session")
 def make_golden_folder(tmp_path_factory):
     """Returns a function that makes the folder of a golden model, weights and tokenizer together."""
-
     import numpy as np
 
     def make(name: str) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 from components.presets.families import FAMILIES, find_family_problem, read_backbone_arguments
 from components.presets.side_files import read_json_object
 from components.presets.tokenizer_files import find_tokenizer_problems
-from components.presets.weight_files import count_bytes, read_weights
+from components.presets.weight_files import Weights, count_bytes, read_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +30,15 @@ class FolderReport:
         return dtype_bytes * self.num_parameters
 
 
-def inspect_folder(folder: str | Path) -> FolderReport:
+def inspect_folder(folder: str | Path, *, with_weights: bool = True) -> FolderReport:
     """Reads a folder's `config.json`, the headers of its weights and the vocabulary of its tokenizer.
 
     Args:
         folder: Local, in Hugging Face's layout (`side_files.is_hugging_face_folder`).
+        with_weights: False where they have not been downloaded yet.
     """
     config = read_json_object(Path(folder) / "config.json") or {}
-    weights = read_weights(folder)
+    weights = read_weights(folder) if with_weights else Weights({}, ())
     problems = []
     family_problem = find_family_problem(config)
     family = FAMILIES.get(str(config.get("model_type")))
