@@ -17,9 +17,8 @@ class Executor(base_executor.BaseExecutor):
             UserError: If the preset cannot be read, or the lengths do not fit it.
         """
         # Keras is imported by the executor, not where the pipeline is only wired.
-        import keras_hub
-
         from components.local_copies import local_preset
+        from components.text.model_tokenizer import load_tokenizer
         from components.trainer.model import read_max_positions
         from components.trainer.model_card import count_positions, make_card, write_reference
 
@@ -33,7 +32,7 @@ class Executor(base_executor.BaseExecutor):
         if text["max_length"] is None:
             text["max_length"] = count_positions(max_positions)
         with local_preset(preset, with_weights=False) as source:
-            tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(source)
+            tokenizer = load_tokenizer(source)
         card = make_card(tokenizer, max_positions, text, generation, preset)
         write_reference(artifact.uri, section, text, card)
         artifact.set_string_custom_property("preset", preset)
