@@ -77,11 +77,15 @@ def describe_preset(preset: str) -> str | None:
     if not is_hugging_face_folder(folder):
         return None
     report = inspect_folder(folder)
-    sizes = [report.count_bytes(number) / 2**30 for number in (4, 2)]
+    whole, half = (_format_bytes(report.count_bytes(number)) for number in (4, 2))
     return (
-        f"{name}: {report.title}, {report.num_parameters:,} parameters; the weights take {sizes[0]:.2f} GiB in float32, "
-        f"{sizes[1]:.2f} GiB in bfloat16."
+        f"{name}: {report.title}, {report.num_parameters:,} parameters; the weights take {whole} of memory in float32, "
+        f"{half} in bfloat16."
     )
+
+
+def _format_bytes(number: int) -> str:
+    return f"{number / 2**30:,.2f} GiB" if number >= 2**28 else f"{number / 2**20:,.2f} MiB"
 
 
 def read_backbone_number(preset: str, name: str) -> int | None:
