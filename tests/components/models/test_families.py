@@ -1,8 +1,15 @@
 """Every family: the logits of transformers, and the same again from a saved preset."""
 
-import numpy as np
+import ast
+import inspect
+import textwrap
 
-from components.presets.families import FAMILIES
+import keras_hub
+import numpy as np
+from keras_hub.src.utils.preset_utils import find_subclass
+from keras_hub.src.utils.transformers.preset_loader import TransformersPresetLoader
+
+from components.presets.families import FAMILIES, UNCHECKED
 from components.presets.hugging_face import inspect_folder
 from components.presets.side_files import SIDE_FOLDER, find_side_file
 from components.trainer.model import hash_weights, load_model, save_preset
@@ -39,3 +46,19 @@ def test_logits_are_those_of_transformers_and_stay_so(golden_name, make_golden_f
 
 def test_all_families_are_there(golden_names, make_golden_folder):
     assert {inspect_folder(make_golden_folder(name)).model_type for name in golden_names} == set(FAMILIES)
+
+
+def test_the_table_is_that_of_keras_hub():
+    """An upgrade of KerasHub brings families: compare their logits as above, and move them from `UNCHECKED` to `FAMILIES`."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(TransformersPresetLoader.__init__)))
+    found = set()
+    for kind in {
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }:
+        try:
+            backbone = TransformersPresetLoader("", {"model_type": kind}).check_backbone_class()
+            find_subclass("", keras_hub.models.CausalLM, backbone)
+        except (ValueError, KeyError):
+            continue  # not a family, or not one of causal language models
+        found.add(kind)
+    assert found == set(FAMILIES) | UNCHECKED
