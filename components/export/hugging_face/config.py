@@ -9,8 +9,6 @@ from components.export.hugging_face.families.family import Family
 
 # What older versions wrote of the same things, and what is written anew.
 _DROPPED = (*rope.KEYS, "sliding_window_pattern", "_sliding_window_pattern", "torch_dtype", "dtype", "quantization_config")
-# Of what no family here has: a model that has it would compute something else.
-_FORBIDDEN = {"quantization_config"}
 
 
 def make_config(

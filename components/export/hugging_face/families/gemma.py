@@ -42,7 +42,7 @@ def list_tensors(backbone: Any) -> Iterator[Tensor]:
 
 def list_numbers(backbone: Any) -> dict[str, Any]:
     """The numbers of the first Gemma's `config.json`."""
-    _require(not _has_window(backbone), backbone, "no sliding window")
+    _require(_SLIDING not in _list_types(backbone), backbone, "no sliding window")
     caps = (backbone.attention_logit_soft_cap, backbone.final_logit_soft_cap)
     _require(caps == (None, None), backbone, "no soft cap")
     _require(backbone.query_head_dim_normalize, backbone, "queries divided by the root of a head's size")
@@ -137,17 +137,20 @@ def _list_attention(backbone: Any) -> dict[str, Any]:
         "query_pre_attn_scalar": backbone.head_dim if is_by_head else backbone.hidden_dim // backbone.num_query_heads,
         "attn_logit_softcapping": find_common("the soft cap of attention", (a.logit_soft_cap for a in attentions)),
         "final_logit_softcapping": backbone.token_embedding.logit_soft_cap,
-        "sliding_window": find_common("the sliding window", (a.sliding_window_size for a in attentions)),
-    }
+    } | _list_window(backbone)
+
+
+def _list_window(backbone: Any) -> dict[str, Any]:
+    sizes = [layer.attention.sliding_window_size for layer in backbone.transformer_layers if _is_sliding(layer)]
+    return {"sliding_window": find_common("the sliding window", sizes)} if sizes else {}
 
 
 def _list_types(backbone: Any) -> list[str]:
-    windows = (layer.attention.use_sliding_window_attention for layer in backbone.transformer_layers)
-    return [_SLIDING if has_window else _FULL for has_window in windows]
+    return [_SLIDING if _is_sliding(layer) else _FULL for layer in backbone.transformer_layers]
 
 
-def _has_window(backbone: Any) -> bool:
-    return _SLIDING in _list_types(backbone)
+def _is_sliding(layer: Any) -> bool:
+    return bool(layer.attention.use_sliding_window_attention)
 
 
 def _require(is_so: bool, backbone: Any, what: str) -> None:
