@@ -8,7 +8,14 @@ from components.export.hugging_face import rope
 from components.export.hugging_face.families.family import Family
 
 # What older versions wrote of the same things, and what is written anew.
-_DROPPED = (*rope.KEYS, "sliding_window_pattern", "_sliding_window_pattern", "torch_dtype", "dtype", "quantization_config")
+_DROPPED = (
+    *rope.KEYS,
+    "sliding_window_pattern",
+    "_sliding_window_pattern",
+    "torch_dtype",
+    "dtype",
+    "quantization_config",
+)
 
 
 def make_config(
@@ -51,4 +58,4 @@ def _agree(name: str, value: Any, publisher: Mapping[str, Any]) -> bool:
         return True
     stated = publisher[name]
     # What is left open there has transformers' own rule, which the model follows.
-    return stated is None and name in ("head_dim", "num_key_value_heads") or stated == value
+    return (stated is None and name in ("head_dim", "num_key_value_heads")) or stated == value

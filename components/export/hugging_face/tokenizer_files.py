@@ -58,8 +58,8 @@ def make_tokenizer_config(tokenizer: Any) -> dict[str, Any]:
     for name, key in (("start_token", "bos_token"), ("end_token", "eos_token"), ("pad_token", "pad_token")):
         if token := getattr(tokenizer, name, None):
             config[key] = token
-    # A tokenizer without one cannot make batches.
-    config.setdefault("pad_token", config.get("eos_token"))
+    if "eos_token" in config:
+        config.setdefault("pad_token", config["eos_token"])  # without one it cannot make batches
     return config
 
 

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,11 @@ _ALIGNMENT = 8
 
 
 def write_weights(
-    tensors: Sequence[Tensor], folder: str | Path, dtype: str | None = None, max_shard_bytes: int = MAX_SHARD_BYTES
+    tensors: Sequence[Tensor],
+    folder: str | Path,
+    dtype: str | None = None,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+    report: Callable[[int], object] = lambda num_bytes: None,
 ) -> None:
     """Writes `model.safetensors`, or several shards and their index.
 
@@ -36,6 +40,7 @@ def write_weights(
         folder: An existing folder.
         dtype: One of `DTYPES`; None keeps that of each tensor.
         max_shard_bytes: A file's tensors have so many bytes at most; one that is larger has a file of its own.
+        report: Is told how many more bytes were written.
 
     Raises:
         UserError: A value does not fit into `dtype`.
@@ -43,12 +48,12 @@ def write_weights(
     sizes = [_count_bytes(tensor, dtype) for tensor in tensors]
     shards = _cut(tensors, sizes, max_shard_bytes)
     if len(shards) == 1:
-        _write_file(shards[0], Path(folder, WEIGHTS), dtype)
+        _write_file(shards[0], Path(folder, WEIGHTS), dtype, report)
         return
     places = {}
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        _write_file(shard, Path(folder, name), dtype)
+        _write_file(shard, Path(folder, name), dtype, report)
         places |= {tensor.name: name for tensor in shard}
     index = {"metadata": {"total_size": sum(sizes)}, "weight_map": dict(sorted(places.items()))}
     Path(folder, INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
@@ -66,7 +71,7 @@ def _cut(tensors: Sequence[Tensor], sizes: Sequence[int], max_bytes: int) -> lis
     return shards
 
 
-def _write_file(tensors: Sequence[Tensor], path: Path, dtype: str | None) -> None:
+def _write_file(tensors: Sequence[Tensor], path: Path, dtype: str | None, report: Callable[[int], object]) -> None:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for tensor in tensors:
@@ -78,7 +83,7 @@ def _write_file(tensors: Sequence[Tensor], path: Path, dtype: str | None) -> Non
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for tensor in tensors:
-            file.write(_read_as(tensor, dtype).reshape(-1).view(np.uint8).data)
+            report(file.write(_read_as(tensor, dtype).reshape(-1).view(np.uint8).data))
 
 
 def _read_as(tensor: Tensor, dtype: str | None) -> np.ndarray:
@@ -92,6 +97,11 @@ def _read_as(tensor: Tensor, dtype: str | None) -> np.ndarray:
             "Take bfloat16 or float32."
         )
     return cast
+
+
+def count_bytes(tensors: Sequence[Tensor], dtype: str | None = None) -> int:
+    """Returns how many bytes `write_weights` will write, beside what describes them."""
+    return sum(_count_bytes(tensor, dtype) for tensor in tensors)
 
 
 def _count_bytes(tensor: Tensor, dtype: str | None) -> int:

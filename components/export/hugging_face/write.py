@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras_hub
 
@@ -11,7 +11,7 @@ from components.export.hugging_face.config import make_config
 from components.export.hugging_face.families.table import find_family
 from components.export.hugging_face.token_ids import list_token_ids, make_generation_config
 from components.export.hugging_face.tokenizer_files import write_tokenizer
-from components.export.hugging_face.weights import MAX_SHARD_BYTES, write_weights
+from components.export.hugging_face.weights import MAX_SHARD_BYTES, count_bytes, write_weights
 
 # What is copied from the publisher beside the tokenizer: the terms under which the weights may be passed on.
 _TERMS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt", "USE_POLICY.md")
@@ -19,6 +19,16 @@ CONFIG = "config.json"
 CARD = "README.md"
 
 FindFile = Callable[[str], Path | None]
+
+
+class Progress(Protocol):
+    """Is told how far the writing is."""
+
+    def start(self, num_bytes: int) -> None:
+        """So many bytes are to be written."""
+
+    def advance(self, num_bytes: int) -> None:
+        """So many more were written."""
 
 
 def write_hugging_face(
@@ -30,6 +40,7 @@ def write_hugging_face(
     dtype: str | None = None,
     card: str = "",
     max_shard_bytes: int = MAX_SHARD_BYTES,
+    progress: Progress | None = None,
 ) -> None:
     """Writes weights, `config.json`, `generation_config.json`, the tokenizer's files and the chat template.
 
@@ -41,6 +52,7 @@ def write_hugging_face(
         dtype: Of the weights; None keeps the model's.
         card: Text of `README.md`; without it there is none.
         max_shard_bytes: See `write_weights`.
+        progress: Is told how far the weights are.
 
     Raises:
         UserError: There is no writer for the model's family, transformers cannot compute what it computes, or the publisher's
@@ -55,7 +67,10 @@ def write_hugging_face(
     # The largest tensors' dtype: norms of a model in bfloat16 may be kept in float32.
     config = make_config(family, backbone, publisher, token_ids, dtype or tensors[0].dtype)
     generation = make_generation_config(_read_json(find_file("generation_config.json")), token_ids)
-    write_weights(tensors, root, dtype, max_shard_bytes)
+    if progress:
+        progress.start(count_bytes(tensors, dtype))
+    report = progress.advance if progress else (lambda num_bytes: None)
+    write_weights(tensors, root, dtype, max_shard_bytes, report)
     write_tokenizer(tokenizer, root, find_file)
     _write_json(root / "generation_config.json", generation)
     for name in _TERMS:

@@ -42,9 +42,7 @@ def _make_gpt2() -> Any:
 
 
 def _make_llama(**options: Any) -> Any:
-    return keras_hub.models.Llama3Backbone(
-        **_COMMON, **_WIDTHS, rope_max_wavelength=5_000, **options
-    )
+    return keras_hub.models.Llama3Backbone(**_COMMON, **_WIDTHS, rope_max_wavelength=5_000, **options)
 
 
 def _make_scaled_llama() -> Any:
@@ -94,15 +92,11 @@ def _make_mistral() -> Any:
 
 
 def _make_qwen2(**options: Any) -> Any:
-    return keras_hub.models.QwenBackbone(
-        **_COMMON, **_WIDTHS, rope_max_wavelength=5_000, **options
-    )
+    return keras_hub.models.QwenBackbone(**_COMMON, **_WIDTHS, rope_max_wavelength=5_000, **options)
 
 
 def _make_qwen3(**options: Any) -> Any:
-    return keras_hub.models.Qwen3Backbone(
-        **_COMMON, **_WIDTHS, head_dim=10, rope_max_wavelength=5_000, **options
-    )
+    return keras_hub.models.Qwen3Backbone(**_COMMON, **_WIDTHS, head_dim=10, rope_max_wavelength=5_000, **options)
 
 
 _MAKERS = {

@@ -163,9 +163,7 @@ def _require(is_so: bool, backbone: Any, what: str) -> None:
 
 def _flip_first_heads(name: str, variable: Any) -> Tensor:
     """A kernel (heads, in, head size) as a matrix (heads * head size, in)."""
-    return Tensor(
-        name=name, variables=[variable], transform=lambda k: k.transpose(0, 2, 1).reshape(-1, k.shape[1])
-    )
+    return Tensor(name=name, variables=[variable], transform=lambda k: k.transpose(0, 2, 1).reshape(-1, k.shape[1]))
 
 
 GEMMA = Family(

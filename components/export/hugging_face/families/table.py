@@ -1,8 +1,9 @@
-"""The families that can be written, by the class of KerasHub's backbone."""
+"""The families that can be written, by the class of KerasHub's backbone (`components.export.formats` has their names)."""
 
 from typing import Any
 
 from components.errors import UserError
+from components.export.formats import explain_families
 from components.export.hugging_face.families import gemma, gpt2, llama, mistral, qwen2, qwen3
 from components.export.hugging_face.families.family import Family
 
@@ -16,8 +17,6 @@ _FAMILIES: dict[str, Family] = {
     "QwenBackbone": qwen2.FAMILY,
     "Qwen3Backbone": qwen3.FAMILY,
 }
-BACKBONES = tuple(_FAMILIES)
-TITLES = tuple(dict.fromkeys([*(family.title for family in _FAMILIES.values()), gemma.GEMMA2.title]))
 
 
 def find_family(backbone: Any) -> Family:
@@ -28,10 +27,7 @@ def find_family(backbone: Any) -> Family:
     """
     name = type(backbone).__name__
     if name not in _FAMILIES:
-        raise UserError(
-            f"`hf` must be asked for a model of a family that can be written for transformers: {', '.join(sorted(TITLES))}. "
-            f"Received: {name}. Export it as `keras` or `savedmodel`."
-        )
+        raise UserError(explain_families(name))
     family = _FAMILIES[name]
     # KerasHub has one class for both.
     is_second = family is gemma.GEMMA and backbone.use_post_attention_norm
