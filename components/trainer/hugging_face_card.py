@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from components.export.hugging_face.card import CardFacts, describe_training, describe_weights
+from components.export.hugging_face.card import CardFacts, describe_training, describe_weights, name_preset
 
 
 def make_facts(record: Mapping[str, Any], dtype: str, template: str) -> CardFacts:
@@ -16,7 +16,7 @@ def make_facts(record: Mapping[str, Any], dtype: str, template: str) -> CardFact
     """
     commit = {"commit": record["code_version"]} if record.get("code_version") else {}
     return CardFacts(
-        name=f"{record['preset']}, tuned",
+        name=f"{name_preset(record['preset'])}, tuned",
         base_model=record["preset"],
         method=record["method"],
         training=describe_training(record) | {"dtype": dtype, "hardware": record.get("hardware", "")},

@@ -59,7 +59,7 @@ class CardFacts:
         name: Of the model.
         base_model: The preset that was tuned: a handle, a name or a folder.
         licence: Of the base, an SPDX identifier or another name; empty if not known.
-        method: Of tuning, with its options; its `name` is among them.
+        method: Of tuning, with its options; its `name` is among them. Empty for a model that was not tuned.
         training: Further facts of the training, by name.
         template: How prompts are written, in words or as the template's name.
         data: What it was tuned on.
@@ -111,7 +111,8 @@ def make_front_matter(facts: CardFacts) -> dict[str, Any]:
             {"license": facts.licence.lower()} if is_identifier else {"license": "other", "license_name": facts.licence}
         )
         front |= {key: _flatten(value) for key, value in named.items()}
-    front["tags"] = ["fine-tuned", *([method] if method else [])]
+    if method:
+        front["tags"] = ["fine-tuned", method]
     names = list(dict.fromkeys(_flatten(data.name) for data in facts.data))
     if names:
         front["datasets"] = names
@@ -124,6 +125,11 @@ def make_front_matter(facts: CardFacts) -> dict[str, Any]:
         results = [{"task": task, "dataset": dataset, "metrics": measured}]
         front["model-index"] = [{"name": _flatten(facts.name), "results": results}]
     return front
+
+
+def name_preset(preset: str) -> str:
+    """Returns a handle or a built-in name as it is, and of a path its end: the rest is nobody's business."""
+    return preset if "://" in preset else preset.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def quote(value: Any) -> str:
@@ -140,7 +146,8 @@ def quote(value: Any) -> str:
 def _list_lines(facts: CardFacts) -> Iterator[str]:
     yield f"# {quote(facts.name)}"
     yield ""
-    yield f"A fine-tuned version of {quote(facts.base_model)}."
+    base = quote(name_preset(facts.base_model))
+    yield f"A fine-tuned version of {base}." if facts.method else f"The model {base}, as it is."
     yield ""
     yield "Loaded by transformers, vLLM and others that read this layout:"
     yield ""
