@@ -191,13 +191,14 @@ def _list_evaluation(facts: CardFacts) -> Iterator[str]:
 
 
 def _list_table(title: str, method: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[str]:
-    rows = {("method" if name == "name" else f"method: {name}"): value for name, value in method.items()} | dict(facts)
+    options = {("method" if name == "name" else f"method: {quote(name)}"): value for name, value in method.items()}
+    rows = options | dict(facts)
     known = {name: value for name, value in rows.items() if value not in ("", None)}
     if not known:
         return
     yield from ("", f"## {title}", "", "| | |", "| --- | --- |")
     for name, value in known.items():
-        yield f"| {_flatten(name)} | {quote(value)} |"
+        yield f"| {name} | {quote(value)} |"
 
 
 def _make_result(metric: Metric) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def test_body():
         "A fine-tuned version of `hf://HuggingFaceTB/SmolLM2-135M-Instruct@abc`.",
         "Prompts were written by the template `chatml`.",
         "| method | `lora` |",
-        "| method: rank | `16` |",
+        "| method: `rank` | `16` |",
         "| steps | `300` |",
         f"| `gsm8k.jsonl` | `{'0f' * 32}` | `7,473 read, 6,000 in train` |",
         "Verdict of the gate: `blessed: better`.",
@@ -114,7 +114,7 @@ def test_licences(licence, expected):
 
 
 def test_names_from_data_stay_text():
-    metric = Metric(name=HOSTILE, slice_name=HOSTILE, value=1.0, low=0.5, high=1.5)
+    metrics = [Metric(name=HOSTILE, slice_name=name, value=1.0, low=0.5, high=1.5) for name in ("overall", HOSTILE)]
     hostile = make(
         name=HOSTILE,
         base_model=HOSTILE,
@@ -124,7 +124,7 @@ def test_names_from_data_stay_text():
         template=HOSTILE,
         data=[Data(name=HOSTILE)],
         split=HOSTILE,
-        metrics=[metric],
+        metrics=metrics,
         verdict=HOSTILE,
         provenance={"run": HOSTILE},
     )
