@@ -23,7 +23,9 @@ _COPIED = (
 )
 # What KerasHub saves, and the names by which Hugging Face's layout has it.
 _NAMES = {"vocabulary.json": "vocab.json", "merges.txt": "merges.txt", "vocabulary.spm": "tokenizer.model"}
-_RULES = "tokenizer.json"
+_RULES, _CONFIG = "tokenizer.json", "tokenizer_config.json"
+# Each of them holds all tokens.
+_VOCABULARIES = (_RULES, "tokenizer.model", "tekken.json", "vocab.json")
 
 
 def write_tokenizer(tokenizer: Any, folder: Path, find_file: Callable[[str], Path | None]) -> None:
@@ -34,19 +36,19 @@ def write_tokenizer(tokenizer: Any, folder: Path, find_file: Callable[[str], Pat
         folder: An existing folder.
         find_file: Returns the publisher's file of a name, or None if there is none.
     """
-    if find_file(_RULES) or find_file("tokenizer.model"):
-        for name in _COPIED:
-            if source := find_file(name):
-                (folder / name).write_bytes(source.read_bytes())
-        return
-    if backend := get_backend(tokenizer):
+    for name in _COPIED:
+        if source := find_file(name):
+            (folder / name).write_bytes(source.read_bytes())
+    if not any((folder / name).exists() for name in _VOCABULARIES):
+        with tempfile.TemporaryDirectory() as assets:
+            tokenizer.save_assets(assets)
+            for path in Path(assets).iterdir():
+                if path.name in _NAMES:
+                    (folder / _NAMES[path.name]).write_bytes(path.read_bytes())
+    if not (folder / _RULES).exists() and (backend := get_backend(tokenizer)):
         _write_json(folder / _RULES, _add_start_token(json.loads(backend.to_str()), tokenizer))
-    with tempfile.TemporaryDirectory() as assets:
-        tokenizer.save_assets(assets)
-        for path in Path(assets).iterdir():
-            if path.name in _NAMES:
-                (folder / _NAMES[path.name]).write_bytes(path.read_bytes())
-    _write_json(folder / "tokenizer_config.json", make_tokenizer_config(tokenizer))
+    if not (folder / _CONFIG).exists():
+        _write_json(folder / _CONFIG, make_tokenizer_config(tokenizer))
 
 
 def make_tokenizer_config(tokenizer: Any) -> dict[str, Any]:

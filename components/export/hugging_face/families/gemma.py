@@ -106,7 +106,7 @@ def list_defaults(backbone: Any) -> dict[str, Any]:
     """What only whoever trains on or serves asks for."""
     is_third = hasattr(backbone, "vision_encoder")
     positions = _POSITIONS_OF_GEMMA3 if is_third else _POSITIONS
-    return {"attention_dropout": backbone.dropout, "max_position_embeddings": positions, "use_cache": True}
+    return {"attention_dropout": 0.0, "max_position_embeddings": positions, "use_cache": True}
 
 
 def _list_common(backbone: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def list_numbers(backbone: Any) -> dict[str, Any]:
 def list_defaults(backbone: Any) -> dict[str, Any]:
     """What only whoever trains on or serves asks for."""
     scaled = [rotary.pretraining_sequence_length for rotary in find_rotaries(backbone)]
-    return decoder.list_defaults(backbone, _LARGEST_POSITIONS if any(scaled) else _POSITIONS)
+    return decoder.list_defaults(_LARGEST_POSITIONS if any(scaled) else _POSITIONS)
 
 
 FAMILY = Family(

@@ -30,5 +30,5 @@ FAMILY = Family(
     list_tensors=decoder.list_tensors,
     list_numbers=list_numbers,
     list_rewritten=list_rewritten,
-    list_defaults=lambda backbone: decoder.list_defaults(backbone, _POSITIONS),
+    list_defaults=lambda backbone: decoder.list_defaults(_POSITIONS),
 )
