@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from components.export.formats import HUGGING_FACE
-from components.export.hugging_face.write import CONFIG, Progress, write_hugging_face
+from components.export.hugging_face.write import CONFIG, Progress, check_model, write_hugging_face
 from components.local_copies import local_preset
 from components.presets.side_files import find_side_file
 from components.text.model_tokenizer import list_end_token_ids
@@ -47,6 +47,21 @@ class Behaviour:
     logits: tuple[np.ndarray, ...]
     policy: str
     dtype: str
+
+
+def check_hugging_face(model: keras_hub.models.CausalLM, preset: str) -> None:
+    """Checks that a model can be written, which is known before it is trained.
+
+    Args:
+        model: The model.
+        preset: The preset that it was loaded from.
+
+    Raises:
+        UserError: There is no writer for its family, transformers cannot compute what it computes, or the publisher's config
+            contradicts it.
+    """
+    with local_preset(preset, with_weights=False) as source:
+        check_model(model, lambda name: find_side_file(source, name))
 
 
 def export_hugging_face(

@@ -81,6 +81,16 @@ def write_hugging_face(
     _write_json(root / CONFIG, config)
 
 
+def check_model(model: keras_hub.models.CausalLM, find_file: FindFile) -> None:
+    """Raises what `write_hugging_face` would raise of the model itself: of its family, its layers and its publisher's config.
+
+    Args:
+        model: The model.
+        find_file: See `write_hugging_face`.
+    """
+    make_config(find_family(model.backbone), model.backbone, _read_json(find_file(CONFIG)), {}, "float32")
+
+
 def _read_json(path: Path | None) -> Mapping[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path else {}
 
