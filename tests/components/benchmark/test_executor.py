@@ -13,7 +13,7 @@ from components.benchmark.executor import Executor
 from components.errors import UserError
 from components.metrics import sandbox
 from components.trainer.export import export_model
-from components.trainer.graph_tokenizer import byte_symbols
+from components.text.token_texts import byte_symbols
 
 END = "<|endoftext|>"
 ASKED = {
