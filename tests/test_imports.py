@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("configs",),
     ("components.presets",),
     ("components.content", "components.local_copies", "components.text"),
-    ("components.methods", "components.metrics", "components.splits"),
+    ("components.export", "components.methods", "components.metrics", "components.splits"),
     ("components.*", "data.*"),
     (
         "pipeline.beam",
@@ -36,6 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.console",
         "pipeline.cron",
         "pipeline.environment",
+        "pipeline.export_checks",
         "pipeline.html",
         "pipeline.metadata_connection",
         "pipeline.paths",
@@ -55,18 +56,20 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.*_runner", "pipeline.report_store", "pipeline.tokens_page"),
     ("pipeline.kubeflow", "pipeline.vertex", "pipeline.report_page", "pipeline.summary"),
     ("pipeline.runner_checks", "pipeline.run_command"),
-    ("pipeline.benchmark_command", "pipeline.cluster_commands"),
+    ("pipeline.benchmark_command", "pipeline.cluster_commands", "pipeline.export_command"),
     ("pipeline.schedule_commands",),
     ("pipeline.cli_options",),
-    ("pipeline.cluster_cli", "pipeline.lineage_cli"),
+    ("pipeline.cluster_cli", "pipeline.export_cli", "pipeline.lineage_cli"),
     ("pipeline.cli",),
     ("pipeline.__main__",),
 )
 SIBLINGS_ALLOWED = {
     ("components.tuner", "components.trainer"),  # trials are short trainings
-    ("components.preset_exporter", "components.trainer"),  # same export, no training
+    ("components.preset_importer", "components.trainer"),  # same model card, no training
+    ("components.predictor", "components.trainer"),  # a preset is asked by the functions that are exported
+    ("components.benchmark", "components.trainer"),  # likewise
     ("components.token_scorer", "components.trainer"),  # same loading and output layer, no training
-    ("components.judge", "components.trainer"),  # a preset that judges is exported as any other
+    ("components.judge", "components.trainer"),  # a preset that judges is asked as any other
     ("components.evaluator", "components.judge"),
     ("components.evaluator", "components.embedding"),
     ("components.benchmark", "components.evaluator"),  # same measuring, no gate
