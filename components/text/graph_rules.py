@@ -185,11 +185,15 @@ def _read_splits(rules: Mapping[str, Any]) -> tuple[tuple[Replace | Prepend, ...
             behavior = step.get("behavior", "Isolated")
             if kind == "Digits":
                 behavior = "Isolated" if step["individual_digits"] else "Contiguous"
-            steps.append(Split(pattern=match_class(kind, repeated=behavior == "Contiguous"), rewrite=_rewrite(step, behavior)))
+            steps.append(
+                Split(pattern=match_class(kind, repeated=behavior == "Contiguous"), rewrite=_rewrite(step, behavior))
+            )
         elif kind == "ByteLevel" and not any(isinstance(earlier, ToBytes) for earlier in steps):
             if step.get("add_prefix_space"):
                 if steps:
-                    raise _UnknownRuleError("`ByteLevel` that puts a space before words (`add_prefix_space`) which are cut already")
+                    raise _UnknownRuleError(
+                        "`ByteLevel` that puts a space before words (`add_prefix_space`) which are cut already"
+                    )
                 before.append(Prepend(text=" ", unless_there=True))
             if step.get("use_regex", True):
                 steps.append(Split(pattern=compile_pattern(GPT2_PATTERN), rewrite=_BEHAVIORS["Isolated"]))
@@ -211,7 +215,11 @@ def _read_split(step: Mapping[str, Any]) -> Split:
         raise _UnknownRuleError("the pre-tokenizer `Split` with `invert`")
     rewrite = _rewrite(step, behavior)
     pattern = step["pattern"]
-    text = pattern["Regex"] if "Regex" in pattern else "".join(f"\\{c}" if not c.isalnum() else c for c in pattern["String"])
+    text = (
+        pattern["Regex"]
+        if "Regex" in pattern
+        else "".join(f"\\{c}" if not c.isalnum() else c for c in pattern["String"])
+    )
     try:
         return Split(pattern=compile_pattern(f"(?:{text})+" if behavior == "Contiguous" else text), rewrite=rewrite)
     except UnknownPatternError as error:

@@ -1,5 +1,6 @@
 """The merges of a byte-pair encoding inside a TensorFlow graph."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ class Merges(tf.Module):
         pairs = set()
         for left, right in merges:
             values = [to_value[symbol] if to_value else ord(symbol) for symbol in left + right]
-            pairs.update(zip(values[:-1], values[1:], strict=True))
+            pairs.update(itertools.pairwise(values))
         self._pairs = make_table([a << 32 | b for a, b in pairs] or [-2], [1] * (len(pairs) or 1), tf.int64, 0)
 
     def cut(self, values: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
@@ -49,11 +50,10 @@ class Merges(tf.Module):
         """
         wide = tf.cast(values, tf.int64)
         joined = self._pairs.lookup(tf.bitwise.left_shift(wide[:-1], 32) | wide[1:]) > 0
-        steps = tf.cast(~joined | (words[1:] != words[:-1]), tf.int32)
-        return tf.cumsum(tf.concat([tf.zeros([1], tf.int32), steps], 0)[: tf.size(words)])
+        return number_steps(~joined | (words[1:] != words[:-1]))[: tf.size(words)]
 
     def __call__(self, ids: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the tokens, int64 (tokens,), and the place of each one's first symbol, int32 (tokens,).
+        """Returns the tokens, int64 (tokens,), and the place of each one's first symbol, int64 (tokens,).
 
         Args:
             ids: int64 (symbols,), ids of the single symbols.
@@ -76,13 +76,12 @@ class Merges(tf.Module):
             ids = tf.tensor_scatter_nd_update(ids, at, merged)
             keep = tf.tensor_scatter_nd_update(tf.fill([count], True), at + 1, tf.zeros_like(chosen, tf.bool))
             goes_on = tf.gather(more, words)
-            done = done.write(done.size(), tf.boolean_mask(ids, ~goes_on))
-            done_places = done_places.write(done_places.size(), tf.boolean_mask(places, ~goes_on))
-            keep &= goes_on
-            words = tf.boolean_mask(words, keep)
-            steps = tf.cast(words[1:] != words[:-1], tf.int32)
-            words = tf.cumsum(tf.concat([tf.zeros([1], tf.int32), steps], 0)[: tf.size(words)])
-            return done, done_places, tf.boolean_mask(ids, keep), words, tf.boolean_mask(places, keep)
+            # What has no more merges is put aside: later steps have few words left.
+            ends = tf.where(~goes_on)[:, 0]
+            done = done.write(done.size(), tf.gather(ids, ends))
+            done_places = done_places.write(done_places.size(), tf.gather(places, ends))
+            stays = tf.where(keep & goes_on)[:, 0]
+            return done, done_places, tf.gather(ids, stays), number(tf.gather(words, stays)), tf.gather(places, stays)
 
         one = tf.TensorShape([None])
         arrays = [
@@ -101,8 +100,18 @@ class Merges(tf.Module):
         tokens = tf.tensor_scatter_nd_update(
             tf.fill([size], tf.constant(-1, tf.int64)), places.concat()[:, None], done.concat()
         )
-        is_token = tokens >= 0
-        return tf.boolean_mask(tokens, is_token), tf.boolean_mask(tf.range(size), is_token)
+        at = tf.where(tokens >= 0)[:, 0]
+        return tf.gather(tokens, at), at
+
+
+def number(groups: tf.Tensor) -> tf.Tensor:
+    """Returns ascending numbers, (symbols,), as int32 from 0 on without a gap."""
+    return number_steps(groups[1:] != groups[:-1])[: tf.size(groups)]
+
+
+def number_steps(is_step: tf.Tensor) -> tf.Tensor:
+    """Returns numbers from 0 on, int32 (symbols,), that rise where there is a step, bool (symbols - 1,)."""
+    return tf.cumsum(tf.concat([tf.zeros([1], tf.int32), tf.cast(is_step, tf.int32)], 0))
 
 
 def make_table(keys: Any, values: Any, dtype: tf.DType, default: int) -> tf.lookup.StaticHashTable:

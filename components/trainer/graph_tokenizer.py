@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras_hub
-import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from components.text.graph_rules import AddedToken, Compose, Prepend, Replace, read_graph_rules
+from components.text.graph_rules import AddedToken, Compose, Prepend, Replace, ToBytes, read_graph_rules
 from components.text.model_tokenizer import get_backend
 from components.text.token_texts import byte_symbols
 from components.trainer.graph_merges import Merges, make_table
@@ -45,8 +44,7 @@ def make_graph_tokenizer(tokenizer: keras_hub.tokenizers.Tokenizer) -> "GraphTok
     backend = get_backend(tokenizer)
     if backend is None:
         return LayerTokenizer(tokenizer)
-    normalizer = backend.normalizer
-    return GraphBytePairTokenizer(json.loads(backend.to_str()), normalizer.normalize_str if normalizer else str)
+    return GraphBytePairTokenizer(backend)
 
 
 class LayerTokenizer(tf.Module):
@@ -68,20 +66,21 @@ class LayerTokenizer(tf.Module):
 class GraphBytePairTokenizer(tf.Module):
     """Byte-pair encoding over flat tensors, by the rules of a `tokenizer.json`."""
 
-    def __init__(self, rules: Mapping[str, Any], normalize: Callable[[str], str]):
+    def __init__(self, backend: Any):
         """Builds the tables.
 
         Args:
-            rules: The content of a `tokenizer.json`.
-            normalize: Its normalizer, for single tokens.
+            backend: A `tokenizers.Tokenizer`.
 
         Raises:
             UserError: If there is a rule that is not known here.
         """
         super().__init__()
+        rules = json.loads(backend.to_str())
         self._rules = known = read_graph_rules(rules)
         model, vocabulary = rules["model"], rules["model"]["vocab"]
         added = known.added_tokens
+        normalize = backend.normalizer.normalize_str if backend.normalizer else str
         self._raw_tokens = _AddedTokens([token for token in added if not token.normalized])
         self._normalized_tokens = _AddedTokens([token for token in added if token.normalized], normalize)
         names = byte_symbols() if known.byte_level else [f"<0x{byte:02X}>" for byte in range(256)]
@@ -90,16 +89,20 @@ class GraphBytePairTokenizer(tf.Module):
         if not known.byte_level:
             single = {ord(token): token_id for token, token_id in vocabulary.items() if len(token) == 1}
             self._character_ids = make_table(list(single), list(single.values()), tf.int64, -1)
+        self._knows_all = known.byte_level and all(name in vocabulary for name in names)
         self._merges = Merges(model, byte_level=known.byte_level)
         self._whole_words = None
-        if known.ignore_merges:
-            words = _list_words(vocabulary, known.byte_level)
-            self._whole_words = make_table(list(words), list(words.values()), tf.int64, -1)
-        tokens = {i: token for token, i in vocabulary.items()} | {token.token_id: token.content for token in added}
-        pairs = [_decode_token(tokens.get(i, ""), known.byte_level) for i in range(max(tokens) + 1)]
+        if known.ignore_merges or (known.byte_level and isinstance(known.splits[-1], ToBytes)):
+            words = _list_whole_words(vocabulary, backend.model, known.byte_level)
+            self._whole_words = make_table(list(words) or [""], list(words.values()) or [-1], tf.int64, -1)
+        largest = max(backend.get_vocab(with_added_tokens=True).values())
+        tokens = [backend.id_to_token(token_id) or "" for token_id in range(largest + 1)]
+        pairs = [_decode_token(token, known.byte_level) for token in tokens]
         self._texts = tf.constant([text for text, _ in pairs])  # (largest id + 1,)
-        self._is_byte = tf.constant([is_byte for _, is_byte in pairs])  # (largest id + 1,), of the bytes of SentencePiece
+        # (largest id + 1,): whether it is one of the bytes of SentencePiece.
+        self._is_byte = tf.constant([is_byte for _, is_byte in pairs])
 
+    @tf.autograph.experimental.do_not_convert
     def encode(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Returns token ids, int32 (batch, ragged), of UTF-8 texts, string (batch,).
 
@@ -113,14 +116,16 @@ class GraphBytePairTokenizer(tf.Module):
             pieces = self._normalized_tokens.split(pieces)
             pieces = pieces.replace_text(self._normalize(pieces, ahead=False))
             # A special token is one symbol: a character stands for it until it has its id.
-            characters = list_characters(tf.where(pieces.special >= 0, "#", pieces.text))
-            symbols, character_words = cut_words(characters, self._rules.splits)
+            texts = tf.where(pieces.special >= 0, "#", pieces.text)
+            characters = list_characters(texts)
+            symbols, character_words = cut_words(texts, characters, self._rules.splits)
             ids, symbols = self._find_ids(symbols, pieces)
             ids, symbols = self._take_whole_words(ids, symbols, pieces, characters, character_words)
             ids, places = self._merges(ids, self._merges.cut(symbols.values, symbols.words))
             rows = tf.gather(pieces.rows, tf.gather(symbols.pieces, places))
             return tf.RaggedTensor.from_value_rowids(tf.cast(ids, tf.int32), rows, nrows=size, validate=False)
 
+    @tf.autograph.experimental.do_not_convert
     def decode(self, token_ids: tf.RaggedTensor) -> tf.Tensor:
         """Returns texts, string (batch,), of token ids, int32 (batch, ragged). Cut characters stay cut at byte level."""
         with tf.device("cpu"):
@@ -163,6 +168,8 @@ class GraphBytePairTokenizer(tf.Module):
             # No merge takes a byte that stands for a part of a character.
             values = tf.gather(tf.where(falls_back, -1, values), place)
             words, piece = tf.gather(words, place), tf.gather(piece, place)
+        if self._knows_all:
+            return ids, symbols
         is_known = ids >= 0
         if self._rules.unknown_id is not None:
             goes_on = tf.zeros_like(is_known)
@@ -172,26 +179,25 @@ class GraphBytePairTokenizer(tf.Module):
             values = tf.where(is_known, values, -1)
             ids = tf.where(is_known, ids, self._rules.unknown_id)
             is_known = ~goes_on
-        kept = (tf.boolean_mask(tensor, is_known) for tensor in (ids, values, words, piece))
-        ids, values, words, piece = kept
-        return ids, Symbols(values=values, words=words, pieces=piece)
+        return _select(tf.where(is_known)[:, 0], ids, Symbols(values=values, words=words, pieces=piece))
 
     def _take_whole_words(
         self, ids: tf.Tensor, symbols: Symbols, pieces: "_Pieces", characters: Symbols, character_words: tf.Tensor
     ) -> tuple[tf.Tensor, Symbols]:
-        """Returns the ids of single symbols and, where words that are a token are taken whole, of these."""
+        """Returns the ids of single symbols and, where a word becomes one token, of the word."""
         if self._whole_words is None:
             return ids, symbols
         texts = tf.RaggedTensor.from_value_rowids(characters.values, character_words, validate=False)
         found = self._whole_words.lookup(tf.strings.unicode_encode(texts, "UTF-8"))  # (words,)
         # What stands for a special token has its id.
-        found = tf.where(tf.gather(pieces.special, symbols.pieces) >= 0, tf.constant(-1, tf.int64), tf.gather(found, symbols.words))
+        found = tf.where(
+            tf.gather(pieces.special, symbols.pieces) >= 0, tf.constant(-1, tf.int64), tf.gather(found, symbols.words)
+        )
         is_first = tf.concat([[True], symbols.words[1:] != symbols.words[:-1]], 0)[: tf.size(ids)]
         keep = (found < 0) | is_first
         ids = tf.where(found >= 0, found, ids)
         values = tf.where(found >= 0, -1, symbols.values)
-        kept = [tf.boolean_mask(tensor, keep) for tensor in (ids, values, symbols.words, symbols.pieces)]
-        return kept[0], Symbols(values=kept[1], words=kept[2], pieces=kept[3])
+        return _select(tf.where(keep)[:, 0], ids, Symbols(values=values, words=symbols.words, pieces=symbols.pieces))
 
     def _decode_bytes(self, ids: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """Returns the text of each token; bytes in a row that are no UTF-8 as a whole become U+FFFD, one for each."""
@@ -262,21 +268,28 @@ def _takes_prefix(text: tf.Tensor, pieces: _Pieces, step: Prepend) -> tf.Tensor:
     return takes
 
 
+def _select(at: tf.Tensor, ids: tf.Tensor, symbols: Symbols) -> tuple[tf.Tensor, Symbols]:
+    """Returns the ids and symbols at some places."""
+    values, words, pieces = (tf.gather(tensor, at) for tensor in (symbols.values, symbols.words, symbols.pieces))
+    return tf.gather(ids, at), Symbols(values=values, words=words, pieces=pieces)
+
+
 def _spaces(taken: bool) -> str:
     return f"[{_SPACE}]*" if taken else ""
 
 
-def _list_words(vocabulary: Mapping[str, int], byte_level: bool) -> dict[str, int]:
-    """Returns the tokens that may be a whole word, as text."""
-    if not byte_level:
-        return dict(vocabulary)
+def _list_whole_words(vocabulary: Mapping[str, int], model: Any, byte_level: bool) -> dict[str, int]:
+    """Returns the tokens that a word of just their characters becomes: their text and id.
+
+    Most words of a text are such, and need no merges.
+    """
     found = {}
     for token, token_id in vocabulary.items():
-        text, _ = _decode_token(token, byte_level)
-        try:
-            found[text.decode()] = token_id
-        except UnicodeDecodeError:
-            continue  # a part of a character
+        if len(token) > 1 and [part.id for part in model.tokenize(token)] == [token_id]:
+            text, _ = _decode_token(token, byte_level) if byte_level else (token.encode(), False)
+            # Those that are a part of a character are no word.
+            if text.decode("utf-8", "replace").encode() == text:
+                found[text.decode()] = token_id
     return found
 
 

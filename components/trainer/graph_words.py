@@ -8,6 +8,7 @@ import tensorflow as tf
 from components.text.graph_rules import Split, ToBytes
 from components.text.token_texts import byte_symbols
 from components.text.word_patterns import MARK, WordPattern
+from components.trainer.graph_merges import number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +30,28 @@ def list_characters(pieces: tf.Tensor) -> Symbols:
     """Returns the characters of UTF-8 texts, string (pieces,); each text is one word."""
     points = tf.strings.unicode_decode(pieces, "UTF-8")
     rows = points.value_rowids()
-    return Symbols(values=points.flat_values, words=_number(rows), pieces=rows)
+    return Symbols(values=points.flat_values, words=number(rows), pieces=rows)
 
 
-def cut_words(characters: Symbols, steps: Sequence[Split | ToBytes]) -> tuple[Symbols, tf.Tensor]:
-    """Returns the symbols that the steps leave, in their words, and each character's word (those at the last `ToBytes`)."""
-    symbols, character_words = characters, None
-    values, bytes_ = symbols.values, None
+def cut_words(pieces: tf.Tensor, characters: Symbols, steps: Sequence[Split | ToBytes]) -> tuple[Symbols, tf.Tensor]:
+    """Returns the symbols that the steps leave, in their words, and each character's word (those at the last `ToBytes`).
+
+    Args:
+        pieces: string (pieces,), the texts.
+        characters: Their characters.
+        steps: How they are cut.
+    """
+    symbols, character_words, values = characters, None, characters.values
     for step in steps:
         if isinstance(step, ToBytes):
             character_words = symbols.words
-            bytes_, place = _list_bytes(values)
+            length = 1 + tf.add_n([tf.cast(values >= least, tf.int32) for least in (0x80, 0x800, 0x10000)])
             symbols = Symbols(
-                values=bytes_, words=tf.gather(symbols.words, place), pieces=tf.gather(symbols.pieces, place)
+                values=tf.cast(tf.io.decode_raw(tf.strings.reduce_join(pieces), tf.uint8), tf.int32),
+                words=tf.repeat(symbols.words, length),
+                pieces=tf.repeat(symbols.pieces, length),
             )
-            values = tf.gather(tf.constant([ord(symbol) for symbol in byte_symbols()], tf.int32), bytes_)
+            values = tf.gather(tf.constant([ord(symbol) for symbol in byte_symbols()], tf.int32), symbols.values)
         else:
             words = _cut(step, values, symbols.words)
             symbols = Symbols(values=symbols.values, words=words, pieces=symbols.pieces)
@@ -59,7 +67,7 @@ def _cut(step: Split, values: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
     texts = tf.strings.regex_replace(texts, step.pattern.match, step.rewrite)
     marked = tf.io.decode_raw(tf.strings.reduce_join(texts, separator=","), tf.uint8)
     is_letter = (marked != ord(",")) & (marked != ord(MARK))
-    return _number(tf.boolean_mask(tf.cumsum(tf.cast(~is_letter, tf.int32)), is_letter))
+    return number(tf.gather(tf.cumsum(tf.cast(~is_letter, tf.int32)), tf.where(is_letter)[:, 0]))
 
 
 def _classify(pattern: WordPattern, values: tf.Tensor) -> tf.Tensor:
@@ -67,13 +75,6 @@ def _classify(pattern: WordPattern, values: tf.Tensor) -> tf.Tensor:
     block = tf.gather(tf.constant(pattern.block_of), tf.bitwise.right_shift(values, 8))
     letters = tf.gather(tf.constant(pattern.blocks.reshape(-1)), block * 256 + tf.bitwise.bitwise_and(values, 255))
     return tf.cast(letters, tf.int32)
-
-
-def _list_bytes(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the bytes in UTF-8 of characters, and for each the place of its character: int32 (bytes,) each."""
-    bytes_, is_there = encode_utf8(points)
-    place = tf.repeat(tf.range(tf.size(points)), tf.reduce_sum(tf.cast(is_there, tf.int32), axis=1))
-    return tf.boolean_mask(bytes_, is_there), place
 
 
 def encode_utf8(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -92,9 +93,3 @@ def encode_utf8(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     bytes_ = tf.stack([first, low(shift(points, 12)), low(shift(points, 6)), low(points)], axis=1)
     is_there = tf.stack([tf.ones_like(points, tf.bool), points >= 0x10000, points >= 0x800, points >= 0x80], axis=1)
     return bytes_, is_there
-
-
-def _number(groups: tf.Tensor) -> tf.Tensor:
-    """Returns ascending numbers, (symbols,), as int32 from 0 on without a gap."""
-    steps = tf.cast(groups[1:] != groups[:-1], tf.int32)
-    return tf.cumsum(tf.concat([tf.zeros([1], tf.int32), steps], 0)[: tf.size(groups)])
