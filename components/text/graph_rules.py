@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
+from components.text.tokenizer_rules import read_rules
 from components.text.word_patterns import UnknownPatternError, WordPattern, compile_pattern, match_class
 
 # What ByteLevel splits by.
@@ -111,6 +113,23 @@ def find_unknown_rules(rules: Mapping[str, Any]) -> list[str]:
         except (KeyError, TypeError, AttributeError) as error:
             found.append(f"what `tokenizers` would not read ({type(error).__name__}: {error})")
     return found
+
+
+def find_tokenizer_problems(folder: str | Path) -> list[str]:
+    """Returns why the exported graph could not make the tokens of the model in a preset folder, each a sentence.
+
+    Known where the publisher's `tokenizer.json` is there; else it turns out when the model is loaded.
+    """
+    try:
+        rules = read_rules(folder)
+    except UserError as error:
+        return [str(error)]
+    if rules is None or rules["model"]["type"] != "BPE":
+        return []
+    return [
+        f"the exported model must make its tokens inside of its graph, which does not know {rule}. Take a model of another family."
+        for rule in find_unknown_rules(rules)
+    ]
 
 
 def read_graph_rules(rules: Mapping[str, Any]) -> GraphRules:

@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-for above in (Path(__file__).resolve().parents[2], Path(__file__).resolve().parents[1] / "components"):
-    sys.path.insert(0, str(above))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "components"))
 
 import keras_hub
 import small_tokenizers
@@ -33,6 +33,8 @@ from components.text.tokenizer_rules import GPT2, make_rules
 from components.trainer.graph_tokenizer import make_graph_tokenizer
 
 BATCH = 500
+LONGEST = 2000  # characters of a text
+OWN, FROM_MODEL = " (its own vocabulary)", " (from tokenizer.model)"
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|eot_id|>", "<start_of_turn>", "</s>", "<s>", "<bos>"]
 
 
@@ -96,34 +98,30 @@ def make_folders(root: Path, data: Path, model: Path | None, texts: list[str]) -
         _write_folder(root / name, rules)
         tokenizers[name] = tokenizer
     for name in small_tokenizers.SENTENCEPIECE:
-        tokenizers[name] = small_tokenizers.make_sentencepiece(name, root / name, vocabulary_size=6000)
+        tokenizer = small_tokenizers.make_sentencepiece(name, root / name, vocabulary_size=6000)
         path = root / name / "hugging_face" / "tokenizer.json"
-        written = path.exists()
-        rules = (
-            json.loads(path.read_text(encoding="utf-8"))
-            if written
-            else make_sentencepiece_rules(tokenizers[name].proto)
-        )
-        _write_folder(root / name, rules)
-        if not written:
-            # The same vocabulary by transformers' own conversion of the SentencePiece model.
-            kind = {"gemma": "GemmaTokenizer", "llama": "LlamaTokenizer"}[name]
-            tokenizers[f"{name} from tokenizer.model"] = type(tokenizers[name])(proto=tokenizers[name].proto)
-            _write_folder(root / f"{name} from tokenizer.model", None, kind)
-            (root / f"{name} from tokenizer.model" / "tokenizer.model").write_bytes(tokenizers[name].proto)
+        own = make_sentencepiece_rules(tokenizer.proto)
+        _write_folder(root / name, json.loads(path.read_text(encoding="utf-8")) if path.exists() else own)
+        tokenizers[name] = tokenizer
+        if kind := {"gemma": "GemmaTokenizer", "llama": "LlamaTokenizer"}.get(name):
+            # The same model, without `tokenizer.json`: by transformers' own conversion.
+            other = f"{name}{FROM_MODEL}"
+            tokenizers[other] = type(tokenizer)(proto=tokenizer.proto)
+            _write_folder(root / other, None, kind)
+            (root / other / "tokenizer.model").write_bytes(tokenizer.proto)
     vocabulary = json.loads((data / "gpt2-bpe" / "vocab.json").read_text(encoding="utf-8"))
     merges = [m for m in (data / "gpt2-bpe" / "merges.txt").read_text(encoding="utf-8").splitlines()[1:] if m]
-    tokenizers["gpt2 (its own vocabulary)"] = keras_hub.tokenizers.GPT2Tokenizer(vocabulary=vocabulary, merges=merges)
+    tokenizers[f"gpt2{OWN}"] = keras_hub.tokenizers.GPT2Tokenizer(vocabulary=vocabulary, merges=merges)
     rules = make_rules(GPT2, vocabulary, merges, ["<|endoftext|>"], prefix_space=False)
-    _write_folder(root / "gpt2 (its own vocabulary)", rules)
+    _write_folder(root / f"gpt2{OWN}", rules)
     if model:
         rules = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
         vocabulary = rules["model"]["vocab"] | {token["content"]: token["id"] for token in rules["added_tokens"]}
         merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in rules["model"]["merges"]]
-        tokenizers[model.name] = keras_hub.tokenizers.BytePairTokenizer(vocabulary=vocabulary, merges=merges)
-        _write_folder(root / model.name, rules)
+        tokenizers[f"{model.name}{OWN}"] = keras_hub.tokenizers.BytePairTokenizer(vocabulary=vocabulary, merges=merges)
+        _write_folder(root / f"{model.name}{OWN}", rules)
     for name, tokenizer in tokenizers.items():
-        if name.endswith("tokenizer.model"):
+        if name.endswith(FROM_MODEL):
             adopt_own_rules(tokenizer, "")  # by the SentencePiece model alone
         else:
             small_tokenizers.write_rules(
@@ -198,7 +196,9 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None, help="most texts a source")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "token_parity.json")
     options = parser.parse_args()
-    groups = {name: group[: options.limit] for name, group in read_texts(options.data).items()}
+    groups = {
+        name: [text[:LONGEST] for text in group[: options.limit]] for name, group in read_texts(options.data).items()
+    }
     texts = [text for group in groups.values() for text in group]
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

@@ -4,6 +4,7 @@ import copy
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras_hub
 import numpy as np
@@ -12,10 +13,11 @@ import tensorflow as tf
 from tokenizers import Tokenizer
 
 from components.errors import UserError
-from components.text.graph_rules import find_unknown_rules
+from components.text.graph_rules import find_tokenizer_problems, find_unknown_rules
 from components.text.model_tokenizer import adopt_own_rules, get_backend
 from components.text.token_texts import byte_symbols
 from components.trainer.graph_tokenizer import GraphBytePairTokenizer, make_graph_tokenizer
+from components.trainer.verify_export import ExportMismatchError, _verify_tokens
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 BYTE_LEVEL = (
@@ -93,10 +95,14 @@ def test_ids_and_texts_are_those_of_eager_python(name, small_tokenizers, tmp_pat
 
 def test_bytes_that_are_no_token_are_dropped_before_the_merges(small_tokenizers, tmp_path):
     symbols = byte_symbols()
-    missing = [symbols[byte] for byte in (0x00, 0xB6, 0xC3, 0xF5)]
-    tokenizer, _ = small_tokenizers.make_byte_level("gpt2", tmp_path, missing_bytes=missing)
+    tokenizer, _ = small_tokenizers.make_byte_level("gpt2", tmp_path, all_bytes=False)
     adopt_own_rules(tokenizer, tmp_path)
-    assert tokenizer("t\u00f6he").tolist() == tokenizer("the").tolist()
+    letter = next(
+        letter
+        for letter in map(chr, range(0x180, 0x250))
+        if not any(symbols[byte] in tokenizer.vocabulary for byte in letter.encode())
+    )
+    assert tokenizer(f"t{letter}he").tolist() == tokenizer("the").tolist()
     check(tokenizer)
 
 
@@ -165,3 +171,23 @@ def test_unknown_rules_are_refused_by_name(small_tokenizers, tmp_path):
         assert any(said in found for found in find_unknown_rules({**copy.deepcopy(rules), **change})), said
     with pytest.raises(UserError, match="the normalizer `Lowercase`"):
         GraphBytePairTokenizer(Tokenizer.from_str(json.dumps({**rules, "normalizer": {"type": "Lowercase"}})))
+
+
+def test_validate_names_what_the_graph_does_not_know(small_tokenizers, tmp_path):
+    _, rules = small_tokenizers.make_byte_level("gpt2", tmp_path)
+    assert find_tokenizer_problems(tmp_path) == find_tokenizer_problems(tmp_path / "nothing") == []
+    small_tokenizers.write_rules(tmp_path, {**rules, "normalizer": {"type": "Lowercase"}})
+    (problem,) = find_tokenizer_problems(tmp_path)
+    assert "does not know the normalizer `Lowercase`" in problem
+    small_tokenizers.write_rules(tmp_path, {"model": {}})
+    assert "must hold the rules of a tokenizer" in find_tokenizer_problems(tmp_path)[0]
+
+
+def test_an_export_with_other_tokens_is_refused(small_tokenizers, tmp_path):
+    tokenizer = make_tokenizer(small_tokenizers, "gpt2", tmp_path)
+    other = make_tokenizer(small_tokenizers, "smollm2", tmp_path / "other")
+    loaded = SimpleNamespace(tokenize=make_graph_tokenizer(tokenizer).encode)
+    _verify_tokens(loaded, tokenizer, ["The end", ""])
+    _verify_tokens(loaded, tokenizer, [])
+    with pytest.raises(ExportMismatchError, match="'in 12345 days' has"):
+        _verify_tokens(loaded, other, ["in 12345 days"])
