@@ -86,6 +86,7 @@ TENSORFLOW_ALLOWED = {
         "export",
         "signatures",
         "decoding",
+        "block_functions",
         "kv_cache",
         "sampling",
         "graph_tokenizer",

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,14 +11,14 @@ import keras_hub
 from absl import logging
 
 from components.methods import make_method
-from components.trainer.adapter import save_adapter
 from components.trainer.checkpoint import Checkpoints, make_fingerprint
-from components.trainer.compilation import Compilation, plan_compilation
+from components.trainer.compilation import Compilation, is_long, plan_compilation
 from components.trainer.data import TokenDataset, make_dataset
 from components.trainer.directories import find_preset
 from components.trainer.engine import Engine, make_engine
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.fit import Listener, count_steps, train
+from components.trainer.last_steps import write_tuned
 from components.trainer.memory import cut_to_fit
 from components.trainer.model import (
     check_max_length,
@@ -26,7 +27,6 @@ from components.trainer.model import (
     get_pad_token_id,
     hash_weights,
     load_model,
-    save_preset,
 )
 from components.trainer.optimizer import make_optimizer
 from components.trainer.placement import Placement, check_precision, make_placement
@@ -81,8 +81,14 @@ class Training:
     checkpoints: str
 
 
-def train_model(arguments: TrainingArguments) -> Training | None:
+def train_model(
+    arguments: TrainingArguments, rehearse: Callable[[keras_hub.models.CausalLM], None] | None = None
+) -> Training | None:
     """Trains, and writes `preset/` and, where the method has one, `adapter/`.
+
+    Args:
+        arguments: what to train.
+        rehearse: tries what follows the last step; called before the first one of a long training.
 
     Returns:
         None in a worker that is not the chief: it has taken part and writes nothing.
@@ -132,6 +138,10 @@ def train_model(arguments: TrainingArguments) -> Training | None:
         }
         how = "with XLA" if compilation.jit_compile else "without XLA"
         logging.info("%s; %s; %d steps %s; %s", train_data.describe(), eval_data.describe(), num_steps, how, counts)
+        num_positions = int(train_data.statistics.num_tokens * num_steps / train_data.steps_per_epoch)
+        num_frozen = counts["total_parameters"] - counts["trainable_parameters"]
+        if rehearse and is_chief and is_long(num_frozen, counts["trainable_parameters"], num_positions):
+            rehearse(model)
         listeners: list[Listener] = []
         if is_chief:
             listeners = [ConsoleProgress(num_steps), TensorBoardWriter(arguments.model_run_dir)]
@@ -148,19 +158,7 @@ def train_model(arguments: TrainingArguments) -> Training | None:
         )
         if not is_chief:
             return None
-        adapter = method.adapter_weights(model)
-        method.merge(model)
-        facts: dict[str, Any] = {}
-        if adapter:
-            facts["adapter_sha256"] = save_adapter(
-                os.path.join(arguments.root, "adapter"),
-                adapter,
-                method=config["method"],
-                preset=start,
-                base_hash=base_hash,
-                dtype=config["model"]["dtype"],
-            )
-        save_preset(model, find_preset(arguments.root))
+        facts = write_tuned(model, method, arguments.root, config, start, base_hash)
         record = make_record(
             state,
             num_steps=num_steps,
@@ -169,7 +167,6 @@ def train_model(arguments: TrainingArguments) -> Training | None:
             preset=config["model"]["preset"],
             started_from=start,
             base_hash=base_hash,
-            tuned_hash=hash_weights(model),
             seed=section["seed"],
             strategy=placement.name,
             num_replicas=placement.num_replicas,
