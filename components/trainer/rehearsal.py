@@ -29,6 +29,7 @@ from keras.src.utils.dtype_utils import dtype_size  # there is no public way
 
 from components.errors import UserError
 from components.methods import make_method
+from components.models.publisher_files import copy_publisher_files
 from components.trainer.directories import find_preset
 from components.trainer.last_steps import doing, list_doings, write_tuned
 from components.trainer.model import load_model
@@ -121,6 +122,7 @@ def make_small_copy(model: keras_hub.models.CausalLM) -> keras_hub.models.Causal
             logging.info("%s cannot be made with %s: %s", type(model.backbone).__name__, smaller, error)
             continue
         copy = type(model)(backbone=backbone, preprocessor=model.preprocessor)
+        copy_publisher_files(model, copy)
         return copy
     return None
 
@@ -191,7 +193,7 @@ def _try_all(model: keras_hub.models.CausalLM, arguments: TrainingArguments, exp
             export(arguments, Training(record=record, checkpoints=""))
         else:
             with doing("loading the tuned preset"):
-                load_model(find_preset(arguments.root), config["model"]["dtype"])
+                load_model(find_preset(arguments.root), config["model"]["dtype"], config["train"]["seed"])
     except Exception as error:  # whatever it is, it would have come after the last step
         what = ", ".join(list_doings(error)) or "what follows the training was done"
         raise UserError(
@@ -204,17 +206,19 @@ def _try_all(model: keras_hub.models.CausalLM, arguments: TrainingArguments, exp
 @contextlib.contextmanager
 def _same_random_numbers() -> Iterator[None]:
     """Leaves the generators as they were: a training is the same with a rehearsal and without."""
-    from keras.src.random.seed_generator import global_seed_generator  # there is no public way
+    from keras.src.backend.common import global_state  # there is no public way
+    from keras.src.random import seed_generator
 
     python, arrays = random.getstate(), np.random.get_state()
-    seeds = global_seed_generator().state
-    before = keras.ops.copy(seeds.value)
+    generator = seed_generator.global_seed_generator()
+    before = keras.ops.copy(generator.state.value)
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(arrays)
-        seeds.assign(before)
+        generator.state.assign(before)
+        global_state.set_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR, generator)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import keras_hub
 from absl import logging
 
 from components.methods import make_method
+from components.presets.handles import find_commit
 from components.trainer.checkpoint import Checkpoints, make_fingerprint
 from components.trainer.compilation import Compilation, is_long, plan_compilation
 from components.trainer.data import TokenDataset, make_dataset
@@ -159,6 +160,8 @@ def train_model(
         if not is_chief:
             return None
         facts = write_tuned(model, method, arguments.root, config, start, base_hash)
+        if commit := find_commit(config["model"]["preset"]):
+            facts["preset_revision"] = commit  # a handle can name another state tomorrow
         record = make_record(
             state,
             num_steps=num_steps,
