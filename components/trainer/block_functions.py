@@ -30,30 +30,26 @@ def compute_plainly(
 class Blocks:
     """The transformer blocks of a model, by kind."""
 
-    def __init__(self, model: keras.Model, stack: bool = False):
+    def __init__(self, model: keras.Model, stack: bool = False, move: bool = False):
         """Sorts them.
 
         Args:
             model: A KerasHub causal LM; one without a list of blocks has none here.
-            stack: Whether the weights of blocks of a kind become one variable each: copies, as large as the blocks.
+            stack: Whether a weight of all blocks of a kind becomes one variable, in the dtype in which it is used: a copy.
+            move: Whether the blocks lose the weights that were copied, so that memory holds them once. The model is good for
+                nothing but these functions then.
         """
         self.blocks = tuple(getattr(model.backbone, "transformer_layers", None) or ())
         kinds: dict[Any, list[int]] = {}
         for number, block in enumerate(self.blocks):
             kinds.setdefault(describe_layer(block), []).append(number)
         self.kinds = tuple(tuple(numbers) for numbers in kinds.values())
-        self.stacks = [self._stack(numbers) if stack and len(numbers) > 1 else [] for numbers in self.kinds]
+        self._stacked: set[int] = set()
+        self.stacks = [self._stack(numbers, move) if stack and len(numbers) > 1 else [] for numbers in self.kinds]
 
     def list_other_variables(self, variables: Sequence[keras.Variable]) -> list[keras.Variable]:
         """Returns those of a model's variables that have not become part of another one."""
-        stacked = {
-            id(weight)
-            for numbers, stacks in zip(self.kinds, self.stacks, strict=True)
-            for number in numbers
-            for weight in self.blocks[number].weights
-            if stacks
-        }
-        return [variable for variable in variables if id(variable) not in stacked]
+        return [variable for variable in variables if id(variable) not in self._stacked]
 
     def read(self) -> dict[int, list[tf.Tensor]]:
         """Returns the values of each block's weights as they are stored, in the graph at hand."""
@@ -70,14 +66,28 @@ class Blocks:
                 }
         return values
 
-    def _stack(self, numbers: Sequence[int]) -> list[tf.Variable]:
-        of_all = zip(*(self.blocks[number].weights for number in numbers), strict=True)
-        return [
-            tf.Variable(
-                tf.stack([tf.convert_to_tensor(value) for value in read_values(list(weights))]), trainable=False
-            )
-            for weights in of_all
-        ]
+    def _stack(self, numbers: Sequence[int], move: bool) -> list[tf.Variable]:
+        stacks = []
+        dtypes = _list_dtypes(self.blocks[numbers[0]])
+        for weights in zip(*(self.blocks[number].weights for number in numbers), strict=True):
+            values = [tf.cast(value, dtypes[id(weights[0])]) for value in read_values(list(weights))]
+            stacks.append(tf.Variable(tf.stack(values), trainable=False))
+            for weight in weights:
+                self._stacked.add(id(weight))
+                if move:
+                    weight._value = None
+        return stacks
+
+
+def _list_dtypes(block: keras.layers.Layer) -> dict[int, str]:
+    """Returns the dtype in which each weight is used, by the weight's identity: under a mixed policy not that of the variable."""
+    return {
+        id(weight): layer.compute_dtype
+        if weight._autocast and layer.autocast and keras.backend.is_float_dtype(weight.dtype)
+        else weight.dtype
+        for layer in block._flatten_layers()
+        for weight in (*layer._trainable_variables, *layer._non_trainable_variables)
+    }
 
 
 class BlockFunctions:

@@ -22,8 +22,13 @@ def doing(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(f"{_WHILE}{what}")
+        note_doing(error, what)
         raise
+
+
+def note_doing(error: BaseException, what: str) -> None:
+    """Notes on an exception what was being done."""
+    error.add_note(f"{_WHILE}{what}")
 
 
 def list_doings(error: BaseException) -> list[str]:

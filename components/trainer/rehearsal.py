@@ -31,7 +31,7 @@ from components.errors import UserError
 from components.methods import make_method
 from components.models.publisher_files import copy_publisher_files
 from components.trainer.directories import find_preset
-from components.trainer.last_steps import doing, list_doings, write_tuned
+from components.trainer.last_steps import doing, list_doings, note_doing, write_tuned
 from components.trainer.model import load_model
 from components.trainer.progress import ConsoleLine
 from components.trainer.record import make_record
@@ -135,23 +135,30 @@ def export_in_process(arguments: TrainingArguments, training: Training) -> None:
     """
     environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
     with tempfile.TemporaryDirectory() as folder:
-        request = Path(folder, "request.json")
+        request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         request.write_text(json.dumps([dataclasses.asdict(arguments), dataclasses.asdict(training)]), encoding="utf-8")
-        command = [sys.executable, "-m", "components.trainer.rehearsal", str(request)]
-        done = subprocess.run(command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=False)
-    logging.info("%s", done.stderr)
-    if done.returncode:
-        raise RuntimeError(
-            done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
-        )
+        command = [sys.executable, "-m", "components.trainer.rehearsal", str(request), str(answer)]
+        code = subprocess.run(command, env=environment, cwd=_ROOT, check=False).returncode
+        failure = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else None
+    if code or failure:
+        what, doings = failure or (f"the process that exports ended with {code}; see its output above", [])
+        error = RuntimeError(what)
+        for done in doings:
+            note_doing(error, done)
+        raise error
 
 
-def main(request: str) -> None:
-    """Exports and checks what the file `request` names."""
+def main(request: str, answer: str) -> None:
+    """Exports and checks what the file `request` names; writes to `answer` why that fails."""
     from components.trainer.module import export_tuned
 
     arguments, training = json.loads(Path(request).read_text(encoding="utf-8"))
-    export_tuned(TrainingArguments(**arguments), Training(**training))
+    try:
+        export_tuned(TrainingArguments(**arguments), Training(**training))
+    except Exception as error:
+        failure = [f"{type(error).__name__}: {error}", list_doings(error)]
+        Path(answer).write_text(json.dumps(failure), encoding="utf-8")
+        raise
 
 
 def _narrow(config: dict[str, Any]) -> dict[str, Any]:
@@ -198,7 +205,7 @@ def _try_all(model: keras_hub.models.CausalLM, arguments: TrainingArguments, exp
         what = ", ".join(list_doings(error)) or "what follows the training was done"
         raise UserError(
             "what follows the last step of a training must work, and is tried with a small untrained copy of the model before the "
-            f"first one. It failed while {what}: {type(error).__name__}: {error} Nothing was trained. If neither the "
+            f"first one. It failed while {what}: {type(error).__name__}: {str(error)[:1500]} Nothing was trained. If neither the "
             "configuration nor the preset can be the cause, it is a defect: the log has the traceback."
         ) from error
 
@@ -207,18 +214,20 @@ def _try_all(model: keras_hub.models.CausalLM, arguments: TrainingArguments, exp
 def _same_random_numbers() -> Iterator[None]:
     """Leaves the generators as they were: a training is the same with a rehearsal and without."""
     from keras.src.backend.common import global_state  # there is no public way
-    from keras.src.random import seed_generator
+    from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
     python, arrays = random.getstate(), np.random.get_state()
-    generator = seed_generator.global_seed_generator()
-    before = keras.ops.copy(generator.state.value)
+    # None until somebody draws.
+    generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    state = None if generator is None else keras.ops.copy(generator.state.value)
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(arrays)
-        generator.state.assign(before)
-        global_state.set_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR, generator)
+        if generator is not None:
+            generator.state.assign(state)
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from components.trainer.decoding import generate_tokens, max_prompt_length, scor
 from components.trainer.graph_tokenizer import make_graph_tokenizer
 from components.trainer.kv_cache import products_of_matrices
 from components.trainer.samplers import make_sampler
+from components.trainer.shared_tokenizer import SharedTokenizer
 
 # A batch is worked on in chunks of similar length, longest first, so that memory has a bound whatever the batch: so many
 # logits at once (float32, 256 MiB) when scoring, so many rows when generating.
@@ -62,6 +63,7 @@ class ServingModule(tf.Module):
         text: Mapping[str, Any],
         generation: Mapping[str, Any],
         stack: bool = False,
+        move: bool = False,
     ):
         """Sets the functions up.
 
@@ -69,7 +71,8 @@ class ServingModule(tf.Module):
             model: The model, with its preprocessor.
             text: The run's `text` section: `template`, `system`, `max_length`.
             generation: The run's `generation` section.
-            stack: See `Blocks`: for a module that is saved.
+            stack: See `Blocks`.
+            move: See `Blocks`.
 
         Raises:
             UserError: If the lengths do not fit together.
@@ -88,11 +91,12 @@ class ServingModule(tf.Module):
         self._max_positions = getattr(model.backbone, "max_sequence_length", None)
         # The last token is predicted and takes no position.
         self._max_scored = self._max_positions and self._max_positions + 1
-        self._tokenizer = make_graph_tokenizer(tokenizer)
+        self._tables = make_graph_tokenizer(tokenizer)
+        self._tokenizer = SharedTokenizer(self._tables)
         self._vocabulary_size = int(model.backbone.vocabulary_size)
         # Tracked by tf.Module: without them the variables would not be saved. The model itself stays out: its Keras
         # parts would be saved as objects that a process without Keras cannot read.
-        blocks = Blocks(model, stack=stack)
+        blocks = Blocks(model, stack, move)
         self._stacks = blocks.stacks
         self._variables = [variable.value for variable in blocks.list_other_variables(model.variables)]
         dense = tf.TensorSpec([None, None], tf.int32)

@@ -15,6 +15,9 @@ MODELS = {
     "alternating": lambda: keras_hub.models.GemmaBackbone(
         **GEMMA, use_sliding_window_attention=True, attention_logit_soft_cap=50.0
     ),
+    "mixed": lambda: keras_hub.models.Llama3Backbone(
+        **SIZES, num_query_heads=4, num_key_value_heads=2, dtype="mixed_bfloat16"
+    ),
     # A matrix of 12 x 20 float32 is no multiple of 64 bytes: taken apart with a copy.
     "odd sizes": lambda: keras_hub.models.GPT2Backbone(
         vocabulary_size=40, num_layers=3, hidden_dim=12, intermediate_dim=20, num_heads=3, max_sequence_length=16
@@ -30,8 +33,7 @@ def model(request):
     backbone = MODELS[request.param]()
     for variable in backbone.trainable_variables:
         variable.assign(variable + 0.2 * np.random.default_rng(1).standard_normal(variable.shape))
-    task = {"GemmaBackbone": keras_hub.models.GemmaCausalLM}.get(type(backbone).__name__, keras_hub.models.GPT2CausalLM)
-    return task(backbone=backbone)
+    return getattr(keras_hub.models, type(backbone).__name__.replace("Backbone", "CausalLM"))(backbone=backbone)
 
 
 @pytest.mark.parametrize("stack", [False, True])
@@ -65,6 +67,22 @@ def test_stacked_weights_are_no_variables_of_their_own(model):
     generators = sum(int(np.prod(v.shape)) for v in model.variables) - sizes[0]
     assert sizes[0] + generators == sizes[1] + sizes[2]
     assert len(stacked) == sum(len(blocks.blocks[numbers[0]].weights) for numbers in blocks.kinds)
+
+
+def test_moved_weights_are_held_once_and_in_the_dtype_in_which_they_are_used(model):
+    expected = model(INPUTS, training=False)
+    blocks = Blocks(model, stack=True, move=True)
+    dtypes = {variable.dtype.name for stacks in blocks.stacks for variable in stacks}
+    assert dtypes == {model.backbone.compute_dtype}
+    assert all(weight._value is None for block in blocks.blocks for weight in block.weights)
+    functions = BlockFunctions(blocks)
+
+    @tf.function(autograph=False)
+    def run(ids):
+        with functions.installed():
+            return model({"token_ids": ids, "padding_mask": tf.ones_like(ids)}, training=False)
+
+    np.testing.assert_allclose(run(tf.constant(IDS)), expected, rtol=2e-5, atol=2e-5)
 
 
 def test_each_block_has_its_own_tensors_and_hands_on(model):

@@ -12,6 +12,7 @@ import pytest
 from components.errors import UserError
 from components.methods import make_method
 from components.trainer import compilation, module, rehearsal, training
+from components.trainer.last_steps import list_doings
 from components.trainer.model import hash_weights, save_preset
 from components.trainer.training import TrainingArguments
 
@@ -63,7 +64,7 @@ def test_a_preset_that_cannot_be_loaded_again_fails_before_the_first_step(long_r
     )
     long_run.custom_config["export"] = exports
     with pytest.raises(
-        UserError, match="It failed while loading the tuned preset: .*special_tokens.* Nothing was trained"
+        UserError, match="(?s)It failed while loading the tuned preset: .*special_tokens.* Nothing was trained"
     ):
         module.run_fn(long_run)
 
@@ -156,7 +157,7 @@ def test_small_copies(name, options):
 
 def test_sizes_that_must_stay_are_kept(monkeypatch):
     model = _make("GPT2", num_heads=4, hidden_dim=64, intermediate_dim=96, max_sequence_length=8)
-    monkeypatch.setattr(rehearsal, "_narrow", lambda config: config | {"hidden_dim": 63})
+    monkeypatch.setattr(rehearsal, "_narrow", lambda config: config | {"num_heads": 0})
     copy = rehearsal.make_small_copy(model)
     assert (copy.backbone.hidden_dim, len(copy.backbone.transformer_layers)) == (64, 2)
 
@@ -167,5 +168,6 @@ def test_export_in_another_process_tells_why_it_fails(fn_args, tmp_path):
         model_run_dir=fn_args.model_run_dir, config=fn_args.custom_config,
     )  # fmt: skip
     record = json.loads(json.dumps({"preset": "tiny", "tuned_hash": "0"}))
-    with pytest.raises(RuntimeError, match="UserError: model.preset must be a built-in name"):
+    with pytest.raises(RuntimeError, match="UserError: model.preset must be a built-in name") as caught:
         rehearsal.export_in_process(arguments, training.Training(record=record, checkpoints=""))
+    assert list_doings(caught.value) == ["loading the tuned preset"]
