@@ -16,6 +16,15 @@ from components.trainer.graph_memory import estimate_peak
 from components.trainer.placement import Placement
 from components.trainer.target_loss import LOGITS_PER_CHUNK
 
+# Of one replica's part of a step: any number of micro-batches, rows, columns, and positions.
+_SHAPES = (
+    tf.TensorSpec([None, None, None], tf.int32),
+    tf.TensorSpec([None, None, None], tf.int32),
+    tf.TensorSpec([None, None], tf.int32),
+    tf.TensorSpec([None, None], tf.int32),
+    tf.TensorSpec([None, None], tf.float32),
+)
+
 
 class TensorFlowEngine:
     """An `Engine`. One `tf.function` is a whole step."""
@@ -51,8 +60,12 @@ class TensorFlowEngine:
         """Makes the next step be built anew."""
         # XLA cannot compile the exchange between replicas: there it gets what each replica computes alone.
         compiles_all = self._jit_compile and self.num_replicas == 1
-        # XLA compiles one program a padded length. Without it, one graph serves all lengths, and is made once.
-        options = {"jit_compile": compiles_all, "reduce_retracing": not self._jit_compile, "autograph": False}
+        options: dict[str, Any] = {"jit_compile": compiles_all, "autograph": False}
+        # XLA compiles one program a padded length. Without it, one graph serves all shapes, and is made once.
+        if self.num_replicas == 1 and not self._jit_compile:
+            options["input_signature"] = [_SHAPES]
+        else:
+            options["reduce_retracing"] = not self._jit_compile
         self._train = tf.function(self._train_everywhere, **options)
         self._evaluate = tf.function(self._evaluate_everywhere, **options)
         self._gradients, self._losses = self._sum_gradients, self._sum_losses
