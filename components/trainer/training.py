@@ -33,6 +33,7 @@ from components.trainer.placement import Placement, check_precision, make_placem
 from components.trainer.progress import ConsoleProgress
 from components.trainer.record import make_record
 from components.trainer.rematerialize import rematerialize
+from components.trainer.shared_trace import restore_calls, share_trace
 from components.trainer.statistics import hash_files
 from components.trainer.tensorboard import TensorBoardWriter
 
@@ -101,6 +102,8 @@ def train_model(arguments: TrainingArguments) -> Training | None:
         base_hash = hash_weights(model)
         method = make_method(config["method"]["name"], {k: v for k, v in config["method"].items() if k != "name"})
         method.apply(model)
+        if placement.num_replicas == 1:
+            share_trace(model)
         if section["rematerialize"]:
             rematerialize(model)
         train_data, eval_data = make_datasets(
@@ -148,6 +151,7 @@ def train_model(arguments: TrainingArguments) -> Training | None:
         )
         if not is_chief:
             return None
+        restore_calls(model)
         adapter = method.adapter_weights(model)
         method.merge(model)
         facts: dict[str, Any] = {}
