@@ -24,9 +24,10 @@ from pipeline.execution.run_record import make_run_record
 from pipeline.lineage.graph import get_properties
 from pipeline.paths import Paths
 from pipeline.preset_checks import find_preset_problems
+from pipeline.preset_lookup import look_up_preset
 from pipeline.run_command import explain_failure
 
-# An exported preset serves nobody: what its other signatures write is short.
+# What the other signatures write, which no benchmark asks, is short.
 _NEW_TOKENS = 32
 
 
@@ -92,6 +93,7 @@ def run_benchmark(
         signals: list[str] = []
         try:
             with signals_as_exceptions() as signals:
+                look_up_preset(model, console)
                 result = local_runner.run_nodes(
                     create_pipeline,
                     (folder, model, benchmark, sampler, paths, make_beam_args(runner.beam)),
@@ -101,7 +103,7 @@ def run_benchmark(
                     run_id,
                     console,
                 )
-        except (NodeFailedError, Interrupted) as error:
+        except (NodeFailedError, Interrupted, UserError) as error:
             return explain_failure(error, bool(signals), paths.log(run_id), console)
         artifact = result.artifact("Benchmark", "evaluation")
         content = (Path(artifact.uri) / "benchmark.json").read_text(encoding="utf-8")
@@ -171,16 +173,16 @@ def create_pipeline(
     from tfx.types import standard_artifacts
 
     from components.benchmark.component import Benchmark as Node
-    from components.preset_exporter.component import PresetExporter
+    from components.preset_importer.component import PresetImporter
 
     model: Any
     if folder is None:
-        model = PresetExporter(
+        model = PresetImporter(
             model={"preset": preset, "dtype": "float32"},
             text={"template": "plain", "system": "", "max_length": None},
             generation={"max_new_tokens": _NEW_TOKENS, "sampler": sampler, "seed": 0, "stop": []},
             preset_hash=hash_preset(preset)[0],
-            code_hash=hash_code("components.preset_exporter.executor"),
+            code_hash=hash_code("components.preset_importer.executor"),
         ).with_id("Model")
         channel = model.outputs["model"]
     else:

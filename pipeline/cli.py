@@ -11,11 +11,14 @@ import yaml
 from components import runtime
 from pipeline.cli_options import IMAGE, ROOT, RUNNER, SET, CommandGroup, load_files, load_runner_file, require_local
 from pipeline.cluster_cli import COMMANDS
+from pipeline.export_cli import export_command
 from pipeline.lineage_cli.group import lineage_group
 
 
 @click.group(
-    cls=CommandGroup, commands=(*COMMANDS, lineage_group), context_settings={"help_option_names": ["-h", "--help"]}
+    cls=CommandGroup,
+    commands=(*COMMANDS, export_command, lineage_group),
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 def main() -> None:
     """Fine-tune a language model, gate it on evidence, push it, and know where it came from."""
@@ -103,6 +106,7 @@ def validate(
 ) -> None:
     """Check CONFIG, also for its runner, and list every problem at once. Runs nothing. Exit code 2 if there are any."""
     from configs.load import dump_config
+    from pipeline.preset_checks import describe_preset
     from pipeline.runner_checks import require_valid_run
 
     config, runner = load_files(config_path, runner_name, overrides, root, image)
@@ -111,6 +115,8 @@ def validate(
         click.echo(dump_config(config), nl=False)
     else:
         click.echo(f"{config_path} is valid.")
+        if told := describe_preset(config.model.preset):
+            click.echo(told)
 
 
 @main.command()

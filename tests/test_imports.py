@@ -27,8 +27,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("configs",),
     ("components.presets",),
+    ("components.models",),
     ("components.content", "components.local_copies", "components.text"),
-    ("components.methods", "components.metrics", "components.splits"),
+    ("components.export", "components.methods", "components.metrics", "components.splits"),
     ("components.*", "data.*"),
     (
         "pipeline.beam",
@@ -36,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.console",
         "pipeline.cron",
         "pipeline.environment",
+        "pipeline.export_checks",
         "pipeline.html",
         "pipeline.metadata_connection",
         "pipeline.paths",
@@ -55,18 +57,20 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.*_runner", "pipeline.report_store", "pipeline.tokens_page"),
     ("pipeline.kubeflow", "pipeline.vertex", "pipeline.report_page", "pipeline.summary"),
     ("pipeline.runner_checks", "pipeline.run_command"),
-    ("pipeline.benchmark_command", "pipeline.cluster_commands"),
+    ("pipeline.benchmark_command", "pipeline.cluster_commands", "pipeline.export_command"),
     ("pipeline.schedule_commands",),
     ("pipeline.cli_options",),
-    ("pipeline.cluster_cli", "pipeline.lineage_cli"),
+    ("pipeline.cluster_cli", "pipeline.export_cli", "pipeline.lineage_cli"),
     ("pipeline.cli",),
     ("pipeline.__main__",),
 )
 SIBLINGS_ALLOWED = {
     ("components.tuner", "components.trainer"),  # trials are short trainings
-    ("components.preset_exporter", "components.trainer"),  # same export, no training
+    ("components.preset_importer", "components.trainer"),  # same model card, no training
+    ("components.predictor", "components.trainer"),  # a preset is asked by the functions that are exported
+    ("components.benchmark", "components.trainer"),  # likewise
     ("components.token_scorer", "components.trainer"),  # same loading and output layer, no training
-    ("components.judge", "components.trainer"),  # a preset that judges is exported as any other
+    ("components.judge", "components.trainer"),  # a preset that judges is asked as any other
     ("components.evaluator", "components.judge"),
     ("components.evaluator", "components.embedding"),
     ("components.benchmark", "components.evaluator"),  # same measuring, no gate
@@ -251,8 +255,8 @@ def test_quick_commands_import_quickly(module: str):
 @pytest.mark.parametrize(
     ("module", "source", "expected"),
     [
-        ("components.text.cleaning", "from components.trainer import fit", "(layer 3) imports components.trainer.fit"),
-        ("components.tokenizer.executor", "import components.trainer.fit", "(layer 5) imports components.trainer.fit"),
+        ("components.text.cleaning", "from components.trainer import fit", "(layer 4) imports components.trainer.fit"),
+        ("components.tokenizer.executor", "import components.trainer.fit", "(layer 6) imports components.trainer.fit"),
         ("components.tuner.module", "import components.trainer.fit", None),
         ("components.trainer.fit", "from configs import schema", "components receive plain dicts"),
         ("components.trainer.fit", "from . import data", "relative import"),
