@@ -86,7 +86,7 @@ def export_tuned(arguments: TrainingArguments, training: Training) -> None:
     verify_export(arguments.serving_model_dir, model, records, prompts, text, generation)
     if asked := config.get("hugging_face"):
         folder = os.path.join(arguments.root, HUGGING_FACE)
-        card = render_card(make_facts(training.record, config["model"]["dtype"], text["template"]))
+        card = render_card(make_facts(training.record, training.record["dtype"], text["template"]))
         export_hugging_face(model, find_preset(arguments.root), folder, dtype=asked["dtype"], card=card)
         behaviour = observe(model, prompts, text["max_length"])
         del model  # the folder is loaded as another one

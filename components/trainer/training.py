@@ -10,6 +10,7 @@ import keras_hub
 from absl import logging
 
 from components.methods import make_method
+from components.precision import resolve_dtype
 from components.presets.handles import find_commit
 from components.trainer.adapter import save_adapter
 from components.trainer.checkpoint import Checkpoints, make_fingerprint
@@ -96,10 +97,11 @@ def train_model(arguments: TrainingArguments) -> Training | None:
     section = config["train"]
     enable_determinism()
     placement = make_placement(section, lambda: find_backbone_class(start))
-    check_precision(config["model"]["dtype"], placement)
+    dtype = resolve_dtype(config["model"]["dtype"])
+    check_precision(dtype, placement)
     logging.info(placement.describe())
     with placement.scope():
-        model = load_model(start, config["model"]["dtype"], section["seed"])
+        model = load_model(start, dtype, section["seed"])
         base_hash = hash_weights(model)
         method = make_method(config["method"]["name"], {k: v for k, v in config["method"].items() if k != "name"})
         method.apply(model)
@@ -165,7 +167,7 @@ def train_model(arguments: TrainingArguments) -> Training | None:
                 method=config["method"],
                 preset=start,
                 base_hash=base_hash,
-                dtype=config["model"]["dtype"],
+                dtype=dtype,
             )
         save_preset(model, find_preset(arguments.root))
         record = make_record(
@@ -177,6 +179,7 @@ def train_model(arguments: TrainingArguments) -> Training | None:
             started_from=start,
             base_hash=base_hash,
             tuned_hash=hash_weights(model),
+            dtype=dtype,
             seed=section["seed"],
             strategy=placement.name,
             num_replicas=placement.num_replicas,
