@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "components.errors",
         "components.options",
         "components.places",
+        "components.precision",
         "components.provenance",
         "components.runtime",
         "components.storage",

@@ -38,7 +38,13 @@ def list_doings(error: BaseException) -> list[str]:
 
 
 def write_tuned(
-    model: keras_hub.models.CausalLM, method: Any, root: str, config: dict[str, Any], start: str, base_hash: str
+    model: keras_hub.models.CausalLM,
+    method: Any,
+    root: str,
+    config: dict[str, Any],
+    start: str,
+    base_hash: str,
+    dtype: str,
 ) -> dict[str, Any]:
     """Merges what was trained into the model's weights, and writes `preset/` and, where the method has one, `adapter/`.
 
@@ -49,6 +55,7 @@ def write_tuned(
         config: The run's sections, see `module.run_fn`.
         start: The preset that training started from.
         base_hash: Hash of its weights.
+        dtype: In which the layers compute.
 
     Returns:
         Entries of the training record: `tuned_hash` and, with an adapter, `adapter_sha256`.
@@ -65,7 +72,7 @@ def write_tuned(
                 method=config["method"],
                 preset=start,
                 base_hash=base_hash,
-                dtype=config["model"]["dtype"],
+                dtype=dtype,
             )
     with doing("saving the tuned model as a preset"):
         save_preset(model, find_preset(root))

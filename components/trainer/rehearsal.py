@@ -30,6 +30,7 @@ from keras.src.utils.dtype_utils import dtype_size  # there is no public way
 from components.errors import UserError
 from components.methods import make_method
 from components.models.publisher_files import copy_publisher_files
+from components.precision import resolve_dtype
 from components.trainer.directories import find_preset
 from components.trainer.last_steps import doing, list_doings, note_doing, write_tuned
 from components.trainer.model import load_model
@@ -185,7 +186,8 @@ def _try_all(model: keras_hub.models.CausalLM, arguments: TrainingArguments, exp
     try:
         method.apply(model)
         os.makedirs(arguments.root)
-        facts = write_tuned(model, method, arguments.root, config, start, base_hash="")
+        dtype = resolve_dtype(config["model"]["dtype"])
+        facts = write_tuned(model, method, arguments.root, config, start, base_hash="", dtype=dtype)
         record = make_record(
             TrainState(),
             num_steps=0,
@@ -194,6 +196,7 @@ def _try_all(model: keras_hub.models.CausalLM, arguments: TrainingArguments, exp
             preset=config["model"]["preset"],
             started_from=start,
             base_hash="",
+            dtype=dtype,
             **facts,
         )
         if config["export"]:

@@ -11,6 +11,7 @@ import keras_hub
 from absl import logging
 
 from components.methods import make_method
+from components.precision import resolve_dtype
 from components.presets.handles import find_commit
 from components.trainer.checkpoint import Checkpoints, make_fingerprint
 from components.trainer.compilation import Compilation, is_long, plan_compilation
@@ -34,6 +35,7 @@ from components.trainer.placement import Placement, check_precision, make_placem
 from components.trainer.progress import ConsoleProgress
 from components.trainer.record import make_record
 from components.trainer.rematerialize import rematerialize
+from components.trainer.shared_trace import restore_calls, share_trace
 from components.trainer.statistics import hash_files
 from components.trainer.tensorboard import TensorBoardWriter
 
@@ -101,13 +103,16 @@ def train_model(
     section = config["train"]
     enable_determinism()
     placement = make_placement(section, lambda: find_backbone_class(start))
-    check_precision(config["model"]["dtype"], placement)
+    dtype = resolve_dtype(config["model"]["dtype"])
+    check_precision(dtype, placement)
     logging.info(placement.describe())
     with placement.scope():
-        model = load_model(start, config["model"]["dtype"], section["seed"])
+        model = load_model(start, dtype, section["seed"])
         base_hash = hash_weights(model)
         method = make_method(config["method"]["name"], {k: v for k, v in config["method"].items() if k != "name"})
         method.apply(model)
+        if placement.num_replicas == 1:
+            share_trace(model)
         if section["rematerialize"]:
             rematerialize(model)
         train_data, eval_data = make_datasets(
@@ -159,7 +164,8 @@ def train_model(
         )
         if not is_chief:
             return None
-        facts = write_tuned(model, method, arguments.root, config, start, base_hash)
+        restore_calls(model)
+        facts = write_tuned(model, method, arguments.root, config, start, base_hash, dtype)
         if commit := find_commit(config["model"]["preset"]):
             facts["preset_revision"] = commit  # a handle can name another state tomorrow
         record = make_record(
@@ -170,6 +176,7 @@ def train_model(
             preset=config["model"]["preset"],
             started_from=start,
             base_hash=base_hash,
+            dtype=dtype,
             seed=section["seed"],
             strategy=placement.name,
             num_replicas=placement.num_replicas,
