@@ -134,12 +134,14 @@ def export_in_process(arguments: TrainingArguments, training: Training) -> None:
     Raises:
         RuntimeError: it fails.
     """
-    environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    # The accelerator's memory belongs to this process.
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow", "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "-1"}
     with tempfile.TemporaryDirectory() as folder:
         request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         request.write_text(json.dumps([dataclasses.asdict(arguments), dataclasses.asdict(training)]), encoding="utf-8")
         command = [sys.executable, "-m", "components.trainer.rehearsal", str(request), str(answer)]
-        code = subprocess.run(command, env=environment, cwd=_ROOT, check=False).returncode
+        code = subprocess.run(command, env=environment, check=False).returncode
         failure = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else None
     if code or failure:
         what, doings = failure or (f"the process that exports ended with {code}; see its output above", [])
