@@ -90,7 +90,6 @@ TENSORFLOW_ALLOWED = {
         "signatures",
         "decoding",
         "block_functions",
-        "shared_tokenizer",
         "kv_cache",
         "sampling",
         "graph_tokenizer",

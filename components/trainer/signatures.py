@@ -20,7 +20,6 @@ from components.trainer.decoding import generate_tokens, max_prompt_length, scor
 from components.trainer.graph_tokenizer import make_graph_tokenizer
 from components.trainer.kv_cache import products_of_matrices
 from components.trainer.samplers import make_sampler
-from components.trainer.shared_tokenizer import SharedTokenizer
 
 # A batch is worked on in chunks of similar length, longest first, so that memory has a bound whatever the batch: so many
 # logits at once (float32, 256 MiB) when scoring, so many rows when generating.
@@ -91,8 +90,9 @@ class ServingModule(tf.Module):
         self._max_positions = getattr(model.backbone, "max_sequence_length", None)
         # The last token is predicted and takes no position.
         self._max_scored = self._max_positions and self._max_positions + 1
-        self._tables = make_graph_tokenizer(tokenizer)
-        self._tokenizer = SharedTokenizer(self._tables)
+        self._tokenizer = make_graph_tokenizer(tokenizer)
+        ids = tf.RaggedTensorSpec([None, None], tf.int32, ragged_rank=1, row_splits_dtype=tf.int64)
+        self._decode = tf.function(self._tokenizer.decode, input_signature=[ids], autograph=False)
         self._vocabulary_size = int(model.backbone.vocabulary_size)
         # Tracked by tf.Module: without them the variables would not be saved. The model itself stays out: its Keras
         # parts would be saved as objects that a process without Keras cannot read.
@@ -293,7 +293,7 @@ class ServingModule(tf.Module):
         new, counts = _map_chunks(generate, lengths, lambda longest: _ROWS_PER_CHUNK, empty, _LENGTH_SPREAD)
         completion = tf.RaggedTensor.from_tensor(new, lengths=counts, row_splits_dtype=tf.int64)
         # max_new_tokens may cut a character in two; a client must be able to rely on UTF-8.
-        return _valid_utf8(self._tokenizer.decode(completion)), counts
+        return _valid_utf8(self._decode(completion)), counts
 
     def _score_parsed(self, parsed: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         token_ids, mask = (parsed[name][:, : self._max_scored] for name in (features.TOKEN_IDS, features.TARGET_MASK))
@@ -318,7 +318,7 @@ class ServingModule(tf.Module):
         is_text = (mask > 0) & (columns > 0)  # nothing predicts the first token
         for stop_id in self._stop_ids:
             is_text &= token_ids != stop_id
-        text = self._tokenizer.decode(tf.ragged.boolean_mask(token_ids, is_text))
+        text = self._decode(tf.ragged.boolean_mask(token_ids, is_text))
         return tf.cast(tf.strings.length(text), tf.float32)
 
 
