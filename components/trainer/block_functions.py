@@ -102,16 +102,12 @@ class BlockFunctions:
         """
         self.num_blocks = len(blocks.blocks)
         self._blocks = blocks
+        self._compute = compute
+        self._calls = [block.call for block in blocks.blocks]
         self._functions: dict[int, Any] = {}
         for numbers in blocks.kinds:
-            # Any block of a kind stands for all. Not inlined: the graph would become as large as without functions when it runs.
-            block = blocks.blocks[numbers[0]]
-            run = tf.function(
-                functools.partial(self._run, block, block.call, compute),
-                autograph=False,
-                experimental_attributes={"_noinline": True},
-            )
-            self._functions |= dict.fromkeys(numbers, run)
+            # Any block of a kind stands for all.
+            self._functions |= dict.fromkeys(numbers, self._make_function(numbers[0], is_shared=True))
         self._handed_on: dict[int, list[tf.Tensor]] = {}
 
     @contextlib.contextmanager
@@ -124,7 +120,12 @@ class BlockFunctions:
         self._handed_on, values = {}, self._blocks.read()
 
         def call(number: int, *args: Any, **kwargs: Any) -> Any:
-            outputs, self._handed_on[number] = self._functions[number](values[number], own(number), args, kwargs)
+            given = (values[number], own(number), args, kwargs)
+            try:
+                outputs, self._handed_on[number] = self._functions[number](*given)
+            except _ForeignVariableError:
+                self._functions[number] = self._make_function(number, is_shared=False)
+                outputs, self._handed_on[number] = self._functions[number](*given)
             return outputs
 
         blocks = self._blocks.blocks
@@ -143,11 +144,20 @@ class BlockFunctions:
         """Returns what the blocks handed on when they were called last, one block after the other."""
         return [tensor for number in range(len(self._handed_on)) for tensor in self._handed_on[number]]
 
+    def _make_function(self, number: int, is_shared: bool) -> Any:
+        return tf.function(
+            functools.partial(self._run, self._blocks.blocks[number], self._calls[number], self._compute, is_shared),
+            autograph=False,
+            # Not inlined: the graph would become as large as without functions when it runs.
+            experimental_attributes={"_noinline": True},
+        )
+
     @staticmethod
     def _run(
         block: keras.layers.Layer,
         call: Callable[..., Any],
         compute: Compute,
+        is_shared: bool,
         values: list[tf.Tensor],
         own: list[tf.Tensor],
         args: Sequence[Any],
@@ -155,4 +165,12 @@ class BlockFunctions:
     ) -> Any:
         # Its weights have other values here: those of the block that is meant.
         with keras.StatelessScope(state_mapping=list(zip(block.weights, values, strict=True))):
-            return compute(call, args, kwargs, own)
+            results = compute(call, args, kwargs, own)
+        captures = tf.compat.v1.get_default_graph().captures
+        if is_shared and any(outer.dtype == tf.resource for outer, _ in captures):
+            raise _ForeignVariableError
+        return results
+
+
+class _ForeignVariableError(Exception):
+    """A block reads a variable that is not among its weights: in a shared function it would be the first block's for all."""

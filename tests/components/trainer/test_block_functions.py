@@ -1,5 +1,7 @@
 """Blocks as functions: one trace for those that are alike, and the same numbers."""
 
+import functools
+
 import keras
 import keras_hub
 import numpy as np
@@ -95,3 +97,27 @@ def test_each_block_has_its_own_tensors_and_hands_on(model):
         return functions.list_handed_on()
 
     assert [float(x) for x in run()] == [10.0 * i + 1 for i in range(len(model.backbone.transformer_layers))]
+
+
+def test_blocks_that_read_what_is_not_their_own_are_traced_one_by_one():
+    keras.utils.set_random_seed(0)
+    model = keras_hub.models.GPT2CausalLM(backbone=MODELS["alike"]())
+    blocks = model.backbone.transformer_layers
+    scales = [keras.Variable(float(number + 1)) for number in range(len(blocks))]
+
+    def scaled(call, number, *args, **kwargs):
+        return call(*args, **kwargs) * scales[number]
+
+    for number, block in enumerate(blocks):
+        block.call = functools.partial(scaled, block.call, number)
+    found = Blocks(model)
+    found.kinds = (tuple(range(len(blocks))),)  # as if they were held to be alike
+    found.stacks = [[]]
+    functions = BlockFunctions(found)
+
+    @tf.function(autograph=False)
+    def run(ids):
+        with functions.installed():
+            return model({"token_ids": ids, "padding_mask": tf.ones_like(ids)}, training=False)
+
+    np.testing.assert_allclose(run(tf.constant(IDS)), model(INPUTS, training=False), rtol=2e-5, atol=2e-5)
