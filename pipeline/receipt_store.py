@@ -9,7 +9,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.errors import UserError
 from pipeline.receipt_report import RECEIPT_FILE, Receipt, read_receipt
 
-_RECEIPTS = ListOptions(filter_query="type = 'TrainingReceipt' AND state = LIVE")
+RECEIPT_TYPE = "pipeline.TrainingReceipt"
+_RECEIPTS = ListOptions(filter_query=f"type = '{RECEIPT_TYPE}' AND state = LIVE")
 _NUM_NAMED = 5  # of what an error message lists
 
 
@@ -24,7 +25,7 @@ class RunReceipts:
 
 def list_places(artifacts: list[mlmd.Artifact]) -> dict[str, Path]:
     """Returns where the receipts among artifacts are, by the node that wrote them, in order of time."""
-    found = sorted((artifact for artifact in artifacts if artifact.type == "TrainingReceipt"), key=lambda a: a.id)
+    found = sorted((artifact for artifact in artifacts if artifact.type == RECEIPT_TYPE), key=lambda a: a.id)
     # `<root>/<node>/receipt/<execution>`
     return {Path(artifact.uri).parts[-3]: Path(artifact.uri) / RECEIPT_FILE for artifact in found}
 

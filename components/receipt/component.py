@@ -14,7 +14,8 @@ from components.receipt.executor import Executor
 class TrainingReceipt(Artifact):
     """What the loss of one training sees: figures of its split as properties, the rest in `receipt.json`."""
 
-    TYPE_NAME = "TrainingReceipt"
+    # Vertex AI asks for a name space.
+    TYPE_NAME = "pipeline.TrainingReceipt"
     PROPERTIES = {
         "split": Property(type=PropertyType.STRING),
         "warnings": Property(type=PropertyType.STRING),

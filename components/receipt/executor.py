@@ -18,6 +18,7 @@ from components.receipt.rows import SpecialTokens, parse_row
 from components.receipt.rules import ERROR, Violation, find_violations
 from components.receipt.tokens import find_special_tokens
 from components.splits import ReadSplit, read_json, write_json
+from components.text.model_tokenizer import load_tokenizer
 from components.text.token_texts import TokenTexts
 
 RECEIPT_NAME = "receipt.json"
@@ -126,11 +127,9 @@ def explain(violations: Sequence[Violation], copy: str) -> str:
 
 def load_tokens(preset: str) -> tuple[SpecialTokens, TokenTexts]:
     """Returns the special tokens of a preset's tokenizer, and the texts of all."""
-    import keras_hub  # Imported where the node runs, not where the pipeline is only wired.
-
     with local_preset(preset, with_weights=False) as source:
-        tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(source)
-        return find_special_tokens(tokenizer), TokenTexts(tokenizer)
+        tokenizer = load_tokenizer(source)
+        return find_special_tokens(tokenizer, source), TokenTexts(tokenizer)
 
 
 def set_properties(artifact: Any, report: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ NODES = {
     "Tokenizer",
     "TokenizedSchema",
     "Transform",
+    "Receipt",
     "Trainer",
     "PresetExporter",
     "BaselineResolver",

@@ -26,7 +26,7 @@ def test_a_run_is_drawn_with_all_that_it_read_and_wrote(writer, reader):
     writer.record("other")
     made = writer.record("run-1")
     drawing = select.load_drawing(reader, "run-1")
-    assert len(list_executions(drawing)) == 17
+    assert len(list_executions(drawing)) == 18
     assert {node.id for node in drawing.nodes if node.kind == "artifact"} == set(made.values())
     assert (drawing.title, drawing.name, drawing.pipeline, drawing.lanes) == ("Run run-1", "run-1", "tiny-gpt2", False)
     assert ("ExampleGen", "examples") in list_edges(drawing, "output")
@@ -58,7 +58,7 @@ def test_what_an_earlier_run_did_is_told(writer, reader):
 
 def test_a_run_is_summed_up(writer, reader):
     writer.record("run-1", blessed=False)
-    assert select.load_drawing(reader, last=5).runs[0].summary == "17 executions, not blessed"
+    assert select.load_drawing(reader, last=5).runs[0].summary == "18 executions, not blessed"
     assert select.load_drawing(reader, last=5).title == "Run run-1"
     writer.record("run-2", failed="Trainer")
     drawing = select.load_drawing(reader, last=5)
@@ -155,7 +155,7 @@ def test_the_newest_runs_of_a_pipeline(writer, reader):
 
 def test_all_of_fifty_runs_is_there(fifty_runs):
     drawing = select.load_drawing(fifty_runs, last=50)
-    assert sum(node.kind == "execution" for node in drawing.nodes) == 50 * 17
+    assert sum(node.kind == "execution" for node in drawing.nodes) == 50 * 18
     assert len(drawing.runs) == 50
 
 
