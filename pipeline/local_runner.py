@@ -256,7 +256,9 @@ def show_receipt(display: RunDisplay, path: Path) -> None:
     except UserError as error:  # it is there to be read, not to end a run
         logging.warning("the receipt is not shown: %s", error)
         return
-    display.show(lambda console: Padding(receipt_view.render_for(receipt, console, compact=True), (0, 0, 1, 2)))
+    display.show(
+        lambda console: Padding(receipt_view.render_for(receipt, console, compact=True), (0, 0, 1, 2), expand=False)
+    )
 
 
 def _count_parallel(runner: LocalRunnerConfig) -> int:

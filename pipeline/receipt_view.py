@@ -147,19 +147,19 @@ def _make_title(example: Example) -> Text:
 
 def _make_row(example: Example, coloured: bool, compact: bool) -> Text:
     row = Text(overflow="fold")
+    is_open = False  # whether a sign is to be closed
     for piece in example.pieces:
         text = make_visible_in_text(abridge(piece))
         text = text.replace("↵\n", "↵") if compact else text
         special = " underline" if piece.special else ""
-        if piece.weight <= 0:
-            row.append(text, f"dim{special}")
-        elif coloured:
-            row.append(text, f"{_SUPERVISED}{special}")
-        else:
-            row.append(f"{{+{text}+}}")
+        is_supervised = piece.weight > 0
+        if is_supervised != is_open and not coloured:
+            row.append("{+" if is_supervised else "+}")
+            is_open = is_supervised
+        row.append(text, f"{_SUPERVISED if is_supervised else 'dim'}{special}")
         if piece.weight not in (0, 1):
             row.append(f"[weight {piece.weight:.3g}]", "dim")
-    return row
+    return row.append("+}" if is_open else "")
 
 
 def _count(rows: int, of: int) -> str:

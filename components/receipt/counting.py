@@ -123,7 +123,7 @@ def merge_counts(parts: Iterable[Counts]) -> Counts:
 def _add(counts: Counts, row: Row, tokens: SpecialTokens) -> None:
     key = hashlib.sha256(row.example_id.encode()).hexdigest()
     num_supervised, spans = row.num_supervised, row.list_spans()
-    has_end = bool(np.isin(row.token_ids[row.is_supervised], tokens.end_ids).any())
+    has_end = not set(tokens.end_ids).isdisjoint(row.token_ids[row.is_supervised].tolist())
     in_text = row.count_specials_in_text(tokens)
     counts.rows += 1
     counts.tokens += len(row.token_ids)

@@ -87,7 +87,7 @@ class Row:
         """
         if self.template_specials is None:
             return 0
-        num_specials = int(np.isin(self.token_ids, list(tokens.all_ids)).sum())
+        num_specials = sum(map(tokens.all_ids.__contains__, self.token_ids.tolist()))
         return max(num_specials - self.template_specials, 0)
 
 

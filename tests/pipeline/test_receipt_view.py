@@ -26,7 +26,7 @@ def test_without_colours_signs_say_what_the_loss_counts(make_receipt):
     assert all(len(line) <= 80 for line in lines)
     text = "\n".join(line.rstrip() for line in lines)
     assert "{+supervised+} the loss counts these tokens; the rest is only read" in text
-    assert "  <s>Name a↵\n  colour.{+Red.+}{+!+}[weight 0.5]{+</s>+}" in text
+    assert "  <s>Name a↵\n  colour.{+Red.![weight 0.5]</s>+}" in text
     assert "Example 0123456789abcdef, train: 4 of 9 tokens supervised, 3 cut away, breaks\ntruncated_rows" in text
     assert "\x1b" not in text
     for words in (
