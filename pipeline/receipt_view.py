@@ -8,12 +8,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from components.receipt.rules import format_percent
+from components.receipt.rules import describe_fits, format_percent
 from pipeline.receipt_report import Example, Figures, Piece, Quantiles, Receipt
 from pipeline.tokens_view import make_harmless, make_visible_in_text
 
-# White on this green has a contrast of 5.3: any theme shows it.
-_SUPERVISED = "#ffffff on #1f7a4d"
+# Both colours are the theme's own: terminals with sixteen of them show it too.
+_SUPERVISED = "black on green"
 _LEVELS = {"error": "red", "warn": "yellow"}
 # Characters of one piece of a row that are shown; the middle of a longer one is left out.
 _SHOWN_CONTEXT, _SHOWN_SUPERVISED = 400, 800
@@ -93,10 +93,10 @@ def describe_truncation(figures: Figures, max_length: int) -> str:
     truncated = figures.truncated
     if not truncated.rows:
         return ""
-    fits = ", ".join(f"{fit.length:,} for {fit.rows:,}" for fit in truncated.fits if fit.rows)
     return (
-        f"{truncated.rows:,} rows lose {truncated.prompt_tokens_cut:,} tokens of prompts and "
-        f"{truncated.response_tokens_cut:,} of responses at text.max_length {max_length:,}; whole they would be with {fits}"
+        f"At text.max_length {max_length:,}, {truncated.rows:,} rows lose {truncated.prompt_tokens_cut:,} tokens of prompts and "
+        f"{truncated.response_tokens_cut:,} of responses. A length of "
+        f"{describe_fits([(fit.length, fit.rows) for fit in truncated.fits], truncated.rows)}."
     )
 
 

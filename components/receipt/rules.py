@@ -1,6 +1,6 @@
 """The rules that a receipt must keep: what each one counts, and what the user is told when it is broken."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Rule:
     """A rule.
 
     Attributes:
-        must: What must hold; may name {max_fraction}.
+        must: What must hold; {subject} is how many rows, at most.
         count: Rows that are as they must not be, from the figures of a split.
         describe: What was received, from the same.
         mend: What to do about it.
@@ -70,12 +70,25 @@ def format_percent(share: float) -> str:
 
 def _describe_truncated(figures: Mapping[str, Any]) -> str:
     truncated = figures["truncated"]
-    fits = "".join(f", {each['length']:,} would hold {each['rows']:,} of them" for each in truncated["fits"])
     return (
         f"{describe_share(truncated['rows'], figures['rows'])}, which lose {truncated['prompt_tokens_cut']:,} tokens of prompts "
-        f"and {truncated['response_tokens_cut']:,} of responses; the longest has {truncated['full_length']['max']:,} tokens"
-        f"{fits}"
+        f"and {truncated['response_tokens_cut']:,} of responses. A length of "
+        f"{describe_fits([(fit['length'], fit['rows']) for fit in truncated['fits']], truncated['rows'])}"
     )
+
+
+def describe_fits(fits: Sequence[tuple[int, int]], rows: int) -> str:
+    """Returns e.g. `60 would hold 301 of these, 96 all`; of lengths that hold as many rows the first is named.
+
+    Args:
+        fits: Lengths, and how many rows each of them would hold whole.
+        rows: How many there are.
+    """
+    first = {held: length for length, held in reversed(fits) if held}
+    named = [
+        f"{length:,} would hold {f'{held:,} of these' if held < rows else 'all'}" for held, length in first.items()
+    ]
+    return ", ".join(reversed(named)) or (f"more than {fits[-1][0]:,} is needed" if fits else "")
 
 
 def _lacks_all(name: str) -> Callable[[Mapping[str, Any]], int]:
@@ -91,7 +104,7 @@ RULES: dict[str, Rule] = {
         mend="Check which column is the answer (data.columns), and that text.max_length leaves room for it.",
     ),
     "rows_without_supervised_token": Rule(
-        must="at most {max_fraction} of the rows may be without a token that the loss counts",
+        must="{subject} may be without a token that the loss counts",
         count=lambda figures: figures["rows_without_supervised_token"],
         describe=_describe_share("rows_without_supervised_token"),
         mend="The Trainer leaves such rows out. Check data.columns and these records, or raise text.max_length.",
@@ -108,19 +121,19 @@ RULES: dict[str, Rule] = {
         ),
     ),
     "rows_without_supervised_end_token": Rule(
-        must="at most {max_fraction} of the rows may be without an end token that the loss counts",
+        must="{subject} may be without an end token that the loss counts",
         count=lambda figures: figures["rows_without_supervised_end_token"],
         describe=_describe_share("rows_without_supervised_end_token"),
         mend="Truncation and token cleaning take end tokens away: raise text.max_length, or token_cleaning.keep.",
     ),
     "doubled_start_token": Rule(
-        must="at most {max_fraction} of the rows may begin with the start token twice",
+        must="{subject} may begin with the start token twice",
         count=lambda figures: figures["rows_with_doubled_start_token"],
         describe=_describe_share("rows_with_doubled_start_token"),
         mend="Template and tokenizer both put it there: take it out of the one of text.template.",
     ),
     "special_ids_in_text": Rule(
-        must="at most {max_fraction} of the rows may have special tokens that the template has not put there",
+        must="{subject} may have special tokens that the template has not put there",
         count=lambda figures: figures["rows_with_special_ids_in_text"],
         describe=lambda figures: (
             f"{figures['special_ids_in_text']:,} in "
@@ -129,7 +142,7 @@ RULES: dict[str, Rule] = {
         mend="They come from the records' own text, and can end a turn or imitate one: clean these records.",
     ),
     "truncated_rows": Rule(
-        must="at most {max_fraction} of the rows may be truncated to text.max_length = {max_length} tokens",
+        must="{subject} may be truncated to text.max_length = {max_length} tokens",
         count=lambda figures: figures["truncated"]["rows"],
         describe=_describe_truncated,
         mend="Raise text.max_length, or shorten the records.",
@@ -162,7 +175,8 @@ def find_violations(
         example_id = find_example(name)
         example = f", for example {example_id}" if example_id else ""
         share = ", or raise its `max_fraction`" if "max_fraction" in settings[name] else ""
-        must = rule.must.format(max_fraction=format_percent(limit), max_length=max_length)
+        subject = f"at most {format_percent(limit)} of the rows" if limit else "no row"
+        must = rule.must.format(subject=subject, max_length=max_length)
         violations.append(
             Violation(
                 rule=name,

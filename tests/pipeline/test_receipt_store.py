@@ -121,7 +121,7 @@ def test_command(writer, make_receipt, tmp_path):
     writer.record("run1", make_receipt())
     done = call(tmp_path)
     assert done.exit_code == 0, done.output
-    assert "Run run1, pipeline p" in done.output and "{+Red.+}" in done.output
+    assert "Run run1, pipeline p" in done.output and "{+Red.!" in done.output
     page = re.search(r"Page: (.*)", done.output)[1]
     assert page == str(tmp_path / "reports" / "p" / "run1.receipt.html")
     assert "What the loss sees" in (tmp_path / "reports" / "p" / "run1.receipt.html").read_text()
@@ -134,7 +134,7 @@ def test_command_on_the_file_of_a_stopped_run(writer, make_receipt, tmp_path):
     (tmp_path / "metadata.sqlite").unlink()
     done = call(tmp_path, str(path), "--html", str(tmp_path / "page.html"))
     assert done.exit_code == 0, done.output
-    assert "Run run7, pipeline p" in done.output and "{+stopped+}" in done.output
+    assert "Run run7, pipeline p" in done.output and "{+stopped!" in done.output
     assert "stopped" in (tmp_path / "page.html").read_text()
     for wrong in ([str(path), "--run", "run7"], ["--json", "--html", "x"]):
         refused = call(tmp_path, *wrong)

@@ -96,7 +96,7 @@ def test_a_rule_stops_the_run_and_the_receipt_stays(splits, base, write_artifact
     copy = folder / "20261130-0000.Round0Receipt.json"
     lines = str(caught.value).splitlines()
     assert lines[0] == "what the loss would see breaks a rule; nothing was trained."
-    assert lines[1].startswith("  doubled_start_token: at most 0 % of the rows may begin with the start token twice.")
+    assert lines[1].startswith("  doubled_start_token: no row may begin with the start token twice.")
     assert "1 of 301 rows (0.33 %), for example row 7." in lines[1]
     assert lines[2:] == [f"With examples and their mask: python -m pipeline receipt {copy}"]
     kept = json.loads(copy.read_text())

@@ -4,7 +4,7 @@ import pytest
 
 from components.receipt.counting import count_rows
 from components.receipt.report import describe_split, find_row, summarize_split
-from components.receipt.rules import RULES, describe_share, find_violations, format_percent
+from components.receipt.rules import RULES, describe_fits, describe_share, find_violations, format_percent
 from configs.schema import ReceiptSection
 
 MAX_LENGTH = 6
@@ -53,21 +53,20 @@ CASES = {
     "doubled_start_token": (
         {"token_ids": [1, 1, 10, 2], "weight": [0, 0, 1, 1]},
         3,
-        "at most 0 % of the rows may begin with the start token twice. Received in the train split: 1 of 4 rows (25 %), for "
+        "no row may begin with the start token twice. Received in the train split: 1 of 4 rows (25 %), for "
         "example bad. Template and tokenizer both put it there",
     ),
     "special_ids_in_text": (
         {"token_ids": [1, 4, 4, 2], "weight": [0, 0, 0, 1], "specials": 2},
         3,
-        "may have special tokens that the template has not put there. Received in the train split: 2 in 1 of 4 rows (25 %), for "
+        "no row may have special tokens that the template has not put there. Received in the train split: 2 in 1 of 4 rows (25 %), for "
         "example bad.",
     ),
     "truncated_rows": (
         {"token_ids": [1, 10, 11, 2], "weight": [0, 0, 1, 1], "cut": (4, 1)},
         3,
         "at most 5 % of the rows may be truncated to text.max_length = 6 tokens. Received in the train split: 1 of 4 rows (25 %), "
-        "which lose 4 tokens of prompts and 1 of responses; the longest has 9 tokens, 8 would hold 0 of them, 9 would hold 1 of "
-        "them, for example bad. Raise text.max_length",
+        "which lose 4 tokens of prompts and 1 of responses. A length of 9 would hold all, for example bad. Raise text.max_length",
     ),
 }
 
@@ -135,6 +134,18 @@ def test_an_empty_split_has_no_supervised_token(tokens):
 )
 def test_percent(share, expected):
     assert format_percent(share) == expected
+
+
+@pytest.mark.parametrize(
+    ("fits", "expected"),
+    [
+        ([(8, 0), (9, 2), (12, 2), (18, 5)], "9 would hold 2 of these, 18 would hold all"),
+        ([(8, 0), (96, 0)], "more than 96 is needed"),
+        ([], ""),
+    ],
+)
+def test_lengths_that_would_hold_truncated_rows(fits, expected):
+    assert describe_fits(fits, 5) == expected
 
 
 def test_share_of_nothing():
