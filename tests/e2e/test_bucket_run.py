@@ -34,7 +34,7 @@ NODES = {
     "CleaningReport",
     "Receipt",
     "Trainer",
-    "PresetExporter",
+    "PresetImporter",
     "BaselineResolver",
     "CandidatePredictor",
     "PresetPredictor",

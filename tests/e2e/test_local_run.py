@@ -23,7 +23,7 @@ NODES = {
     "Transform",
     "Receipt",
     "Trainer",
-    "PresetExporter",
+    "PresetImporter",
     "BaselineResolver",
     "CandidatePredictor",
     "PresetPredictor",
@@ -144,7 +144,7 @@ def test_an_edit_runs_the_component_again(edited):
         "StatisticsGen",
         "SchemaGen",
         "ExampleValidator",
-        "PresetExporter",
+        "PresetImporter",
     }
 
 
