@@ -11,13 +11,14 @@ import yaml
 from components import runtime
 from pipeline.cli_options import IMAGE, ROOT, RUNNER, SET, CommandGroup, load_files, load_runner_file, require_local
 from pipeline.cluster_cli import COMMANDS
+from pipeline.export_cli import export_command
 from pipeline.lineage_cli.group import lineage_group
 from pipeline.receipt_cli import receipt_command
 
 
 @click.group(
     cls=CommandGroup,
-    commands=(*COMMANDS, lineage_group, receipt_command),
+    commands=(*COMMANDS, export_command, lineage_group, receipt_command),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 def main() -> None:
