@@ -23,6 +23,17 @@ from components.text.token_texts import TokenTexts
 
 RECEIPT_NAME = "receipt.json"
 _COUNTS_FOLDER = "counts"
+# What of the figures stands on the artifact too.
+_RECORDED = (
+    "rows",
+    "tokens",
+    "supervised_tokens",
+    "rows_without_supervised_token",
+    "rows_cleaned_away",
+    "rows_with_supervised_end_token",
+    "rows_with_doubled_start_token",
+    "rows_with_special_ids_in_text",
+)
 _BATCH_SIZE = 256
 
 
@@ -135,16 +146,16 @@ def load_tokens(preset: str) -> tuple[SpecialTokens, TokenTexts]:
 def set_properties(artifact: Any, report: Mapping[str, Any]) -> None:
     """Sets the figures of the training split on the artifact."""
     train, evaluation = (report["splits"][report[name]] for name in ("train_split", "eval_split"))
-    values = {name: value for name, value in train.items() if name in artifact.PROPERTIES}
-    values |= {
-        "split": report["train_split"],
+    counts = {name: train[name] for name in _RECORDED} | {
         "rows_truncated": train["truncated"]["rows"],
         "eval_rows": evaluation["rows"],
         "eval_supervised_tokens": evaluation["supervised_tokens"],
-        "warnings": ", ".join(dict.fromkeys(violation["rule"] for violation in report["violations"])),
     }
-    for name, value in values.items():
-        setattr(artifact, name, value)
+    for name, value in counts.items():
+        artifact.set_int_custom_property(name, value)
+    warnings = dict.fromkeys(violation["rule"] for violation in report["violations"])
+    artifact.set_string_custom_property("split", report["train_split"])
+    artifact.set_string_custom_property("warnings", ", ".join(warnings))
 
 
 def _list_splits(settings: Mapping[str, Any]) -> tuple[str, str]:

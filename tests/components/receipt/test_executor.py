@@ -69,7 +69,9 @@ def test_receipt(splits, base, write_artifact, empty_artifact):
     assert (statistics.num_examples, statistics.num_target_tokens) == (train["rows"], train["supervised_tokens"])
     assert statistics.num_tokens == train["tokens"] - train["rows"]
     # What is on the artifact, and nothing beside the receipt in its folder.
-    assert (artifact.rows, artifact.rows_truncated, artifact.eval_rows, artifact.warnings) == (301, 1, 1, "")
+    recorded = {name: artifact.get_int_custom_property(name) for name in ("rows", "rows_truncated", "eval_rows")}
+    assert recorded == {"rows": 301, "rows_truncated": 1, "eval_rows": 1}
+    assert artifact.get_string_custom_property("split") == "train"
     assert [path.name for path in Path(artifact.uri).iterdir()] == ["receipt.json"]
     assert receipt["end_tokens"] == [{"id": base.end, "text": "<|endoftext|>"}]
     # Three examples, with their mask.
@@ -117,7 +119,7 @@ def test_an_allowed_rule_lets_the_run_go_on(splits, base, write_artifact, empty_
     splits["train"][7]["token_ids"] = [base.start, base.start, 41, base.end]
     artifact = empty_artifact("receipt", TrainingReceipt)
     run(write_artifact(splits), artifact, doubled_start_token="warn", special_ids_in_text=False)
-    assert artifact.warnings == "doubled_start_token"
+    assert artifact.get_string_custom_property("warnings") == "doubled_start_token"
 
 
 def test_several_broken_rules_are_told_together(splits, write_artifact, empty_artifact):
