@@ -7,6 +7,8 @@ import pytest
 from rich.console import Console
 
 from pipeline import receipt_page, receipt_view
+from pipeline.execution.run_display import RunDisplay
+from pipeline.local_runner import show_receipt
 from pipeline.receipt_report import Piece
 from pipeline.receipt_store import RunReceipts
 
@@ -92,6 +94,20 @@ def test_page(make_receipt):
     assert '<li class="warn">' in page and "breaks truncated_rows" in page
     alone = receipt_page.render_page(RunReceipts(run_id="r1", pipeline_name="p", receipts={"Receipt": make_receipt()}))
     assert "<h2>" not in alone
+
+
+def test_a_run_shows_it_between_its_nodes(make_receipt, tmp_path):
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    display = RunDisplay(console)
+    show_receipt(display, tmp_path / "nothing.json")
+    (tmp_path / "damaged.json").write_text("{")
+    show_receipt(display, tmp_path / "damaged.json")
+    assert console.file.getvalue() == ""
+    (tmp_path / "receipt.json").write_text(make_receipt().model_dump_json())
+    show_receipt(display, tmp_path / "receipt.json")
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert lines[0].startswith("  What the loss will see") and "    <s>Name a↵colour.{+Red.![weight 0.5]</s>+}" in lines
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_json(make_receipt):
