@@ -44,7 +44,7 @@ def test_nodes_of_a_run_from_the_cache_share_the_artifacts_of_the_first(writer, 
     assert find(drawing, "examples").run == "run-1"
     assert find(drawing, "Tokenizer", "run-2").group == "cached"
     assert ("Tokenizer", "tokenized_examples") in list_edges(drawing, "reuse")
-    assert "12 cached" in drawing.runs[0].summary
+    assert "13 cached" in drawing.runs[0].summary
 
 
 def test_what_an_earlier_run_did_is_told(writer, reader):
@@ -63,7 +63,7 @@ def test_a_run_is_summed_up(writer, reader):
     writer.record("run-2", failed="Trainer")
     drawing = select.load_drawing(reader, last=5)
     assert drawing.title == "The newest 2 runs"
-    assert drawing.runs[0].summary == "13 executions, 1 failed"
+    assert drawing.runs[0].summary == "14 executions, 1 failed"
 
 
 def test_states_are_told(writer, reader):
