@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from absl import logging
 from keras import ops
 
 from components.trainer.model import list_generators
@@ -52,13 +53,17 @@ def read_values(variables: list[Any]) -> list[Any]:
         return [ops.convert_to_tensor(variable) for variable in variables]
 
 
+class _ForeignVariableError(Exception):
+    """A block reads a variable that is not among its weights: in a shared function it would be the first block's for all."""
+
+
 class _Kind:
     """What blocks that are alike share."""
 
     def __init__(self, block: keras.layers.Layer) -> None:
         import tensorflow as tf
 
-        self.block, self.call = block, block.call
+        self.block, self.call, self.is_shared = block, block.call, True
         self.run = tf.function(self._run, autograph=False)
 
     def _run(self, values: list[Any], states: list[Any], args: Any, kwargs: Any) -> tuple[Any, list[Any]]:
@@ -72,18 +77,36 @@ class _Kind:
         mapping = list(zip([*generators, *weights], [*states, *values], strict=True))
         with keras.StatelessScope(state_mapping=mapping) as scope:
             outputs = self.call(*args, **kwargs)
-            return outputs, [scope.get_current_value(generator) for generator in generators]
+            after = [scope.get_current_value(generator) for generator in generators]
+        _check_captures()
+        return outputs, after
+
+
+def _check_captures() -> None:
+    import tensorflow as tf
+
+    captures = tf.compat.v1.get_default_graph().captures
+    if any(outer.dtype == tf.resource for outer, _ in captures):
+        raise _ForeignVariableError
 
 
 def _call_shared(kind: _Kind, block: keras.layers.Layer, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     import tensorflow as tf
 
-    if not tf.inside_function() or any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(args)):
+    is_symbolic = any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten((args, kwargs)))
+    if not kind.is_shared or is_symbolic or not tf.inside_function():
         return call(*args, **kwargs)
     generators = list_generators(block)
     values = [tf.convert_to_tensor(value) for value in read_values(block.weights)]
     states = [ops.copy(generator.value) for generator in generators]
-    outputs, after = kind.run(values, states, args, kwargs)
+    try:
+        outputs, after = kind.run(values, states, args, kwargs)
+    except _ForeignVariableError:
+        kind.is_shared = False
+        logging.info(
+            "Blocks like %s are traced one by one: they read variables that are not their weights.", block.name
+        )
+        return call(*args, **kwargs)
     for generator, state in zip(generators, after, strict=True):
         generator.assign(state)
     return outputs

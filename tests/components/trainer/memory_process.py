@@ -8,9 +8,6 @@ import os
 import sys
 from pathlib import Path
 
-from components import runtime
-
-runtime.set_defaults()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras_hub
