@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from components.trainer import kv_cache
-from components.trainer.block_functions import Blocks
+from components.trainer.block_functions import BlockFunctions, Blocks
 from components.trainer.model_card import fit_prompt
 from components.trainer.samplers import GREEDY, Beam, Sampler
 from components.trainer.sampling import Chooser, make_chooser, make_keras_hub_sampler
@@ -71,11 +71,13 @@ def generate_tokens(
     # KerasHub looks for stop tokens wherever the prompt is not: padding must be none of them.
     padding = next(i for i in range(len(stop_ids) + 1) if i not in stop_ids)
     token_ids = tf.where(tf.range(tf.shape(token_ids)[1])[None] < lengths[:, None], token_ids, padding)
+    blocks = blocks or Blocks(model)
     if isinstance(sampler, Beam) or not kv_cache.is_supported(model):
-        full = _generate_by_keras_hub(model, token_ids, lengths, max_new_tokens, padding, stop_ids, sampler)
+        with BlockFunctions(blocks).installed():
+            full = _generate_by_keras_hub(model, token_ids, lengths, max_new_tokens, padding, stop_ids, sampler)
     else:
         choose = make_chooser(sampler, seed)
-        full = _generate(model, token_ids, lengths, max_new_tokens, padding, stop_ids, choose, blocks or Blocks(model))
+        full = _generate(model, token_ids, lengths, max_new_tokens, padding, stop_ids, choose, blocks)
     new = tf.gather(full, lengths[:, None] + tf.range(max_new_tokens)[None], axis=1, batch_dims=1)
     going = tf.cumsum(tf.cast(_is_stop(new, stop_ids), tf.int32), axis=1) == 0
     return new, tf.reduce_sum(tf.cast(going, tf.int32), axis=1)
