@@ -188,11 +188,7 @@ class _Estimator:
                 is_call = operation.type in _CALLS
                 if is_call or operation.type in _LOOPS:
                     inner = _list_functions(operation)[-1]
-                    known = [
-                        # What a loop changes is not what it was at its start.
-                        _evaluate(tensor.copy) if is_call or inner.outputs[i] is inner.inputs[i] else None
-                        for i, tensor in enumerate(inputs)
-                    ]
+                    known = [_evaluate(tensor.copy) for tensor in inputs]  # of what a loop changes, at its start
                     wanted = _list_wanted(operation, read)
                     needs[operation] = self.estimate(inner, [tensor.shape for tensor in inputs], known, wanted)
                 if all(map(_is_plain, operation.outputs)) or not _can_be_copied(operation):
