@@ -56,7 +56,12 @@ def make_tokenizer_config(tokenizer: Any) -> dict[str, Any]:
 
     The class is the one that takes `tokenizer.json` as it is, in transformers 4 and 5.
     """
-    config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        # That class would add the types of BERT's tokens, which these models do not take.
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
     for name, key in (("start_token", "bos_token"), ("end_token", "eos_token"), ("pad_token", "pad_token")):
         if token := getattr(tokenizer, name, None):
             config[key] = token
