@@ -68,6 +68,14 @@ def test_what_was_not_proved_is_not_there(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_family_without_a_writer_is_told_before_anything_is_loaded(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"class_name": "OPTBackbone"}))
+    told = []
+    with pytest.raises(UserError, match=r"Gemma, Gemma 2, .* Received: OPTBackbone"):
+        run_export(Source(name="x", preset=str(tmp_path)), Wish(format_name="hf", output=tmp_path / "out"), told.append)
+    assert told == []
+
+
 def test_a_preset_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         export(Source(name="x", preset=str(tmp_path / "nowhere")), tmp_path, format_name="hf")
