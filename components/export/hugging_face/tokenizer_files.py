@@ -28,13 +28,16 @@ _RULES, _CONFIG = "tokenizer.json", "tokenizer_config.json"
 _VOCABULARIES = (_RULES, "tokenizer.model", "tekken.json", "vocab.json")
 
 
-def write_tokenizer(tokenizer: Any, folder: Path, find_file: Callable[[str], Path | None]) -> None:
+def write_tokenizer(
+    tokenizer: Any, folder: Path, find_file: Callable[[str], Path | None], chat_template: str | None = None
+) -> None:
     """Writes the tokenizer's files.
 
     Args:
         tokenizer: KerasHub's, with the model's own rules.
         folder: An existing folder.
         find_file: Returns the publisher's file of a name, or None if there is none.
+        chat_template: Takes the place of the publisher's.
     """
     for name in _COPIED:
         if source := find_file(name):
@@ -49,6 +52,17 @@ def write_tokenizer(tokenizer: Any, folder: Path, find_file: Callable[[str], Pat
         _write_json(folder / _RULES, _add_start_token(json.loads(backend.to_str()), tokenizer))
     if not (folder / _CONFIG).exists():
         _write_json(folder / _CONFIG, make_tokenizer_config(tokenizer))
+    if chat_template is not None:
+        _replace_chat_template(folder, chat_template)
+
+
+def _replace_chat_template(folder: Path, source: str) -> None:
+    """Writes it where readers look first, and takes the publisher's from where others look."""
+    config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    if config.pop("chat_template", None) is not None:
+        _write_json(folder / _CONFIG, config)
+    (folder / "chat_template.json").unlink(missing_ok=True)
+    (folder / "chat_template.jinja").write_text(source, encoding="utf-8")
 
 
 def make_tokenizer_config(tokenizer: Any) -> dict[str, Any]:
