@@ -42,18 +42,27 @@ def write_tokenizer(
     for name in _COPIED:
         if source := find_file(name):
             (folder / name).write_bytes(source.read_bytes())
-    if not any((folder / name).exists() for name in _VOCABULARIES):
-        with tempfile.TemporaryDirectory() as assets:
-            tokenizer.save_assets(assets)
-            for path in Path(assets).iterdir():
-                if path.name in _NAMES:
-                    (folder / _NAMES[path.name]).write_bytes(path.read_bytes())
+    _write_vocabulary(tokenizer, folder)
     if not (folder / _RULES).exists() and (backend := get_backend(tokenizer)):
         _write_json(folder / _RULES, _add_start_token(json.loads(backend.to_str()), tokenizer))
     if not (folder / _CONFIG).exists():
         _write_json(folder / _CONFIG, make_tokenizer_config(tokenizer))
     if chat_template is not None:
         _replace_chat_template(folder, chat_template)
+
+
+def _write_vocabulary(tokenizer: Any, folder: Path) -> None:
+    """Writes what KerasHub saves, where the publisher's files have it not.
+
+    A SentencePiece model beside a publisher's `tokenizer.json`, too: there are readers of either.
+    """
+    is_there = any((folder / name).exists() for name in _VOCABULARIES)
+    with tempfile.TemporaryDirectory() as assets:
+        tokenizer.save_assets(assets)
+        for path in Path(assets).iterdir():
+            name = _NAMES.get(path.name)
+            if name and not (folder / name).exists() and (name == "tokenizer.model" or not is_there):
+                (folder / name).write_bytes(path.read_bytes())
 
 
 def _replace_chat_template(folder: Path, source: str) -> None:
