@@ -91,6 +91,8 @@ TENSORFLOW_ALLOWED = {
         "kv_cache",
         "sampling",
         "graph_tokenizer",
+        "graph_merges",
+        "graph_words",
         "verify_export",
         "module",
         "executor",
