@@ -92,6 +92,7 @@ TENSORFLOW_ALLOWED = {
         "signatures",
         "decoding",
         "block_functions",
+        "graph_memory",
         "kv_cache",
         "sampling",
         "graph_tokenizer",
