@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.metadata_connection",
         "pipeline.paths",
         "pipeline.preset_checks",
+        "pipeline.receipt_report",
         "pipeline.serving",
         "pipeline.tokens_report",
     ),
@@ -54,13 +55,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.lineage",),
     ("pipeline.specs", "pipeline.training_nodes", "pipeline.repeats", "pipeline.tokens_store"),
     ("pipeline.*",),  # wiring, checks and records
-    ("pipeline.*_runner", "pipeline.report_store", "pipeline.tokens_page"),
+    ("pipeline.receipt_view",),
+    ("pipeline.*_runner", "pipeline.receipt_page", "pipeline.report_store", "pipeline.tokens_page"),
     ("pipeline.kubeflow", "pipeline.vertex", "pipeline.report_page", "pipeline.summary"),
     ("pipeline.runner_checks", "pipeline.run_command"),
     ("pipeline.benchmark_command", "pipeline.cluster_commands", "pipeline.export_command"),
     ("pipeline.schedule_commands",),
     ("pipeline.cli_options",),
-    ("pipeline.cluster_cli", "pipeline.export_cli", "pipeline.lineage_cli"),
+    ("pipeline.cluster_cli", "pipeline.export_cli", "pipeline.lineage_cli", "pipeline.receipt_cli"),
     ("pipeline.cli",),
     ("pipeline.__main__",),
 )
@@ -238,6 +240,8 @@ def test_lineage_never_imports_tensorflow(module: str):
         "pipeline.lineage.verify_view",
         "pipeline.tokens_view",
         "pipeline.tokens_page",
+        "pipeline.receipt_page",
+        "pipeline.receipt_cli",
         "pipeline.cli",
         "pipeline.validate",
         # TFX is imported by the children of these.
