@@ -62,10 +62,14 @@ def find_answer_form(template: ChatTemplate, special_tokens: Sequence[str]) -> A
         special_tokens: Those of the model.
     """
     request: dict[str, Any] = {"role": "user", "content": _REQUEST}
-    try:
-        prompt = template.render([request], add_generation_prompt=True)
-        whole = template.render([request, {"role": "assistant", "content": _ANSWER}], add_generation_prompt=False)
-    except RefusedConversationError:
+    for turns in ([request], [{"role": "system", "content": "."}, request]):  # some ask for a system turn
+        try:
+            prompt = template.render(turns, add_generation_prompt=True)
+            whole = template.render([*turns, {"role": "assistant", "content": _ANSWER}], add_generation_prompt=False)
+        except RefusedConversationError:
+            continue
+        break
+    else:
         return AnswerForm(before=None, end="")
     head, found, tail = whole.rpartition(_ANSWER)
     if not found:
