@@ -78,6 +78,7 @@ class DataSection(Section):
             "byte_count",
         }
         reserved |= {"token_ids", "target_mask", "loss_weight", "length", "token_influence"}
+        reserved |= {"tokens_cut", "template_specials", "num_response_tokens"}
         if taken := sorted(reserved & set(value)):
             raise ValueError(f"names a feature of the pipeline itself: {', '.join(taken)}")
         if len(set(value)) < len(value):

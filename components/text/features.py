@@ -12,6 +12,8 @@ SOURCE = "source"  # name of the data file
 TOKEN_IDS = "token_ids"  # int64[n]: prompt, response, end token
 TARGET_MASK = "target_mask"  # int64[n]: 1 where the token belongs to the response (end token included)
 LENGTH = "length"  # int64[1]: n
+TOKENS_CUT = "tokens_cut"  # int64[2]: tokens of the prompt, and of the response, that truncation took away
+TEMPLATE_SPECIALS = "template_specials"  # int64[1]: special tokens that the template put there, before truncation
 PROMPT = "prompt"  # the rendered prompt, cleaned; what the model completes
 RESPONSE = (
     "response"  # the cleaned answer, without end token; what a completion is compared with. Others as good may follow.
@@ -24,6 +26,9 @@ TOKEN_INFLUENCE = (
 
 # Transformed, written by Transform.
 LOSS_WEIGHT = "loss_weight"  # float32[n]: weight of the token as a training target, 0 on the prompt
+NUM_RESPONSE_TOKENS = (
+    "num_response_tokens"  # int64[1]: targets before token cleaning, but for one at the very beginning
+)
 
 # Predicted, written by Predictor; text and slice columns are carried along. Each but the first is of the response's tokens.
 COMPLETION = "completion"  # what the model writes after PROMPT; absent where no metric reads it

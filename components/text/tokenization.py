@@ -32,6 +32,8 @@ class TokenizedRecord:
         prompt_tokens_cut: How many prompt tokens truncation took away.
         response_tokens_cut: How many response tokens (end token included) truncation took away.
         neutralized: How many special tokens of the model stood in the record's text.
+        template_specials: How many special tokens the template put there, start and end token included, before truncation.
+            What an example has more of them comes from the record's own text.
     """
 
     token_ids: list[int] = field(repr=False)
@@ -41,6 +43,7 @@ class TokenizedRecord:
     prompt_tokens_cut: int
     response_tokens_cut: int
     neutralized: int
+    template_specials: int
 
 
 def neutralize(text: str, special_tokens: Sequence[str]) -> tuple[str, int]:
@@ -116,6 +119,7 @@ class RecordTokenizer:
             prompt_tokens_cut=len(prompt_ids) - len(kept_prompt),
             response_tokens_cut=len(response_ids) - len(kept_response),
             neutralized=neutralized,
+            template_specials=len(self._start) + 1,
         )
 
     def _render(self, record: Mapping[str, str]) -> tuple[str, str, int]:

@@ -152,6 +152,8 @@ def _to_example(tokenized: TokenizedRecord, source: tf.train.Example) -> tf.trai
     out[features.TOKEN_IDS].int64_list.value.extend(tokenized.token_ids)
     out[features.TARGET_MASK].int64_list.value.extend(tokenized.target_mask)
     out[features.LENGTH].int64_list.value.append(len(tokenized.token_ids))
+    out[features.TOKENS_CUT].int64_list.value.extend([tokenized.prompt_tokens_cut, tokenized.response_tokens_cut])
+    out[features.TEMPLATE_SPECIALS].int64_list.value.append(tokenized.template_specials)
     out[features.PROMPT].bytes_list.value.append(tokenized.prompt.encode())
     out[features.RESPONSE].bytes_list.value.append(tokenized.response.encode())
     return result

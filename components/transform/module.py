@@ -14,12 +14,14 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     Args:
         inputs: `token_ids` and `target_mask`, ragged int64 of shape (batch, n). With token cleaning also `token_influence`,
             ragged float32, of shape (batch, n) or empty for an example that is not to be cleaned (the eval split).
-            `example_id`, string (batch,).
+            `example_id`, string (batch,). `tokens_cut` and `template_specials`, ragged int64, which may be empty.
         custom_config: `cleaning`: None, or the `keep` and `scope` of the run's `token_cleaning` section.
 
     Returns:
         `token_ids` (batch, n) int64 as received; `loss_weight` (batch, n) float32: 1 on the response and its end token, 0 on
-        the prompt and on what token cleaning drops; and `example_id`, so that the Trainer can name an example.
+        the prompt and on what token cleaning drops; and `example_id`, so that the Trainer can name an example. For the receipt
+        `num_response_tokens` (batch,) int64, the targets before cleaning that a token stands before, and what the Tokenizer
+        has counted: `tokens_cut`, `template_specials`.
     """
     token_ids, target_mask = inputs[features.TOKEN_IDS], inputs[features.TARGET_MASK]
     weight = tf.cast(target_mask.flat_values, tf.float32)
@@ -31,6 +33,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         features.TOKEN_IDS: token_ids.to_sparse(),
         features.LOSS_WEIGHT: target_mask.with_flat_values(weight).to_sparse(),
         features.EXAMPLE_ID: inputs[features.EXAMPLE_ID],
+        features.NUM_RESPONSE_TOKENS: tf.reduce_sum(target_mask[:, 1:], axis=1),
+        **{name: inputs[name].to_sparse() for name in (features.TOKENS_CUT, features.TEMPLATE_SPECIALS)},
     }
 
 

@@ -72,6 +72,15 @@ def test_features(tokenized):
     assert not {"instruction", "input", "output"} & set(first)
 
 
+def test_what_the_receipt_counts_with(tokenized):
+    whole, cut = (example.features.feature for example in read_examples(tokenized, "train"))
+    assert list(whole["tokens_cut"].int64_list.value) == [0, 0]
+    prompt_cut, response_cut = cut["tokens_cut"].int64_list.value
+    assert prompt_cut > 0 and response_cut == 0
+    for example in (whole, cut):
+        assert list(example["template_specials"].int64_list.value) == [2]  # start and end token
+
+
 def test_an_end_token_in_letters_closes_the_answer_once(tokenized):
     (example,) = read_examples(tokenized, "eval")
     assert example.features.feature["response"].bytes_list.value == [b"North Sea"]

@@ -1,7 +1,12 @@
 """The preprocessing function in a real TFT pass, with the committed schemas."""
 
+import functools
+
 import tensorflow as tf
 import tensorflow_transform as tft
+
+from components.transform.module import preprocessing_fn
+from pipeline.training_nodes import TOKENIZED_SCHEMA
 
 PROMPT = "carried along elsewhere"
 
@@ -19,7 +24,23 @@ def test_weights_follow_the_mask_and_names_are_those_of_the_contract(transform, 
         "token_ids": tf.io.VarLenFeature(tf.int64),
         "loss_weight": tf.io.VarLenFeature(tf.float32),
         "example_id": tf.io.FixedLenFeature([], tf.string),
+        "num_response_tokens": tf.io.FixedLenFeature([], tf.int64),
+        "tokens_cut": tf.io.VarLenFeature(tf.int64),
+        "template_specials": tf.io.VarLenFeature(tf.int64),
     }
+
+
+def test_counts_for_the_receipt_pass_and_may_be_absent(apply_to_all, read_schema):
+    fn = functools.partial(preprocessing_fn, custom_config={"cleaning": None})
+    counted = {"tokens_cut": [7, 2], "template_specials": [3]}
+    rows = [
+        {"example_id": "a", "token_ids": [5, 0, 7], "target_mask": [0, 1, 1], **counted},
+        {"example_id": "b", "token_ids": [9, 8], "target_mask": [1, 1]},
+    ]
+    (batch,) = apply_to_all(rows, fn, read_schema(TOKENIZED_SCHEMA))
+    assert batch["num_response_tokens"] == [[2], [1]]  # the first token of the second row follows none
+    assert [values or [] for values in batch["tokens_cut"]] == [[7, 2], []]
+    assert [values or [] for values in batch["template_specials"]] == [[3], []]
 
 
 def test_the_lower_scored_response_tokens_lose_their_weight_and_nothing_else_does(transform):
