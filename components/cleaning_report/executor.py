@@ -16,6 +16,7 @@ from components.errors import UserError
 from components.local_copies import local_preset
 from components.partitioner.executor import assign_part
 from components.splits import TRAIN, ReadSplit, read_json
+from components.text.model_tokenizer import load_tokenizer
 from components.text.token_texts import TokenTexts
 
 REPORT_NAME = "report.json"
@@ -104,7 +105,5 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 def load_texts(preset: str) -> TokenTexts:
     """Returns the texts of the tokens of a preset's tokenizer."""
-    import keras_hub  # Imported by the workers, not where the pipeline is only wired.
-
     with local_preset(preset, with_weights=False) as source:
-        return TokenTexts(keras_hub.tokenizers.Tokenizer.from_preset(source))
+        return TokenTexts(load_tokenizer(source))

@@ -11,6 +11,7 @@ from components.errors import UserError
 from components.local_copies import local_preset
 from components.metrics.embedding_similarity import VALUES, EmbeddingSimilarity
 from components.metrics.metric import Prediction
+from components.text.model_tokenizer import adopt_own_rules
 
 # Texts that are encoded together.
 _BATCH = 32
@@ -30,6 +31,7 @@ class EmbeddingAnnotator:
                 self._backbone = keras_hub.models.Backbone.from_preset(source)
                 tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(source)
                 self._preprocessor = keras_hub.models.TextClassifierPreprocessor.from_preset(source)
+                adopt_own_rules(self._preprocessor.tokenizer, source)
         except UserError:
             raise
         except Exception as error:  # every hub raises errors of its own kind

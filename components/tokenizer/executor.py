@@ -19,6 +19,7 @@ from components.errors import UserError
 from components.local_copies import local_preset
 from components.splits import WriteCounts, read_json, write_json
 from components.text import features
+from components.text.model_tokenizer import load_tokenizer
 from components.text.tokenization import RecordTokenizer, TokenizedRecord
 
 REPORT_NAME = "tokenizer_report.json"
@@ -113,10 +114,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 def make_record_tokenizer(preset: str, text: dict[str, Any]) -> RecordTokenizer:
     """Returns the tokenizer of `preset` with the template of the `text` section."""
-    import keras_hub  # Imported by the workers, not where the pipeline is only wired.
-
     with local_preset(preset, with_weights=False) as source:
-        tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(source)
+        tokenizer = load_tokenizer(source)
     return RecordTokenizer(tokenizer, text["template"], text["system"], text["max_length"])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from components.errors import UserError
 from components.local_copies import local_preset
+from components.text.model_tokenizer import adopt_own_rules
 from components.trainer.directories import whole_directory
 
 
@@ -27,7 +28,9 @@ def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.
     """
     keras.utils.set_random_seed(seed)
     with local_preset(preset) as source:
-        return _load(preset, source, dtype)
+        model = _load(preset, source, dtype)
+        adopt_own_rules(model.preprocessor.tokenizer, source)
+    return model
 
 
 def _load(preset: str, source: str, dtype: str) -> keras_hub.models.CausalLM:

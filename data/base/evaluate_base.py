@@ -16,6 +16,7 @@ import keras
 import keras_hub
 import numpy as np
 
+from components.text.model_tokenizer import adopt_own_rules
 from data.base.corpus import Book, load_corpus
 
 # Part of the definition of the held-out set: training and evaluation must cut the books at the same place.
@@ -110,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     books = load_corpus(options.corpus, HELD_OUT_SHARE)
     model = keras_hub.models.CausalLM.from_preset(str(options.preset), dtype="float32")
     tokenizer = model.preprocessor.tokenizer
+    adopt_own_rules(tokenizer, options.preset)
     figures = {**measure_held_out(model.backbone, tokenizer, books), **measure_unigram(tokenizer, books)}
     print(json.dumps(figures, indent=2))
 

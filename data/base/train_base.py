@@ -26,6 +26,7 @@ import keras
 import keras_hub
 import tensorflow as tf
 
+from components.text.model_tokenizer import adopt_own_rules
 from data.base.batches import WindowSampler, join_passages
 from data.base.bpe import train_bpe
 from data.base.checkpoint import Progress, load_checkpoint, save_checkpoint, write_atomically
@@ -84,7 +85,9 @@ def load_tokenizer(path: Path, books: Sequence[Book]) -> Any:
         vocabulary, merges = train_bpe((text for book in books for text in book.train), VOCABULARY_SIZE)
         write_atomically(path, json.dumps({"vocabulary": vocabulary, "merges": merges}).encode())
     bpe = json.loads(path.read_text(encoding="utf-8"))
-    return keras_hub.tokenizers.GPT2Tokenizer(vocabulary=bpe["vocabulary"], merges=bpe["merges"])
+    tokenizer = keras_hub.tokenizers.GPT2Tokenizer(vocabulary=bpe["vocabulary"], merges=bpe["merges"])
+    adopt_own_rules(tokenizer, path.parent)
+    return tokenizer
 
 
 def build_backbone(dtype: str) -> Any:
@@ -248,6 +251,7 @@ def train(options: argparse.Namespace) -> None:
     export()
     # Measured on what was written, with its float16 rounding, and in float32: what a user of the preset gets.
     model = keras_hub.models.CausalLM.from_preset(str(options.output), dtype="float32")
+    # The tokenizer that was trained with: the one of the preset would still need its rules.
     figures = {**measure_held_out(model.backbone, tokenizer, books), **measure_unigram(tokenizer, books)}
     export(**figures)
     print("\n" + json.dumps(figures, indent=2))

@@ -1,5 +1,6 @@
 """Examples artifacts on disk."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,12 @@ def empty_artifact(tmp_path):
         return artifact
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_tokenizers():
+    """Returns the module `small_tokenizers.py`."""
+    spec = importlib.util.spec_from_file_location("small_tokenizers", Path(__file__).with_name("small_tokenizers.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
