@@ -158,7 +158,9 @@ def _find_by_prefix(
     # What closes a text but no turn within it stands behind the end token.
     start, end = _close(with_answer, (len(prompt), len(with_answer)), form, first=True)
     if not whole.startswith(with_answer[:end]):
-        raise CannotTellError("the template shows an earlier answer, or what stands before it, otherwise once others follow")
+        raise CannotTellError(
+            "the template shows an earlier answer, or what stands before it, otherwise once others follow"
+        )
     return start, end
 
 

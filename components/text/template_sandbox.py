@@ -184,9 +184,9 @@ def _check_operation(operator: str, left: Any, right: Any) -> None:
         for text, count in ((left, right), (right, left)):
             if isinstance(text, str | list | tuple) and isinstance(count, int) and len(text) * count > MAX_CHARACTERS:
                 raise TemplateLimitError(f"it repeats something {count:,} times")
-    if operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
-        if len(left) + len(right) > MAX_CHARACTERS:
-            raise TemplateLimitError(f"it makes a text of more than {MAX_CHARACTERS:,} characters")
+    are_both = isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple)
+    if operator == "+" and are_both and len(left) + len(right) > MAX_CHARACTERS:
+        raise TemplateLimitError(f"it makes a text of more than {MAX_CHARACTERS:,} characters")
     if operator == "%" and isinstance(left, str):
         _check_format(left)
     if operator in ("*", "**") and isinstance(left, int) and isinstance(right, int):
@@ -290,5 +290,3 @@ class _TemplateNamespace(Namespace):
 def _check_name(name: Any) -> None:
     if isinstance(name, str) and name.startswith("_"):
         raise jinja2.exceptions.SecurityError(f"a name in a namespace must not begin with an underscore: {name!r}")
-
-

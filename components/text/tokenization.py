@@ -15,7 +15,15 @@ from components.text.record_cleaning import Cleaner, clean_seam, join_request, n
 from components.text.templates import TEMPLATES, PromptTemplate, Turns
 from components.text.tokenized_record import TokenizedRecord, Tokenizer, mark_tokens, start_token_id, truncate
 
-__all__ = ["RecordTokenizer", "TokenizedRecord", "Tokenizer", "neutralize", "prepare_template", "start_token_id", "truncate"]
+__all__ = [
+    "RecordTokenizer",
+    "TokenizedRecord",
+    "Tokenizer",
+    "neutralize",
+    "prepare_template",
+    "start_token_id",
+    "truncate",
+]
 
 
 class RecordTokenizer:
