@@ -47,6 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.execution",
         "pipeline.file_checks",
         "pipeline.platforms",
+        "pipeline.template_checks",
         "pipeline.validate_cleaning",
     ),
     ("pipeline.lineage",),
