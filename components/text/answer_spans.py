@@ -6,6 +6,7 @@ whole. Where neither holds, because later turns change what stands before them, 
 before it is then the prompt that the model will see, and nothing is guessed.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -99,6 +100,7 @@ def render_conversation(
     trained = conversation.trained
     messages, tools = conversation.seen[: trained[-1] + 1], conversation.tools
     rendered = _render_last(template, messages, tools, form)
+    _check_shown(rendered.text, messages, tools)
     if train_on == EVERYTHING:
         return replace(rendered, spans=((0, len(rendered.text)),))
     if train_on == LAST_TURN or not _has_earlier_answer(messages):
@@ -112,6 +114,22 @@ def render_conversation(
     except CannotTellError as problem:
         return replace(rendered, note=str(problem))
     return replace(rendered, spans=spans)
+
+
+def _check_shown(text: str, messages: Sequence[dict[str, Any]], tools: Sequence[Any] | None) -> None:
+    """Raises if the template leaves out what an answer rests on: many do so without a word with what they do not know."""
+    for tool in tools or []:
+        if tool["function"]["name"] not in text:
+            raise RefusedConversationError("the template does not show the definitions of tools")
+    for message in messages:
+        for call in message.get("tool_calls") or []:
+            if call["function"]["name"] not in text:
+                raise RefusedConversationError("the template does not show calls of tools")
+        content = message["content"].strip()
+        # Some write what a tool answers as JSON.
+        if message["role"] == "assistant" or content in text or json.dumps(content, ensure_ascii=False)[1:-1] in text:
+            continue
+        raise RefusedConversationError(f"the template does not show, or changes, a turn of the role {message['role']}")
 
 
 def _has_earlier_answer(messages: Sequence[dict[str, Any]]) -> bool:
