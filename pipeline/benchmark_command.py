@@ -26,7 +26,7 @@ from pipeline.paths import Paths
 from pipeline.preset_checks import find_preset_problems
 from pipeline.run_command import explain_failure
 
-# An exported preset serves nobody: what its other signatures write is short.
+# What the other signatures write, which no benchmark asks, is short.
 _NEW_TOKENS = 32
 
 
@@ -171,16 +171,16 @@ def create_pipeline(
     from tfx.types import standard_artifacts
 
     from components.benchmark.component import Benchmark as Node
-    from components.preset_exporter.component import PresetExporter
+    from components.preset_importer.component import PresetImporter
 
     model: Any
     if folder is None:
-        model = PresetExporter(
+        model = PresetImporter(
             model={"preset": preset, "dtype": "float32"},
             text={"template": "plain", "system": "", "max_length": None},
             generation={"max_new_tokens": _NEW_TOKENS, "sampler": sampler, "seed": 0, "stop": []},
             preset_hash=hash_preset(preset)[0],
-            code_hash=hash_code("components.preset_exporter.executor"),
+            code_hash=hash_code("components.preset_importer.executor"),
         ).with_id("Model")
         channel = model.outputs["model"]
     else:

@@ -20,7 +20,7 @@ def list_node_names(config: RunConfig, runner: ClusterRunnerConfig) -> list[str]
     check, resolver = ([], []) if isinstance(runner, VertexRunnerConfig) else ([RUN_CHECK], ["BaselineResolver"])
     general = _GENERAL if config.evaluation.general else []
     endpoint = ["EndpointPusher"] if isinstance(runner, VertexRunnerConfig) and runner.endpoint else []
-    before = [*check, *_READ, *_list_training(config), "PresetExporter", *resolver]
+    before = [*check, *_READ, *_list_training(config), "PresetImporter", *resolver]
     return [*before, *_PREDICT, *general, "Evaluator", "Pusher", *endpoint]
 
 

@@ -15,7 +15,7 @@ from components.example_gen.component import InstructionExampleGen
 from components.example_validator.component import ExampleValidator
 from components.metrics.table import make_metrics
 from components.predictor.component import Predictor
-from components.preset_exporter.component import PresetExporter
+from components.preset_importer.component import PresetImporter
 from components.pusher.component import Pusher
 from components.schema_importer.component import SchemaImporter
 from components.tokenizer.component import Tokenizer
@@ -82,12 +82,12 @@ def create_pipeline(
     tokenized = tokenizer.outputs["tokenized_examples"]
     training = make_training_nodes(config, tokenized, places.checkpoints, platform)
     trainer = training[-1]
-    preset_exporter = PresetExporter(
+    preset_importer = PresetImporter(
         model=model,
         text=text,
         generation=generation,
         preset_hash=preset_hash,
-        code_hash=hash_code("components.preset_exporter.executor"),
+        code_hash=hash_code("components.preset_importer.executor"),
     )
     baseline_resolver = platform.find_baseline(trainer.outputs["model"]).with_id("BaselineResolver")
     evaluation = config.evaluation.model_dump(mode="json")
@@ -108,23 +108,23 @@ def create_pipeline(
         name: Predictor(
             examples=tokenized,
             model=of,
-            like=preset_exporter.outputs["model"] if name == "Baseline" else None,
+            like=preset_importer.outputs["model"] if name == "Baseline" else None,
             prediction=prediction,
             code_hash=hash_code("components.predictor.executor"),
         ).with_id(f"{name}Predictor")
         for name, of in (
             ("Candidate", trainer.outputs["model"]),
-            ("Preset", preset_exporter.outputs["model"]),
+            ("Preset", preset_importer.outputs["model"]),
             ("Baseline", baseline_resolver.outputs["model"]),
         )
     }
-    general = _make_general_nodes(config, platform, trainer.outputs["model"], preset_exporter.outputs["model"])
+    general = _make_general_nodes(config, platform, trainer.outputs["model"], preset_importer.outputs["model"])
     evaluator = Evaluator(
         predictions=predictors["Candidate"].outputs["predictions"],
         preset_predictions=predictors["Preset"].outputs["predictions"],
         baseline_predictions=predictors["Baseline"].outputs["predictions"],
         model=trainer.outputs["model"],
-        preset_model=preset_exporter.outputs["model"],
+        preset_model=preset_importer.outputs["model"],
         baseline_model=baseline_resolver.outputs["model"],
         evaluation=evaluation,
         code_hash=hash_code("components.evaluator.executor"),
@@ -145,7 +145,7 @@ def create_pipeline(
         example_validator,
         tokenizer,
         *training,
-        preset_exporter,
+        preset_importer,
         baseline_resolver,
         *predictors.values(),
         *general,

@@ -65,9 +65,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 SIBLINGS_ALLOWED = {
     ("components.tuner", "components.trainer"),  # trials are short trainings
-    ("components.preset_exporter", "components.trainer"),  # same export, no training
+    ("components.preset_importer", "components.trainer"),  # same model card, no training
+    ("components.predictor", "components.trainer"),  # a preset is asked by the functions that are exported
+    ("components.benchmark", "components.trainer"),  # likewise
     ("components.token_scorer", "components.trainer"),  # same loading and output layer, no training
-    ("components.judge", "components.trainer"),  # a preset that judges is exported as any other
+    ("components.judge", "components.trainer"),  # a preset that judges is asked as any other
     ("components.evaluator", "components.judge"),
     ("components.evaluator", "components.embedding"),
     ("components.benchmark", "components.evaluator"),  # same measuring, no gate

@@ -35,7 +35,7 @@ class Benchmark(base_beam_component.BaseBeamComponent):
         """Makes the node.
 
         Args:
-            model: An exported model.
+            model: An exported model, or a preset by its reference.
             benchmark: `suite`, `data`, `shots`, `shots_from`, `limit`, `seed`, `batch_size`, `max_new_tokens`, `samples`
                 and `resamples`.
             data_hash: Hash of the files and of a pushed model; changed ones run the node again.

@@ -8,12 +8,11 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
-import tensorflow_text as _  # noqa: F401  Its operations are in the exported models.
 from apache_beam.utils import shared
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx.utils import io_utils, path_utils
+from tfx.utils import io_utils
 
 from components.benchmark.suites.table import SUITES
 from components.benchmark.tasks import cut_at, make_record, select_shots, select_tasks
@@ -27,6 +26,8 @@ from components.metrics.table import make_metrics, read_directions
 from components.predictor.choices import score_choices
 from components.splits import read_records
 from components.text import features
+from components.trainer.model_card import read_card
+from components.trainer.served_functions import load_functions
 
 RESULT = "benchmark.json"
 _SIGNATURES = ("generate", "score_text")
@@ -35,13 +36,13 @@ _SIGNATURES = ("generate", "score_text")
 class _AnswerDoFn(beam.DoFn):
     """A batch of tasks -> predictions."""
 
-    def __init__(self, path: str, benchmark: dict[str, Any], handle: shared.Shared):
-        self._path = path
+    def __init__(self, uri: str, benchmark: dict[str, Any], handle: shared.Shared):
+        self._uri = uri
         self._benchmark = benchmark
         self._handle = handle
 
     def setup(self) -> None:
-        self._model = self._handle.acquire(lambda: _Model(self._path))
+        self._model = self._handle.acquire(lambda: _Model(self._uri))
 
     def process(self, batch: list[bytes]) -> Iterator[bytes]:
         suite = SUITES[self._benchmark["suite"]]
@@ -50,7 +51,7 @@ class _AnswerDoFn(beam.DoFn):
             self._complete(predictions)
         else:
             end_token = suite.metrics[0]["end_token"]
-            score_choices(predictions, self._model.signatures["score_text"], end_token, suite.delimiter)
+            score_choices(predictions, self._model.functions["score_text"], end_token, suite.delimiter)
         yield from (prediction.SerializeToString(deterministic=True) for prediction in predictions)
 
     def _complete(self, predictions: list[tf.train.Example]) -> None:
@@ -59,20 +60,20 @@ class _AnswerDoFn(beam.DoFn):
         count = tf.constant(self._benchmark["max_new_tokens"] or suite.max_new_tokens)
         for sample in range(self._benchmark["samples"]):
             seed = tf.constant(self._benchmark["seed"] + sample)
-            outputs = self._model.signatures["generate"](prompt=prompts, max_new_tokens=count, seed=seed)
+            outputs = self._model.functions["generate"](prompt=prompts, max_new_tokens=count, seed=seed)
             for prediction, completion in zip(predictions, outputs["completion"].numpy(), strict=True):
                 text = cut_at(completion.decode("utf-8", "replace"), suite.stop)
                 prediction.features.feature[features.COMPLETION].bytes_list.value.append(text.encode())
 
 
 class _Model:
-    """A loaded SavedModel; Beam shares it among the threads of a worker."""
+    """A loaded model; Beam shares it among the threads of a worker."""
 
-    def __init__(self, path: str):
-        self.signatures = tf.saved_model.load(path).signatures
-        if missing := [name for name in _SIGNATURES if name not in self.signatures]:
+    def __init__(self, uri: str):
+        self.functions = load_functions(uri)
+        if missing := [name for name in _SIGNATURES if name not in self.functions]:
             raise UserError(
-                f"the model must have the signatures {', '.join(_SIGNATURES)}. Missing: {', '.join(missing)}, in {path}. "
+                f"the model must have the signatures {', '.join(_SIGNATURES)}. Missing: {', '.join(missing)}, in {uri}. "
                 "It was exported by another version: run its pipeline again, or name its preset."
             )
 
@@ -92,8 +93,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         predictions = artifact_utils.get_single_instance(output_dict["predictions"])
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
-        path = _find_saved_model(model.uri)
-        _check_positions(path, benchmark["max_new_tokens"] or suite.max_new_tokens)
+        _check_positions(model.uri, benchmark["max_new_tokens"] or suite.max_new_tokens)
         tasks, shots = select_tasks(suite, benchmark), select_shots(suite, benchmark)
         # Those of similar length are decoded together.
         tasks.sort(key=lambda task: (len(task.prompt), task.example_id))
@@ -103,7 +103,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             for task in tasks:
                 writer.write(make_record(suite, task, shots).SerializeToString(deterministic=True))
         size = benchmark["batch_size"]
-        answer = _AnswerDoFn(path, benchmark, shared.Shared())
+        answer = _AnswerDoFn(model.uri, benchmark, shared.Shared())
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
@@ -151,16 +151,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         logging.info("Benchmark: %s", content["metrics"])
 
 
-def _find_saved_model(uri: str) -> str:
-    """A pushed model's folder is the SavedModel itself."""
-    pushed = os.path.join(uri, "saved_model.pb")
-    return uri if tf.io.gfile.exists(pushed) else path_utils.serving_model_path(uri)
-
-
-def _check_positions(path: str, max_new_tokens: int) -> None:
-    card_path = os.path.join(path, "assets.extra", "model_card.json")
-    card = json.loads(io_utils.read_string_file(card_path)) if fileio.exists(card_path) else {}
-    positions = card.get("max_positions")
+def _check_positions(model_uri: str, max_new_tokens: int) -> None:
+    positions = read_card(model_uri).get("max_positions")
     if positions is not None and max_new_tokens > positions // 2:
         raise UserError(
             f"an answer may take at most half of the model's {positions} positions, or nothing is left for the task. Received: "

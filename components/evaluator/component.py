@@ -67,7 +67,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
             preset_predictions: The untouched preset's, on the same examples.
             baseline_predictions: The latest blessed model's; empty where there is none.
             model: The candidate.
-            preset_model: Export of the untouched preset.
+            preset_model: The untouched preset.
             baseline_model: The latest blessed model; may hold none.
             evaluation: The run's `evaluation` section.
             code_hash: Hash of the code that the node runs; an edit runs it again.

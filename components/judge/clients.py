@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -168,18 +167,16 @@ class PresetClient(Client):
         Raises:
             UserError: It cannot be loaded.
         """
-        import tensorflow as tf
+        from components.trainer.model import read_max_positions
+        from components.trainer.model_card import count_positions
+        from components.trainer.served_functions import load_preset_functions
 
-        from components.trainer.decoding import count_positions
-        from components.trainer.export import export_model
-        from components.trainer.model import load_model
-
-        model = load_model(str(judge.preset))
-        positions = count_positions(model)
-        with tempfile.TemporaryDirectory() as folder:
-            text = {"template": "plain", "system": "", "max_length": positions}
-            export_model(model, f"{folder}/model", text, {"max_new_tokens": min(judge.max_new_tokens, positions - 2)})
-            self._complete = tf.saved_model.load(f"{folder}/model").signatures["serving_default"]
+        positions = count_positions(read_max_positions(str(judge.preset)))
+        self._complete = load_preset_functions(
+            {"preset": str(judge.preset), "dtype": "float32"},
+            {"template": "plain", "system": "", "max_length": positions},
+            {"max_new_tokens": min(judge.max_new_tokens, positions - 2)},
+        )["serving_default"]
 
     def answer(self, questions: Sequence[str]) -> Iterator[tuple[int, str]]:
         """See `Client`."""

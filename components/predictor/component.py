@@ -26,7 +26,7 @@ class PredictorSpec(component_spec.ComponentSpec):
 
 
 class Predictor(base_beam_component.BaseBeamComponent):
-    """Runs an exported model over a split: losses of the references and, if asked for, completions.
+    """Runs a model over a split: losses of the references and, if asked for, completions.
 
     Candidate, baseline and untouched preset each have a node, so that what a model has said of these examples is said once:
     another run with the same preset and the same baseline takes both from the cache.

@@ -1,4 +1,4 @@
-"""Executor of `Predictor`: one Beam pass of one exported model over one split."""
+"""Executor of `Predictor`: one Beam pass of one model over one split."""
 
 import json
 import logging
@@ -9,18 +9,17 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
-import tensorflow_text as _  # noqa: F401  Its operations are in the exported models.
 from apache_beam.utils import shared
 from tfx.dsl.components.base import base_beam_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
-from tfx.utils import io_utils, path_utils
 
 from components.errors import UserError
 from components.predictor.choices import add_choices, score_choices
 from components.splits import ReadSplit, WriteCounts, read_json
 from components.text import features
+from components.trainer.model_card import read_card
+from components.trainer.served_functions import load_functions
 
 _COUNTS = ("examples", "target_tokens", "completion_tokens", "milliseconds")
 # What only training needs.
@@ -30,27 +29,27 @@ _COMPARABLE = ("tokenizer_sha256", "template", "system", "max_length", "generati
 
 
 class _Model:
-    """A loaded SavedModel; Beam shares it among the threads of a worker."""
+    """A loaded model; Beam shares it among the threads of a worker."""
 
-    def __init__(self, path: str):
-        self.signatures = tf.saved_model.load(path).signatures
+    def __init__(self, uri: str):
+        self.functions = load_functions(uri)
 
 
 class _PredictDoFn(beam.DoFn):
     """A batch of serialized examples -> serialized predictions (main output), counts as a tuple (output `counts`)."""
 
-    def __init__(self, path: str, signature: str, choices: dict[str, Any] | None, handle: shared.Shared):
-        self._path = path
+    def __init__(self, uri: str, signature: str, choices: dict[str, Any] | None, handle: shared.Shared):
+        self._uri = uri
         self._signature = signature
         self._choices = choices
         self._handle = handle
 
     def setup(self) -> None:
-        self._model = self._handle.acquire(lambda: _Model(self._path))
+        self._model = self._handle.acquire(lambda: _Model(self._uri))
 
     def process(self, batch: list[bytes]) -> Iterator[Any]:
         started = time.monotonic()
-        outputs = self._model.signatures[self._signature](examples=tf.constant(batch))
+        outputs = self._model.functions[self._signature](examples=tf.constant(batch))
         outputs = {name: value.numpy() for name, value in outputs.items()}
         elapsed = int(1000 * (time.monotonic() - started))
         predictions = [
@@ -59,7 +58,7 @@ class _PredictDoFn(beam.DoFn):
         ]
         if self._choices:
             add_choices(predictions, self._choices)
-            score_choices(predictions, self._model.signatures["score_text"], self._choices["end_token"])
+            score_choices(predictions, self._model.functions["score_text"], self._choices["end_token"])
         yield from (prediction.SerializeToString(deterministic=True) for prediction in predictions)
         tokens = int(outputs[features.TOKEN_COUNT].sum())
         written = int(outputs["completion_tokens"].sum()) if "completion_tokens" in outputs else 0
@@ -89,7 +88,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             target.set_string_custom_property("reason", f"it has another {', '.join(differences)}")
             return
         predict = _PredictDoFn(
-            path_utils.serving_model_path(model.uri),
+            model.uri,
             "evaluate" if prediction["complete"] else "score",
             prediction.get("choices"),
             shared.Shared(),
@@ -124,13 +123,8 @@ def list_differences(model: Artifact, other: Artifact) -> list[str]:
 
     The examples are tokenized for one of them; a model with another tokenizer would be scored on noise.
     """
-    cards = [_read_card(artifact) for artifact in (model, other)]
+    cards = [read_card(artifact.uri) for artifact in (model, other)]
     return [key for key in _COMPARABLE if cards[0].get(key) != cards[1].get(key)]
-
-
-def _read_card(model: Artifact) -> dict[str, Any]:
-    path = os.path.join(path_utils.serving_model_path(model.uri), "assets.extra", "model_card.json")
-    return json.loads(io_utils.read_string_file(path)) if fileio.exists(path) else {}
 
 
 def make_prediction(serialized: bytes, outputs: dict[str, Any]) -> tf.train.Example:

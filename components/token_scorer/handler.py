@@ -85,8 +85,8 @@ class InfluenceModels:
             UserError: If one cannot be loaded, or their tokens are not the same.
         """
         from components.token_scorer.losses import TokenLosses
-        from components.trainer.export import hash_tokenizer
         from components.trainer.model import load_model
+        from components.trainer.model_card import hash_tokenizer
 
         models = [load_model(preset, dtype) for preset in (base, reference)]
         sizes = [int(model.backbone.vocabulary_size) for model in models]

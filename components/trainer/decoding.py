@@ -8,15 +8,13 @@ import keras_hub
 import tensorflow as tf
 from keras import ops
 
-from components.errors import UserError
 from components.trainer import kv_cache
+from components.trainer.model_card import fit_prompt
 from components.trainer.samplers import GREEDY, Beam, Sampler
 from components.trainer.sampling import Chooser, make_chooser, make_keras_hub_sampler
 
 # Positions by which the cache grows.
 _CACHE_PIECE = 32
-# Of a model that does not say how many it has.
-_POSITIONS = 4096
 
 
 def score_tokens(model: keras_hub.models.CausalLM, token_ids: Any, target_mask: Any) -> dict[str, Any]:
@@ -175,26 +173,10 @@ def stop_token_ids(tokenizer: Any) -> list[int]:
     return [int(i) for i in ids if i is not None]
 
 
-def count_positions(model: keras_hub.models.CausalLM) -> int:
-    """Returns how many tokens a text may have that is to use all of the model's positions."""
-    return getattr(model.backbone, "max_sequence_length", None) or _POSITIONS
-
-
 def max_prompt_length(model: keras_hub.models.CausalLM, text: Mapping[str, Any], generation: Mapping[str, Any]) -> int:
-    """Returns how many tokens of a prompt are kept so that prompt and completion fit into `text.max_length`.
+    """Returns `fit_prompt` of a model.
 
     Raises:
-        UserError: If no token would be kept, or the model has fewer positions than `text.max_length`.
+        UserError: If the lengths do not fit together, or the model.
     """
-    max_length, new = text["max_length"], generation["max_new_tokens"]
-    positions = getattr(model.backbone, "max_sequence_length", None)
-    if positions is not None and max_length > positions:
-        raise UserError(
-            f"text.max_length must be at most the {positions} positions of the model. Received: {max_length}. Lower it."
-        )
-    if new > max_length - 2:
-        raise UserError(
-            "generation.max_new_tokens must leave at least 2 tokens of text.max_length for the prompt. "
-            f"Received: max_new_tokens {new}, max_length {max_length}. Lower the one or raise the other."
-        )
-    return max_length - new
+    return fit_prompt(getattr(model.backbone, "max_sequence_length", None), text, generation)

@@ -1,10 +1,6 @@
-"""Writing a trained model: as a SavedModel that runs without Keras, and as a KerasHub preset."""
+"""Writing a trained model: as a SavedModel that runs without Keras."""
 
-import hashlib
-import json
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,11 +8,9 @@ import keras_hub
 import tensorflow as tf
 
 from components.errors import UserError
-from components.trainer.decoding import max_prompt_length
 from components.trainer.directories import whole_directory
+from components.trainer.model_card import make_card, write_card
 from components.trainer.signatures import ServingModule
-
-MODEL_CARD = "assets.extra/model_card.json"
 
 
 def export_model(
@@ -44,31 +38,11 @@ def export_model(
     """
     _check_backend()
     module = ServingModule(model, text, generation)
-    card = {
-        "template": text["template"],
-        "system": text["system"],
-        "max_length": text["max_length"],
-        "max_prompt_length": max_prompt_length(model, text, generation),
-        "generation": dict(generation),
-        "max_positions": getattr(model.backbone, "max_sequence_length", None),
-        "preset": preset,
-        "tokenizer_sha256": hash_tokenizer(model.preprocessor.tokenizer),
-    }
+    max_positions = getattr(model.backbone, "max_sequence_length", None)
+    card = make_card(model.preprocessor.tokenizer, max_positions, text, generation, preset)
     with whole_directory(directory, last="saved_model.pb") as local:
         tf.saved_model.save(module, local, signatures=module.signatures())
-        path = Path(local) / MODEL_CARD
-        path.parent.mkdir()
-        path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def hash_tokenizer(tokenizer: keras_hub.tokenizers.Tokenizer) -> str:
-    """Returns the SHA-256 of the tokenizer's assets: equal hashes, equal token ids."""
-    digest = hashlib.sha256()
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_assets(folder)
-        for path in sorted(Path(folder).iterdir()):
-            digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
+        write_card(card, local)
 
 
 def _check_backend() -> None:

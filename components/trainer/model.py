@@ -1,6 +1,7 @@
 """The model that is tuned: loading it, and knowing it again."""
 
 import hashlib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,29 @@ def find_backbone_class(preset: str) -> type:
 
     with local_preset(preset, with_weights=False) as source:
         return get_preset_loader(source).check_backbone_class()
+
+
+def read_max_positions(preset: str) -> int | None:
+    """The tokens that a preset's model has positions for, without loading its weights; None where it does not say.
+
+    Raises:
+        UserError: the preset cannot be read.
+    """
+    from keras_hub.src.utils.preset_utils import get_preset_loader  # there is no public way
+
+    with local_preset(preset, with_weights=False) as source:
+        try:
+            loader = get_preset_loader(source)
+            if (converter := getattr(loader, "converter", None)) is None:
+                return loader.config["config"].get("max_sequence_length")
+            given = (loader.config, loader.check_backbone_class())
+            wanted = len(inspect.signature(converter.convert_backbone_config).parameters)
+            return converter.convert_backbone_config(*given[:wanted]).get("max_sequence_length")
+        except Exception as error:  # every hub and converter raises errors of its own kind
+            raise UserError(
+                f"model.preset: the configuration of {preset} cannot be read ({type(error).__name__}: {error}). Check the name, "
+                "the folder, the network and your access."
+            ) from error
 
 
 def hash_weights(model: keras.Model) -> str:

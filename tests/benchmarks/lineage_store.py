@@ -31,7 +31,7 @@ _TYPES = {
     "ExampleGen": "components.example_gen.component.InstructionExampleGen",
     "SchemaGen": "components.schema_importer.component.SchemaImporter",
     "TokenizedSchema": "components.schema_importer.component.SchemaImporter",
-    "PresetExporter": "components.preset_exporter.component.PresetExporter",
+    "PresetImporter": "components.preset_importer.component.PresetImporter",
     "StatisticsGen": "tfx.components.statistics_gen.component.StatisticsGen",
     "ExampleValidator": "components.example_validator.component.ExampleValidator",
     "Tokenizer": "components.tokenizer.component.Tokenizer",
@@ -309,7 +309,7 @@ _NODES: dict[str, tuple[tuple[str, ...], Any]] = {
     "ExampleGen": ((), _examples),
     "SchemaGen": ((), _of("schema", "Schema")),
     "TokenizedSchema": ((), _of("schema", "Schema")),
-    "PresetExporter": ((), _of("model", "Model", preset=PRESET, preset_hash="2" * 64)),
+    "PresetImporter": ((), _of("model", "Model", preset=PRESET, preset_hash="2" * 64)),
     "StatisticsGen": (("ExampleGen.examples.examples",), _of("statistics", "ExampleStatistics")),
     "ExampleValidator": (
         ("StatisticsGen.statistics.statistics", "SchemaGen.schema.schema"),
@@ -325,7 +325,7 @@ _NODES: dict[str, tuple[tuple[str, ...], Any]] = {
         },
     ),
     "PresetPredictor": (
-        ("Tokenizer.tokenized_examples.examples", "PresetExporter.model.model"),
+        ("Tokenizer.tokenized_examples.examples", "PresetImporter.model.model"),
         _of("predictions", "InferenceResult", **_PREDICTED),
     ),
     "Trainer": (("Transform.transformed_examples.examples", "Transform.transform_graph.transform_graph"), _model),
@@ -334,7 +334,7 @@ _NODES: dict[str, tuple[tuple[str, ...], Any]] = {
         _of("predictions", "InferenceResult", **_PREDICTED),
     ),
     "BaselinePredictor": (
-        ("Tokenizer.tokenized_examples.examples", "PresetExporter.model.like", "baseline.model.model"),
+        ("Tokenizer.tokenized_examples.examples", "PresetImporter.model.like", "baseline.model.model"),
         _of("predictions", "InferenceResult", **_PREDICTED),
     ),
     "Evaluator": (
@@ -348,7 +348,7 @@ _NODES: dict[str, tuple[tuple[str, ...], Any]] = {
     "Pusher": (("Trainer.model.model", "Evaluator.blessing.model_blessing"), _pushed),
 }  # fmt: skip
 _DATA_NODES = (
-    "ExampleGen", "SchemaGen", "TokenizedSchema", "PresetExporter", "StatisticsGen", "ExampleValidator", "Tokenizer",
+    "ExampleGen", "SchemaGen", "TokenizedSchema", "PresetImporter", "StatisticsGen", "ExampleValidator", "Tokenizer",
     "Transform", "PresetPredictor",
 )  # fmt: skip
 

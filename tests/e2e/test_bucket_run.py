@@ -32,7 +32,7 @@ NODES = {
     "Transform",
     "CleaningReport",
     "Trainer",
-    "PresetExporter",
+    "PresetImporter",
     "BaselineResolver",
     "CandidatePredictor",
     "PresetPredictor",

@@ -22,7 +22,7 @@ NODES = {
     "TokenizedSchema",
     "Transform",
     "Trainer",
-    "PresetExporter",
+    "PresetImporter",
     "BaselineResolver",
     "CandidatePredictor",
     "PresetPredictor",
@@ -143,7 +143,7 @@ def test_an_edit_runs_the_component_again(edited):
         "StatisticsGen",
         "SchemaGen",
         "ExampleValidator",
-        "PresetExporter",
+        "PresetImporter",
     }
 
 

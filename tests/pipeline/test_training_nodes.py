@@ -17,7 +17,7 @@ from pipeline.vertex.compiler import compile_for_vertex
 ROOT = Path(__file__).resolve().parents[2]
 COMMON_BEFORE = ["ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer"]
 PREDICTORS = ["CandidatePredictor", "PresetPredictor", "BaselinePredictor"]
-COMMON_AFTER = ["PresetExporter", "BaselineResolver", *PREDICTORS, "Evaluator", "Pusher"]
+COMMON_AFTER = ["PresetImporter", "BaselineResolver", *PREDICTORS, "Evaluator", "Pusher"]
 CUT = ["TokenScorer", "Transform", "CleaningReport", "Trainer"]
 
 
@@ -107,7 +107,7 @@ def test_each_round_is_scored_against_the_newest_model_and_goes_on_from_it(compi
         ([strategy("fixed")], "method.rank=3", {"Trainer"}),
         ([strategy("fixed")], "token_cleaning.reference.train.learning_rate=0.5", {"ReferenceTrainer"}),
         ([strategy("fixed")], "token_cleaning.reference.warmup_share=0.3", {"Partitioner", "CleaningReport"}),
-        ([strategy("fixed")], "generation.max_new_tokens=6", {"Trainer", "PresetExporter"}),
+        ([strategy("fixed")], "generation.max_new_tokens=6", {"Trainer", "PresetImporter"}),
         ([strategy("random")], "token_cleaning.seed=4", {"TokenScorer"}),
         ([strategy("random")], "token_cleaning.keep=0.7", {"Transform", "CleaningReport"}),
         ([strategy("none")], "token_cleaning.keep=0.7", set()),

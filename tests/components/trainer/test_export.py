@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.errors import UserError
-from components.trainer import decoding, export, signatures
+from components.trainer import decoding, export, model_card, signatures
 from components.trainer.model import save_preset
 from components.trainer.samplers import make_sampler
 from components.trainer.verify_export import ExportMismatchError, verify_export
@@ -232,7 +232,7 @@ def test_slice_update_equals_that_of_keras():
 
 
 def test_model_card(saved_model):
-    card = json.loads((saved_model / export.MODEL_CARD).read_text(encoding="utf-8"))
+    card = json.loads((saved_model / model_card.MODEL_CARD).read_text(encoding="utf-8"))
     assert re.fullmatch("[0-9a-f]{64}", card.pop("tokenizer_sha256"))
     assert card == {
         "template": "alpaca",

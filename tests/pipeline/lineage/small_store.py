@@ -96,15 +96,15 @@ class SmallStore:
             **{"method": "lora", "preset": preset, "started_from": preset, "tuned_hash": f"{run_id}-tuned"}
             | {"base_hash": f"{preset}-base"} | (trained or {}),
         )  # fmt: skip
-        made["PresetExporter"] = run.node(
-            "PresetExporter", {}, "model", "Model", preset=preset,
+        made["PresetImporter"] = run.node(
+            "PresetImporter", {}, "model", "Model", preset=preset,
             parameters={"model_section": json.dumps({"preset": preset})},
         )  # fmt: skip
         run.node("BaselineResolver", {}, "model", "Model", reuse=baseline, event=mlmd.Event.INTERNAL_OUTPUT)
         candidate = {"examples": made["Tokenizer"], "model": made["Trainer"]}
         made["CandidatePredictor"] = run.node("CandidatePredictor", candidate, "predictions", "InferenceResult")
         others = {"baseline_model": baseline} if baseline is not None else {}
-        of_baseline = {"examples": made["Tokenizer"], "like": made["PresetExporter"]}
+        of_baseline = {"examples": made["Tokenizer"], "like": made["PresetImporter"]}
         of_baseline |= {"model": baseline} if baseline is not None else {}
         made["BaselinePredictor"] = run.node("BaselinePredictor", of_baseline, "predictions", "InferenceResult")
         made["Evaluator"], made["blessing"] = run.judge(
@@ -112,7 +112,7 @@ class SmallStore:
                 "predictions": made["CandidatePredictor"],
                 "baseline_predictions": made["BaselinePredictor"],
                 "model": made["Trainer"],
-                "preset_model": made["PresetExporter"],
+                "preset_model": made["PresetImporter"],
                 **others,
             },
             blessed,

@@ -369,7 +369,7 @@ def test_whoever_reads_an_artifact_runs_again_also_beside_the_training(small_sto
 def test_two_first_nodes_where_neither_comes_after_the_other(small_store):
     small_store.record("run-1")
     (plan,) = find_impact(small_store.reader, "data/base/tiny").reruns
-    assert plan.from_nodes == ("Tokenizer", "PresetExporter")
+    assert plan.from_nodes == ("Tokenizer", "PresetImporter")
     assert plan.cached_nodes == ("ExampleGen", "TokenizedSchema")
 
 
@@ -438,7 +438,7 @@ def test_the_command_can_be_pasted(small_store):
     small_store.record("run-1", record={"config_path": "my configs/it's.yaml"})
     place = Place(runner_name="local", root="/my runs")
     impact = find_impact(small_store.reader, "data/base/tiny", place=place)
-    words = ["run", "my configs/it's.yaml", "--from", "Tokenizer", "--from", "PresetExporter", "--root", "/my runs"]
+    words = ["run", "my configs/it's.yaml", "--from", "Tokenizer", "--from", "PresetImporter", "--root", "/my runs"]
     assert shlex.split(impact.reruns[0].command) == ["python", "-m", "pipeline", *words]
     lines = show(impact).splitlines()
     first = next(i for i, line in enumerate(lines) if "python -m pipeline" in line)

@@ -60,7 +60,7 @@ NODES: dict[str, tuple[str, dict[str, tuple[str, str]], dict[str, str]]] = {
         {"examples": ("Transform", "transformed_examples"), "transform_graph": ("Transform", "transform_graph")},
         {"model": "Model", "model_run": "ModelRun"},
     ),
-    "PresetExporter": ("components.preset_exporter.component.PresetExporter", {}, {"model": "Model"}),
+    "PresetImporter": ("components.preset_importer.component.PresetImporter", {}, {"model": "Model"}),
     "BaselineResolver": ("tfx.dsl.components.common.resolver.Resolver", {"candidate": ("Trainer", "model")}, {}),
     "CandidatePredictor": (
         "components.predictor.component.Predictor",
@@ -69,7 +69,7 @@ NODES: dict[str, tuple[str, dict[str, tuple[str, str]], dict[str, str]]] = {
     ),
     "PresetPredictor": (
         "components.predictor.component.Predictor",
-        {"examples": ("Tokenizer", "tokenized_examples"), "model": ("PresetExporter", "model")},
+        {"examples": ("Tokenizer", "tokenized_examples"), "model": ("PresetImporter", "model")},
         {"predictions": "InferenceResult"},
     ),
     "BaselinePredictor": (
@@ -77,7 +77,7 @@ NODES: dict[str, tuple[str, dict[str, tuple[str, str]], dict[str, str]]] = {
         {
             "examples": ("Tokenizer", "tokenized_examples"),
             "model": ("BaselineResolver", "model"),
-            "like": ("PresetExporter", "model"),
+            "like": ("PresetImporter", "model"),
         },
         {"predictions": "InferenceResult"},
     ),
@@ -88,7 +88,7 @@ NODES: dict[str, tuple[str, dict[str, tuple[str, str]], dict[str, str]]] = {
             "preset_predictions": ("PresetPredictor", "predictions"),
             "baseline_predictions": ("BaselinePredictor", "predictions"),
             "model": ("Trainer", "model"),
-            "preset_model": ("PresetExporter", "model"),
+            "preset_model": ("PresetImporter", "model"),
             "baseline_model": ("BaselineResolver", "model"),
         },
         {"evaluation_result": "ModelEvaluation", "blessing": "ModelBlessing"},

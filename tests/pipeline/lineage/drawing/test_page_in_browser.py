@@ -83,7 +83,7 @@ def test_a_click_shows_a_node_with_its_links(tab):
     assert get_titles(tab, ".node.selected") == {"Trainer"}
     assert {"ExampleGen", "Tokenizer", "transform_graph"} <= get_titles(tab, ".node.up")
     assert {"Evaluator", "Pusher", "pushed_model"} <= get_titles(tab, ".node.down")
-    assert not {"StatisticsGen", "PresetExporter"} & get_titles(tab, ".node.up, .node.down")
+    assert not {"StatisticsGen", "PresetImporter"} & get_titles(tab, ".node.up, .node.down")
     assert tab.run("location.hash").startswith("#execution:")
     # The button of a link goes on to the other node.
     tab.run("[...panel.querySelectorAll('.links button')].find(b => b.textContent === 'transform_graph').click()")

@@ -225,12 +225,12 @@ def test_a_model_that_was_never_evaluated_and_a_run_without_a_record(store):
 
 def test_a_preset_means_the_newest_model_that_was_tuned_from_it(store):
     store.record_run("run-1")
-    untouched = store.artifact("Model", "PresetExporter/2", preset="data/base/tiny", preset_hash="b" * 64)
-    store.execution("run-2", "PresetExporter", {}, {"model": untouched})
+    untouched = store.artifact("Model", "PresetImporter/2", preset="data/base/tiny", preset_hash="b" * 64)
+    store.execution("run-2", "PresetImporter", {}, {"model": untouched})
     model = read(store.export("data/base/tiny", "--format", "cyclonedx"))["metadata"]["component"]
     assert get_properties(model)["uri"] == "/runs/Trainer/run-1"
-    exported = read(store.export("/runs/PresetExporter/2", "--format", "cyclonedx"))["metadata"]["component"]
-    assert get_properties(exported)["uri"] == "/runs/PresetExporter/2"
+    exported = read(store.export("/runs/PresetImporter/2", "--format", "cyclonedx"))["metadata"]["component"]
+    assert get_properties(exported)["uri"] == "/runs/PresetImporter/2"
 
 
 def test_a_run_without_a_model_says_where_it_stopped(store):

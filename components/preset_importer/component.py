@@ -1,4 +1,4 @@
-"""PresetExporter: a TFX component that exports an untouched preset, the baseline of a pipeline's first evaluation."""
+"""PresetImporter: a TFX component that names an untouched preset, the baseline of a pipeline's first evaluation."""
 
 import json
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel_utils, component_spec, standard_artifacts
 
-from components.preset_exporter.executor import Executor
+from components.preset_importer.executor import Executor
 
 
-class PresetExporterSpec(component_spec.ComponentSpec):
-    """Outputs and parameters of `PresetExporter`."""
+class PresetImporterSpec(component_spec.ComponentSpec):
+    """Outputs and parameters of `PresetImporter`."""
 
     PARAMETERS = {
         "model_section": component_spec.ExecutionParameter(type=str),
@@ -23,10 +23,13 @@ class PresetExporterSpec(component_spec.ComponentSpec):
     OUTPUTS = {"model": component_spec.ChannelParameter(type=standard_artifacts.Model)}
 
 
-class PresetExporter(base_component.BaseComponent):
-    """Exports the preset as it is, with the signatures of a trained model."""
+class PresetImporter(base_component.BaseComponent):
+    """Makes a model of a preset as it is, by name: who asks it loads the preset, which nobody exports.
 
-    SPEC_CLASS = PresetExporterSpec
+    The preset may be a folder, one in a bucket, or a handle: each container that asks it loads it there.
+    """
+
+    SPEC_CLASS = PresetImporterSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
@@ -38,11 +41,11 @@ class PresetExporter(base_component.BaseComponent):
             model: The run's `model` section.
             text: The run's `text` section; `max_length` may be None, for all positions of the model.
             generation: The run's `generation` section.
-            preset_hash: Hash of the preset's content; a changed preset runs the node again.
+            preset_hash: Hash of the preset's content; a changed preset runs the node again, and all that asks it.
             code_hash: Hash of the code that the node runs, for the same purpose.
         """
         super().__init__(
-            spec=PresetExporterSpec(
+            spec=PresetImporterSpec(
                 model_section=json.dumps(model, sort_keys=True),
                 text=json.dumps(text, sort_keys=True),
                 generation=json.dumps(generation, sort_keys=True),
