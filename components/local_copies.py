@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from components.errors import UserError
+from components.presets.handles import HUB, resolve_handle
 
 # What KerasHub downloads by itself.
-_HANDLES = ("kaggle://", "hf://", "modelscope://")
+_HANDLES = ("kaggle://", "modelscope://")
 # Files of a preset that only its weights need.
 _WEIGHTS = (".h5", ".safetensors", ".weights.json")
 
@@ -37,6 +38,8 @@ def local_copy(folder: str, without: Sequence[str] = ()) -> Iterator[str]:
 def local_preset(preset: str, *, with_weights: bool = True) -> Iterator[str]:
     """Yields a preset for `from_preset`: one in a bucket as a local copy, which is gone at the end; others as they are.
 
+    An `hf://` handle becomes the folder of its state on this machine; if there is none, it is downloaded.
+
     KerasHub copies files from a bucket too, but into one folder for `gs://a/b-c` and `gs://a/b/c`, with no notice of a preset that
     was replaced, nor of another process that is still writing a file.
 
@@ -45,8 +48,11 @@ def local_preset(preset: str, *, with_weights: bool = True) -> Iterator[str]:
         with_weights: False for those who need the configuration and the tokenizer only.
 
     Raises:
-        UserError: If there is no file at the address, or it cannot be read.
+        UserError: If there is no file at the address, or it cannot be read or downloaded.
     """
+    if preset.startswith(HUB):
+        yield resolve_handle(preset, with_weights=with_weights).folder
+        return
     if preset.startswith(_HANDLES):
         yield preset
         return

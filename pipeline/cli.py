@@ -103,6 +103,7 @@ def validate(
 ) -> None:
     """Check CONFIG, also for its runner, and list every problem at once. Runs nothing. Exit code 2 if there are any."""
     from configs.load import dump_config
+    from pipeline.preset_checks import describe_preset
     from pipeline.runner_checks import require_valid_run
 
     config, runner = load_files(config_path, runner_name, overrides, root, image)
@@ -111,6 +112,8 @@ def validate(
         click.echo(dump_config(config), nl=False)
     else:
         click.echo(f"{config_path} is valid.")
+        if told := describe_preset(config.model.preset):
+            click.echo(told)
 
 
 @main.command()

@@ -1,9 +1,13 @@
 """Hashes of what a node depends on but TFX's cache does not see: the code that it runs, and local folders."""
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 from pathlib import Path
+
+from components.presets.handles import HUB, find_commit
+from components.presets.side_files import SIDE_FILES, find_side_file
 
 REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = ("components", "configs", "pipeline")
@@ -51,14 +55,38 @@ def hash_folder(folder: str | Path, pattern: str = "**/*") -> str:
 
 
 def hash_preset(preset: str) -> tuple[str, str]:
-    """Returns the hashes of a preset folder and of its tokenizer; "" for a handle: what it names is not looked up here.
+    """Returns the hashes of a preset and of what its tokens depend on.
 
-    A handle without a version (`hf://…`) can change upstream without being seen; the run's record has the hash of the
-    weights that were loaded.
+    For a folder they are those of its files; for an `hf://` handle, the commit of its state on this machine, which a run asks the hub for
+    when it begins. "" for other names and handles, which are not looked up here: what they name can change without being
+    seen, and the run's record has the hash of the weights that were loaded.
     """
+    if preset.startswith(HUB):
+        commit = find_commit(preset)
+        return commit, commit
     if not Path(preset).is_dir():
         return "", ""
-    return hash_folder(preset), hash_folder(preset, "tokenizer.json") + hash_folder(preset, "assets/**/*")
+    state = tuple(
+        (str(path), stat.st_size, stat.st_mtime_ns)
+        for path in sorted(Path(preset).rglob("*"))
+        if path.is_file()
+        for stat in [path.stat()]
+    )
+    return _hash_preset_folder(preset, state)
+
+
+@functools.lru_cache(maxsize=16)
+def _hash_preset_folder(preset: str, state: tuple[tuple[str, int, int], ...]) -> tuple[str, str]:
+    """Hashes gigabytes once, and not for each node that wants to know; `state` is the files' sizes and times."""
+    del state
+    tokenizer = hash_folder(preset, "tokenizer.json") + hash_folder(preset, "assets/**/*")
+    # The publisher's rules, template and end tokens, where there are any.
+    digest = hashlib.sha256()
+    found = [path for name in SIDE_FILES if (path := find_side_file(preset, name))]
+    for path in found:
+        digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    tokenizer += digest.hexdigest() if found else ""
+    return hash_folder(preset), tokenizer
 
 
 def _closure(modules: tuple[str, ...]) -> dict[str, Path]:

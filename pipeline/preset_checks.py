@@ -1,27 +1,46 @@
 """What can be said of a preset without loading it."""
 
-import json
 import re
 from pathlib import Path
 
 from components.options import nearest
+from components.presets.families import find_family_problem, read_backbone_arguments
+from components.presets.handles import HUB, find_handle_problem, find_snapshot
+from components.presets.hugging_face import inspect_folder
+from components.presets.side_files import is_hugging_face_folder, read_json_object
+from components.presets.weight_files import read_weights
 from configs.load import Problem
 from configs.schema import MethodSection
 
-_HANDLES = ("kaggle://", "hf://", "modelscope://", "gs://")
+# Handles of hubs and buckets that are not looked up here.
+_HANDLES = ("kaggle://", "modelscope://", "gs://", "s3://")
 
 
-def find_preset_problems(preset: str) -> list[str]:
-    """Returns why `preset` cannot be a preset folder, a name or a handle; handles are not looked up."""
+def find_preset_problems(preset: str, *, is_language_model: bool = True) -> list[str]:
+    """Returns why `preset` cannot be a folder, a name or a handle.
+
+    Handles are not looked up; of an `hf://` handle, what this machine has of it is checked.
+
+    Args:
+        preset: The preset.
+        is_language_model: Whether it must be a causal language model.
+    """
+    if preset.startswith(HUB):
+        if problem := find_handle_problem(preset):
+            return [problem]
+        snapshot = find_snapshot(preset, with_weights=False)
+        if snapshot is None:
+            return []
+        # Without all of its weights it is downloaded further when the run begins.
+        has_weights = find_snapshot(preset) is not None
+        return _find_folder_problems(Path(snapshot.folder), preset, is_language_model, has_weights)
+    if preset.startswith("kaggle://") and len(preset.split("/")) not in (6, 7):
+        return [f"must be kaggle://owner/model/keras/variation, and maybe /version. Received: {preset!r}."]
     if preset.startswith(_HANDLES):
         return []
     folder = Path(preset)
     if folder.is_dir():
-        missing = [n for n in ("config.json",) if not (folder / n).is_file()]
-        # KerasHub's own weights, in one file or in shards, or those of Hugging Face.
-        if not any(list(folder.glob(pattern)) for pattern in ("*.weights.h5", "*.weights.json", "*.safetensors")):
-            missing.append("model.weights.h5")
-        return [f"must be a KerasHub preset folder. {preset} lacks {', '.join(missing)}."] if missing else []
+        return _find_folder_problems(folder, preset, is_language_model)
     if "/" in preset or not re.fullmatch(r"[a-z0-9_.]+", preset):
         return [
             "must be an existing preset folder, the name of a KerasHub preset, or a handle that starts with hf:// or "
@@ -30,12 +49,59 @@ def find_preset_problems(preset: str) -> list[str]:
     return []
 
 
-def read_backbone_number(preset: str, name: str) -> int | None:
-    """Returns a number of the backbone's configuration; None where it has none or `preset` is no KerasHub folder."""
-    try:
-        value = json.loads((Path(preset) / "config.json").read_text(encoding="utf-8"))["config"].get(name)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+def _find_folder_problems(folder: Path, preset: str, is_language_model: bool, has_weights: bool = True) -> list[str]:
+    if is_hugging_face_folder(folder):
+        if is_language_model:
+            problems = inspect_folder(folder, with_weights=has_weights).problems
+        else:
+            problems = read_weights(folder).problems if has_weights else ()
+        return [f"{preset}: {problem}" for problem in problems]
+    if not has_weights:
+        return []
+    missing = [n for n in ("config.json",) if not (folder / n).is_file()]
+    # KerasHub's own weights, in one file or in shards, or those of Hugging Face.
+    if not any(list(folder.glob(pattern)) for pattern in ("*.weights.h5", "*.weights.json", "*.safetensors")):
+        missing.append("model.weights.h5")
+    return [f"must be a KerasHub preset folder. {preset} lacks {', '.join(missing)}."] if missing else []
+
+
+def describe_preset(preset: str) -> str | None:
+    """Returns what is known of a language model in Hugging Face's layout, in a sentence; None of other presets."""
+    if preset.startswith(HUB):
+        snapshot = find_snapshot(preset)
+        if snapshot is None:
+            return f"{preset} is not on this machine yet: it is checked when the run begins."
+        folder, name = Path(snapshot.folder), f"{preset} (commit {snapshot.commit[:12]})"
+    else:
+        folder, name = Path(preset), preset
+    if not is_hugging_face_folder(folder):
         return None
+    report = inspect_folder(folder)
+    whole, half = (_format_bytes(report.count_bytes(number)) for number in (4, 2))
+    return (
+        f"{name}: {report.title}, {report.num_parameters:,} parameters; the weights take {whole} of memory in float32, "
+        f"{half} in bfloat16."
+    )
+
+
+def _format_bytes(number: int) -> str:
+    return f"{number / 2**30:,.2f} GiB" if number >= 2**28 else f"{number / 2**20:,.2f} MiB"
+
+
+def read_backbone_number(preset: str, name: str) -> int | None:
+    """Returns a number of the backbone's configuration; None where it has none or `preset` is no folder that says it."""
+    folder = Path(preset)
+    if preset.startswith(HUB):
+        snapshot = find_snapshot(preset, with_weights=False)
+        if snapshot is None:
+            return None
+        folder = Path(snapshot.folder)
+    config = read_json_object(folder / "config.json") or {}
+    if is_hugging_face_folder(folder):
+        arguments = {} if find_family_problem(config) else read_backbone_arguments(config)[0]
+    else:
+        arguments = config.get("config")
+    value = arguments.get(name) if isinstance(arguments, dict) else None
     return value if isinstance(value, int) else None
 
 

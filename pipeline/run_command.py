@@ -20,12 +20,13 @@ from pipeline.execution.child_process import (
     signals_as_exceptions,
 )
 from pipeline.execution.node_runner import NodeFailedError
-from pipeline.execution.run_record import RunRecord
+from pipeline.execution.run_record import PRESET_REVISION, RunRecord
 from pipeline.execution.store_lock import lock_store
 from pipeline.lineage.store import open_store
 from pipeline.local_runner import WHOLE, Part
 from pipeline.metadata_connection import make_connection_config, open_writable_store
 from pipeline.paths import Paths, find_root
+from pipeline.preset_lookup import describe_move, describe_other_weights, look_up_presets
 from pipeline.repeats.decision import decide, record_skipped
 from pipeline.repeats.growth import read_growth
 from pipeline.repeats.inputs import INPUTS, make_record
@@ -59,7 +60,12 @@ def run_pipeline(
     with redirect_output(log_path) as console:
         console.print(f"Pipeline [bold]{config.pipeline.name}[/], run {run_id}")
         console.print(f"[dim]Log: {log_path}[/]", soft_wrap=True)
+        try:
+            look_up_presets(config, console)
+        except UserError as error:
+            return explain_failure(error, False, log_path, console)
         record = make_record(config, config_path)
+        _tell_move(config, record, runner, console)
         if skip_unchanged and not _is_needed(config, record, runner, run_id, force, console):
             return 0
         signals: list[str] = []
@@ -85,6 +91,27 @@ def _is_needed(
     return decision.is_needed
 
 
+def _tell_move(config: RunConfig, record: RunRecord, runner: LocalRunnerConfig, console: Console) -> None:
+    """Says if a handle without a commit names another one than in the last run."""
+    commit = record.get(PRESET_REVISION)
+    if not commit:
+        return
+    connection = make_connection_config(runner)
+    with lock_store(connection):
+        told = describe_move(open_writable_store(connection), config, str(commit))
+    if told:
+        console.print(told, style="yellow", soft_wrap=True, markup=False, highlight=False)
+
+
+def _tell_other_weights(runner: LocalRunnerConfig, result: local_runner.RunResult, console: Console) -> None:
+    """Says if a name or a handle had other weights in the last run, as far as no commit says so."""
+    connection = make_connection_config(runner)
+    with lock_store(connection):
+        told = describe_other_weights(open_writable_store(connection), result.artifact("Trainer", "model"))
+    if told:
+        console.print(f"\n{told}", style="yellow", soft_wrap=True, markup=False, highlight=False)
+
+
 def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.RunResult, console: Console) -> int:
     if not set(_REPORTED) <= set(result.nodes):
         console.print(f"\nRan {', '.join(result.nodes)}: a part of the pipeline, of which there is no verdict.")
@@ -93,6 +120,7 @@ def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.R
         blessed = summary.is_blessed(result)
         text = summary.make_summary(config, result, _ask_for_samples(config, result), _read_growth(runner, result))
     console.print(text)
+    _tell_other_weights(runner, result, console)
     with result.paths.report(result.run_id).open("w", encoding="utf-8") as file:
         Console(file=file, width=120, highlight=False).print(text)
     try:

@@ -190,7 +190,7 @@ def _check_evaluation(sections: Mapping[str, BaseModel], mounted: str | None) ->
             made = make_metric(metric.name, metric.options)
             directions |= made.directions()
             if isinstance(made, Judge | EmbeddingSimilarity) and made.preset is not None:
-                messages = find_preset_problems(made.preset)
+                messages = find_preset_problems(made.preset, is_language_model=isinstance(made, Judge))
                 problems += [Problem(f"evaluation.metrics.{i}.preset", message) for message in messages]
             if isinstance(data, DataSection):
                 problems += _check_columns(f"evaluation.metrics.{i}", metric.name, made.needed_columns(), data)

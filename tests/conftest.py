@@ -7,9 +7,14 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2
+
+# Tiny models of every family that transformers has written, in Hugging Face's layout, with their logits.
+GOLDEN = Path(__file__).resolve().parent / "components" / "models" / "golden"
+GOLDEN_NAMES = sorted(path.parent.name for path in GOLDEN.glob("*/logits.npz"))
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +111,28 @@ def bucket(certificate, tmp_path, monkeypatch):
     assert server.close() == []
 
 
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A server that answers as the Hugging Face hub does, with an empty cache on this side; its client in this process asks it."""
+    import huggingface_hub.constants
+
+    module = _load_module("hub_server")
+    server = module.HubServer()
+    web = module.serve(server)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
+    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_ENDPOINT", server.url)  # for processes that start now
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no_token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield server
+    web.shutdown()
+    web.server_close()
+
+
 @functools.cache
 def _load_module(name):
     """The module beside this one: an installed package already owns the import name `tests`."""
@@ -114,3 +141,42 @@ def _load_module(name):
     sys.modules[name] = module  # where dataclasses look for it
     specification.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def make_golden_folder(tmp_path_factory):
+    """Returns a function that makes the folder of a golden model, weights and tokenizer together."""
+    import numpy as np
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name) / "model"
+        shutil.copytree(GOLDEN / name, folder, ignore=shutil.ignore_patterns("*.npz"))
+        with np.load(GOLDEN / name / "logits.npz") as golden:
+            shutil.copytree(GOLDEN / "tokenizers" / str(golden["tokenizer"]), folder, dirs_exist_ok=True)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def read_logits():
+    """Returns a function that gives a golden model's token ids, (2, 12) int32, and its logits, (2, 12, vocabulary)."""
+
+    def read(name: str) -> tuple[Any, Any]:
+        import numpy as np
+
+        with np.load(GOLDEN / name / "logits.npz") as golden:
+            return golden["token_ids"], golden["logits"]
+
+    return read
+
+
+@pytest.fixture(params=GOLDEN_NAMES)
+def golden_name(request) -> str:
+    """Each golden model in turn."""
+    return request.param
+
+
+@pytest.fixture
+def golden_names() -> list[str]:
+    return GOLDEN_NAMES

@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("configs",),
     ("components.presets",),
+    ("components.models",),
     ("components.content", "components.local_copies", "components.text"),
     ("components.methods", "components.metrics", "components.splits"),
     ("components.*", "data.*"),
@@ -254,8 +255,8 @@ def test_quick_commands_import_quickly(module: str):
 @pytest.mark.parametrize(
     ("module", "source", "expected"),
     [
-        ("components.text.cleaning", "from components.trainer import fit", "(layer 3) imports components.trainer.fit"),
-        ("components.tokenizer.executor", "import components.trainer.fit", "(layer 5) imports components.trainer.fit"),
+        ("components.text.cleaning", "from components.trainer import fit", "(layer 4) imports components.trainer.fit"),
+        ("components.tokenizer.executor", "import components.trainer.fit", "(layer 6) imports components.trainer.fit"),
         ("components.tuner.module", "import components.trainer.fit", None),
         ("components.trainer.fit", "from configs import schema", "components receive plain dicts"),
         ("components.trainer.fit", "from . import data", "relative import"),

@@ -18,6 +18,7 @@ class Executor(base_executor.BaseExecutor):
         """
         # Keras is imported by the executor, not where the pipeline is only wired.
         from components.local_copies import local_preset
+        from components.presets.handles import find_commit
         from components.text.model_tokenizer import load_tokenizer
         from components.trainer.model import read_max_positions
         from components.trainer.model_card import count_positions, make_card, write_reference
@@ -39,3 +40,5 @@ class Executor(base_executor.BaseExecutor):
         write_reference(artifact.uri, section, text, card)
         artifact.set_string_custom_property("preset", preset)
         artifact.set_string_custom_property("preset_hash", exec_properties["preset_hash"])
+        if commit := find_commit(preset):
+            artifact.set_string_custom_property("preset_revision", commit)

@@ -34,6 +34,9 @@ def load_tokenizer(folder: str) -> Any:
     """
     import keras_hub  # Imported by those who tokenize, not where a pipeline is only wired.
 
+    from components.models.mends import mend_keras_hub
+
+    mend_keras_hub()
     tokenizer = keras_hub.tokenizers.Tokenizer.from_preset(folder)
     adopt_own_rules(tokenizer, folder)
     return tokenizer

@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,6 +10,9 @@ import numpy as np
 
 from components.errors import UserError
 from components.local_copies import local_preset
+from components.models.loading import load_causal_lm
+from components.models.mends import mend_keras_hub
+from components.models.saving import write_preset
 from components.text.model_tokenizer import adopt_own_rules
 from components.trainer.directories import whole_directory
 
@@ -19,8 +21,8 @@ def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.
     """Loads a causal LM with its tokenizer.
 
     Args:
-        preset: a KerasHub built-in name, an `hf://`, `kaggle://` or `modelscope://` handle, or a preset folder, local or in a
-            bucket.
+        preset: a KerasHub built-in name, an `hf://`, `kaggle://` or `modelscope://` handle, or a folder, local or in a bucket:
+            a preset, or one in Hugging Face's layout.
         dtype: dtype or mixed policy of the layers.
         seed: for whatever is drawn at random later (dropout, new weights); all generators are set.
 
@@ -29,39 +31,9 @@ def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.
     """
     keras.utils.set_random_seed(seed)
     with local_preset(preset) as source:
-        model = _load(preset, source, dtype)
+        model = load_causal_lm(source, preset, dtype)
         adopt_own_rules(model.preprocessor.tokenizer, source)
     return model
-
-
-def _load(preset: str, source: str, dtype: str) -> keras_hub.models.CausalLM:
-    """Loads a preset from `source`, where it is now."""
-    is_folder = "://" not in source and source not in keras_hub.models.CausalLM.presets
-    if is_folder:
-        _check_folder(source, preset)
-    try:
-        return keras_hub.models.CausalLM.from_preset(source, dtype=dtype)
-    except Exception as error:  # every hub raises errors of its own kind
-        distribution = keras.distribution.distribution()
-        if distribution is not None and "divisible" in str(error):
-            raise UserError(
-                f"train.mesh: every weight that is cut must be divisible by its axis of {distribution.device_mesh}. "
-                f"Received for {preset}: {error}. Set mesh.model to a divisor of the model's heads and vocabulary."
-            ) from error
-        if "Unable to find a subclass" in str(error) or "no class registered" in str(error):
-            raise UserError(
-                f"model.preset must be a causal language model that KerasHub knows. Received: {preset} ({error})"
-            ) from error
-        if is_folder:
-            raise UserError(
-                f"model.preset: the folder {preset} cannot be loaded ({type(error).__name__}: {error}). "
-                "Write it again with `model.save_to_preset(folder)`."
-            ) from error
-        raise UserError(
-            f"model.preset: {preset} could not be downloaded or is not a KerasHub or Hugging Face model "
-            f"({type(error).__name__}: {error}). Check the name, the network and your access (gated models need "
-            "KAGGLE_KEY or HF_TOKEN), or download it elsewhere and give the folder's path."
-        ) from error
 
 
 def find_backbone_class(preset: str) -> type:
@@ -80,6 +52,7 @@ def read_max_positions(preset: str) -> int | None:
     """
     from keras_hub.src.utils.preset_utils import get_preset_loader  # there is no public way
 
+    mend_keras_hub()
     with local_preset(preset, with_weights=False) as source:
         try:
             loader = get_preset_loader(source)
@@ -111,6 +84,8 @@ def hash_weights(model: keras.Model) -> str:
 def save_preset(model: keras_hub.models.CausalLM, directory: str) -> None:
     """Writes the model as a preset folder for `keras_hub.models.CausalLM.from_preset`, whole or not at all.
 
+    The files of its publisher (`components.presets.side_files`) go into `hugging_face/` there.
+
     Args:
         model: The model, with its preprocessor.
         directory: Where to; absent or empty.
@@ -119,7 +94,7 @@ def save_preset(model: keras_hub.models.CausalLM, directory: str) -> None:
         FileExistsError: If `directory` holds something.
     """
     with whole_directory(directory, last="config.json") as local:
-        model.save_to_preset(local)
+        write_preset(model, local)
 
 
 def list_generators(layer: keras.layers.Layer) -> list[Any]:
@@ -150,24 +125,3 @@ def get_pad_token_id(model: keras_hub.models.CausalLM) -> int:
     """The tokenizer's padding token; 0 where there is none (padding never counts)."""
     tokenizer = getattr(model.preprocessor, "tokenizer", None)
     return int(getattr(tokenizer, "pad_token_id", None) or 0)
-
-
-def _check_folder(source: str, preset: str) -> None:
-    folder = Path(source)
-    if not folder.is_dir():
-        raise UserError(
-            f"model.preset must be a built-in name, an hf:// or kaggle:// handle, or an existing folder (relative to "
-            f"where you run). Received: {preset!r}, which is none of them. Built-in names stand in "
-            "https://keras.io/keras_hub/presets."
-        )
-    names = {path.name for path in folder.iterdir()}
-    if "config.json" not in names:
-        raise UserError(
-            f"model.preset: the folder {preset} must be a preset. Missing: config.json. "
-            "Write one with `model.save_to_preset(folder)`."
-        )
-    if not any(name.endswith((".weights.h5", ".safetensors")) for name in names):
-        raise UserError(
-            f"model.preset: the folder {preset} has no weights (model.weights.h5 or *.safetensors). "
-            "If it comes from Git LFS, run `git lfs pull`."
-        )

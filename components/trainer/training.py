@@ -10,6 +10,7 @@ import keras_hub
 from absl import logging
 
 from components.methods import make_method
+from components.presets.handles import find_commit
 from components.trainer.adapter import save_adapter
 from components.trainer.checkpoint import Checkpoints, make_fingerprint
 from components.trainer.compilation import Compilation, plan_compilation
@@ -151,6 +152,8 @@ def train_model(arguments: TrainingArguments) -> Training | None:
         adapter = method.adapter_weights(model)
         method.merge(model)
         facts: dict[str, Any] = {}
+        if commit := find_commit(config["model"]["preset"]):
+            facts["preset_revision"] = commit  # a handle can name another state tomorrow
         if adapter:
             facts["adapter_sha256"] = save_adapter(
                 os.path.join(arguments.root, "adapter"),

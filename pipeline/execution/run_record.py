@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 
+from components.presets.handles import find_commit
 from components.provenance import describe_code, describe_hardware
 from configs.load import dump_config
 from configs.schema import RunConfig
@@ -16,6 +17,8 @@ from pipeline.execution.run_state import PROCESS, RUN_CONTEXT, describe_process
 
 # JSON: the nodes that the run consists of. A run that has finished all of them is complete.
 NODES = "nodes"
+# The commit of a preset on a hub.
+PRESET_REVISION = "preset_revision"
 
 _STARTED_AT = "started_at"
 _CODE_FOLDERS = ("components", "configs", "pipeline")
@@ -48,10 +51,12 @@ def make_run_record(config: str, config_path: str, pipeline_name: str, runner: s
 
 def make_training_record(config: RunConfig, config_path: str, runner: str = "local") -> RunRecord:
     """Returns `make_run_record` of a tuning, with what one looks for it by."""
+    commit = find_commit(config.model.preset)
     return {
         **make_run_record(dump_config(config), config_path, config.pipeline.name, runner),
         "method": config.method.name,
         "preset": config.model.preset,
+        **({PRESET_REVISION: commit} if commit else {}),
         "data_path": config.data.path,
         "seed": config.train.seed,
     }

@@ -18,6 +18,7 @@ _SAME_WORDS = re.compile(r"^(Not b|B)lessed[:,] ")
 _MODEL_FACTS = {
     "method": "{}",
     "preset": "preset {}",
+    "preset_revision": "commit {:.12}",
     "base_hash": "base {:.12}",
     "trainable_parameters": "{:,} trainable",
     "total_parameters": "of {:,} parameters",

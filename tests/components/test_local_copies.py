@@ -57,9 +57,7 @@ def test_a_folder_that_was_replaced_is_copied_again(preset):
         assert (Path(folder) / "config.json").read_text() == "replaced"
 
 
-@pytest.mark.parametrize(
-    "preset", ["gpt2_base_en", "hf://openai-community/gpt2", "kaggle://a/b/keras/c", "some/folder"]
-)
+@pytest.mark.parametrize("preset", ["gpt2_base_en", "kaggle://a/b/keras/c", "some/folder"])
 def test_what_is_in_no_bucket_stays_as_it_is(preset):
     with local_preset(preset) as source:
         assert source == preset

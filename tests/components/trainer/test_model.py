@@ -43,7 +43,7 @@ def test_what_cannot_be_downloaded_says_what_to_do(monkeypatch):
 
     monkeypatch.setattr(CausalLM, "from_preset", offline)
     with pytest.raises(UserError, match=r"no route to host.*Check the name, the network .*give the folder's path"):
-        load_model("hf://someone/something")
+        load_model("kaggle://someone/something/keras/small")
 
 
 def test_the_hash_is_of_the_weights(make_tiny_model):
