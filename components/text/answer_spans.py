@@ -103,16 +103,15 @@ def render_conversation(
     _check_shown(rendered.text, messages, tools)
     if train_on == EVERYTHING:
         return replace(rendered, spans=((0, len(rendered.text)),))
-    if train_on == LAST_TURN or not _has_earlier_answer(messages):
-        return rendered
+    wanted = trained[-1:] if train_on == LAST_TURN else trained
     try:
         if template.marks_generation(tools):
-            spans = _find_marked(template, messages, tools, form, rendered, trained)
+            spans = _find_marked(template, messages, tools, form, rendered.text, wanted)
         else:
-            earlier = [_find_by_prefix(template, messages, tools, form, rendered.text, i) for i in trained[:-1]]
+            earlier = [_find_by_prefix(template, messages, tools, form, rendered.text, i) for i in wanted[:-1]]
             spans = (*earlier, *rendered.spans)
     except CannotTellError as problem:
-        return replace(rendered, note=str(problem))
+        return replace(rendered, note=str(problem) if len(wanted) > 1 else "")
     return replace(rendered, spans=spans)
 
 
@@ -130,10 +129,6 @@ def _check_shown(text: str, messages: Sequence[dict[str, Any]], tools: Sequence[
         if message["role"] == "assistant" or content in text or json.dumps(content, ensure_ascii=False)[1:-1] in text:
             continue
         raise RefusedConversationError(f"the template does not show, or changes, a turn of the role {message['role']}")
-
-
-def _has_earlier_answer(messages: Sequence[dict[str, Any]]) -> bool:
-    return any(message["role"] == "assistant" for message in messages[:-1])
 
 
 def _render_last(
@@ -174,7 +169,7 @@ def _find_by_prefix(
     if not with_answer.startswith(prompt):
         raise CannotTellError("the text that asks for an earlier answer is not the beginning of the text with it")
     # What closes a text but no turn within it stands behind the end token.
-    start, end = _close(with_answer, (len(prompt), len(with_answer)), form, first=True)
+    start, end = _close(with_answer, (len(prompt), len(with_answer)), form)
     if not whole.startswith(with_answer[:end]):
         raise CannotTellError(
             "the template shows an earlier answer, or what stands before it, otherwise once others follow"
@@ -187,35 +182,31 @@ def _find_marked(
     messages: list[dict[str, Any]],
     tools: list[Any] | None,
     form: AnswerForm,
-    rendered: RenderedConversation,
-    trained: Sequence[int],
+    whole: str,
+    wanted: Sequence[int],
 ) -> tuple[tuple[int, int], ...]:
-    """Returns the spans of trained answers by the template's own `{% generation %}`."""
+    """Returns the spans of some answers by the template's own `{% generation %}`."""
     text, marked = template.render_with_generation(messages, tools)
-    if not text.startswith(rendered.text):
+    if not text.startswith(whole):
         raise CannotTellError("the text that asks for the last answer is not the beginning of the text with it")
     answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     if len(marked) != len(answers):
         raise CannotTellError(f"the template marks {len(marked)} parts as generated, of {len(answers)} assistant turns")
-    spans = [_close(text, span, form) for i, span in zip(answers, marked, strict=True) if i in set(trained)]
-    # The last answer begins where the generation prompt ends, wherever its mark begins.
-    return (*spans[:-1], *rendered.spans)
+    return tuple(_close(text, span, form) for i, span in zip(answers, marked, strict=True) if i in wanted)
 
 
-def _close(text: str, span: tuple[int, int], form: AnswerForm, first: bool = False) -> tuple[int, int]:
+def _close(text: str, span: tuple[int, int], form: AnswerForm) -> tuple[int, int]:
     """Returns a span that ends behind the token that closes the answer: what follows, a newline mostly, is never generated.
 
     Args:
         text: Of the conversation.
         span: Where the answer, and perhaps more, stands.
         form: Of the template.
-        first: Whether the first such token in the span closes it, not the last.
     """
     start, end = span
     if not form.end:
         return span
-    place = text.find(form.end, start, end) if first else text.rfind(form.end, start, end)
-    if place >= 0:
+    if (place := text.find(form.end, start, end)) >= 0:
         return start, place + len(form.end)
     blank = len(text[end:]) - len(text[end:].lstrip())
     if text.startswith(form.end, end + blank):

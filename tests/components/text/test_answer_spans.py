@@ -37,6 +37,18 @@ SHAPES = {
         ["A1<eot>", "A2<eot>"],
         "",
     ),
+    "what closes a turn closes the text once more": (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}<eot>{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% else %}<eot>{% endif %}",
+        ["A1<eot>", "A2<eot>"],
+        "",
+    ),
+    "generation marks without the space before": (
+        "{% for m in messages %}<{{ m.role }}> {% if m.role == 'assistant' %}{% generation %}{{ m.content }}<eot>{% endgeneration %}"
+        "{% else %}{{ m.content }}<eot>{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+        ["A1<eot>", "A2<eot>"],
+        "",
+    ),
     "nothing closes a turn": (
         "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}",
         ["A1\n", "A2\n"],

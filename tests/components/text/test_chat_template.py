@@ -76,6 +76,14 @@ def test_today_is_the_day_of_the_run():
     assert "26 Jul 2024" in ChatTemplate("auto", template.sources, {}).render([], add_generation_prompt=False)
 
 
+def test_lines_of_statements_leave_nothing_and_what_is_null_is_not_there():
+    source = "a\n  {% if true %}\nb\n  {% endif %}\n{{ 'content' in messages[0] }} {{ messages[1].content }}"
+    messages = [{"role": "assistant", "content": None}, {"role": "user", "content": "x"}]
+    assert (
+        ChatTemplate("auto", {"default": source}, {}).render(messages, add_generation_prompt=False) == "a\nb\nFalse x"
+    )
+
+
 def test_a_template_cannot_change_or_keep_what_it_is_given():
     messages = [{"role": "user", "content": "x", "list": [1]}]
     template = ChatTemplate("auto", {"default": "{% set _ = messages[0].update({'content': 'y'}) %}"}, {})
