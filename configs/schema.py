@@ -220,6 +220,26 @@ class GenerationSection(Section):
         return expand_name(value)
 
 
+class ExportSection(Section):
+    """Further formats of the tuned model. A preset (`keras`) and a SavedModel (`savedmodel`) are written by every run."""
+
+    formats: list[Literal["hf", "keras", "savedmodel"]] = []
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+
+    @field_validator("formats")
+    @classmethod
+    def _check_formats(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("names a format twice")
+        return value
+
+    @model_validator(mode="after")
+    def _check_dtype(self) -> "ExportSection":
+        if self.dtype is not None and "hf" not in self.formats:
+            raise ValueError("`dtype` is that of the format `hf`: add it to `formats`, or leave `dtype` out")
+        return self
+
+
 class RunConfig(Section):
     """A whole run."""
 
@@ -231,4 +251,5 @@ class RunConfig(Section):
     token_cleaning: TokenCleaningSection = TokenCleaningSection()
     train: TrainSection = TrainSection()
     generation: GenerationSection = GenerationSection()
+    export: ExportSection = ExportSection()
     evaluation: EvaluationSection

@@ -24,6 +24,7 @@ from pipeline.execution.run_record import make_run_record
 from pipeline.lineage.graph import get_properties
 from pipeline.paths import Paths
 from pipeline.preset_checks import find_preset_problems
+from pipeline.preset_lookup import look_up_preset
 from pipeline.run_command import explain_failure
 
 # What the other signatures write, which no benchmark asks, is short.
@@ -92,6 +93,7 @@ def run_benchmark(
         signals: list[str] = []
         try:
             with signals_as_exceptions() as signals:
+                look_up_preset(model, console)
                 result = local_runner.run_nodes(
                     create_pipeline,
                     (folder, model, benchmark, sampler, paths, make_beam_args(runner.beam)),
@@ -101,7 +103,7 @@ def run_benchmark(
                     run_id,
                     console,
                 )
-        except (NodeFailedError, Interrupted) as error:
+        except (NodeFailedError, Interrupted, UserError) as error:
             return explain_failure(error, bool(signals), paths.log(run_id), console)
         artifact = result.artifact("Benchmark", "evaluation")
         content = (Path(artifact.uri) / "benchmark.json").read_text(encoding="utf-8")

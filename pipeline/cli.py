@@ -11,11 +11,14 @@ import yaml
 from components import runtime
 from pipeline.cli_options import IMAGE, ROOT, RUNNER, SET, CommandGroup, load_files, load_runner_file, require_local
 from pipeline.cluster_cli import COMMANDS
+from pipeline.export_cli import export_command
 from pipeline.lineage_cli.group import lineage_group
 
 
 @click.group(
-    cls=CommandGroup, commands=(*COMMANDS, lineage_group), context_settings={"help_option_names": ["-h", "--help"]}
+    cls=CommandGroup,
+    commands=(*COMMANDS, export_command, lineage_group),
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 def main() -> None:
     """Fine-tune a language model, gate it on evidence, push it, and know where it came from."""

@@ -8,6 +8,7 @@ from ml_metadata.metadata_store.metadata_store import ListOptions, OrderByField
 from rich.console import Console
 
 from components.errors import UserError
+from components.metrics.table import make_metrics
 from components.presets.handles import HUB, fetch_snapshot, is_pinned
 from configs.schema import RunConfig
 from pipeline.execution.run_record import PRESET_REVISION
@@ -23,14 +24,26 @@ def look_up_presets(config: RunConfig, console: Console) -> None:
     Raises:
         UserError: One cannot be had, or cannot be loaded.
     """
-    reference = config.token_cleaning.reference.preset
-    for preset in dict.fromkeys(name for name in (config.model.preset, reference) if name and name.startswith(HUB)):
-        with console.status(f"Asking the hub for {preset}, and downloading what is missing"):
-            fetch_snapshot(preset)
-        if problems := find_preset_problems(preset):
+    metrics = make_metrics([section.model_dump(mode="json") for section in config.evaluation.metrics]).values()
+    for metric in metrics:
+        look_up_preset(getattr(metric, "preset", None), console)
+    for preset in (config.model.preset, config.token_cleaning.reference.preset):
+        look_up_preset(preset, console)
+        if preset and (problems := find_preset_problems(preset)):
             raise UserError("model.preset " + " ".join(problems))
     if told := describe_preset(config.model.preset):
         console.print(f"[dim]{told}[/]", soft_wrap=True, highlight=False)
+
+
+def look_up_preset(preset: str | None, console: Console) -> None:
+    """Asks the hub for the newest state of an `hf://` handle, and downloads what is missing; other presets are left as they are.
+
+    Raises:
+        UserError: It cannot be had.
+    """
+    if preset and preset.startswith(HUB):
+        with console.status(f"Asking the hub for {preset}, and downloading what is missing"):
+            fetch_snapshot(preset)
 
 
 def describe_move(store: Any, config: RunConfig, commit: str) -> str | None:

@@ -10,6 +10,7 @@ from tfx.proto import transform_pb2
 from tfx.types.channel import BaseChannel
 
 from components.cleaning_report.component import CleaningReport
+from components.export.formats import HUGGING_FACE
 from components.partitioner.component import Partitioner
 from components.schema_importer.component import SchemaImporter
 from components.splits import EVAL, TRAIN
@@ -202,6 +203,7 @@ class _Factory:
                 "text": config.text.model_dump(mode="json"),
                 "generation": None if is_reference else config.generation.model_dump(mode="json"),
                 "export": not is_reference,
+                **({} if is_reference else self._more_formats()),
                 "preset_hash": hash_preset(config.model.preset)[0],
                 "checkpoint_root": self.checkpoint_root,
                 "code_hash": hash_code("components.trainer.module", "components.trainer.executor"),
@@ -212,6 +214,11 @@ class _Factory:
             root=self.platform.parameters.get(PIPELINE_ROOT),
             executor=self.platform.trainer_executor,
         ).with_id(f"{prefix}Trainer")
+
+    def _more_formats(self) -> dict[str, Any]:
+        """Nothing for a run that asks for none, so that its nodes are those of runs before there were any."""
+        export = self.config.export
+        return {"hugging_face": {"dtype": export.dtype}} if HUGGING_FACE in export.formats else {}
 
     def _hyperparameters(self, round_index: int | None) -> dict[str, Any]:
         given = {

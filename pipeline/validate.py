@@ -24,6 +24,7 @@ from configs.evaluation_schema import EvaluationSection, ThresholdSection
 from configs.load import ConfigError, Problem, apply_overrides, parse_sections, read_yaml
 from configs.schema import (
     DataSection,
+    ExportSection,
     GenerationSection,
     MethodSection,
     ModelSection,
@@ -31,6 +32,7 @@ from configs.schema import (
     TextSection,
     TrainSection,
 )
+from pipeline.export_checks import find_export_problems
 from pipeline.file_checks import find_file_problems
 from pipeline.preset_checks import (
     find_precision_problems,
@@ -106,6 +108,7 @@ def check_sections(sections: Mapping[str, BaseModel], mounted: str | None = None
         _check_generation,
         partial(_check_evaluation, mounted=mounted),
         _check_lengths,
+        _check_export,
         check_token_cleaning,
     ):
         problems += check(sections)
@@ -267,6 +270,13 @@ def _check_general_threshold(key: str, threshold: ThresholdSection, evaluation: 
         )
         problems.append(Problem(f"{key}.against", message))
     return problems
+
+
+def _check_export(sections: Mapping[str, BaseModel]) -> list[Problem]:
+    export, model = sections.get("export"), sections.get("model")
+    if not isinstance(export, ExportSection) or not isinstance(model, ModelSection):
+        return []
+    return find_export_problems(export, model)
 
 
 def _check_lengths(sections: Mapping[str, BaseModel]) -> list[Problem]:

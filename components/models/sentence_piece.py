@@ -31,9 +31,13 @@ def make_sentence_piece(rules: Mapping[str, Any]) -> bytes:
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(load_converter("convert_gemma3")._build_sentencepiece_proto(rules))
     kinds = sentencepiece_model_pb2.ModelProto.SentencePiece
+    has_tab_byte = any(piece.piece == "<0x09>" for piece in proto.pieces)
     for piece in proto.pieces:
         if piece.piece in _CONTROL:
             piece.type = kinds.CONTROL
+        elif piece.piece == "\t" and not has_tab_byte:
+            # transformers gives Gemma's piece for this byte another name; SentencePiece insists on all 256.
+            piece.piece, piece.type, piece.score = "<0x09>", kinds.BYTE, 0.0
     proto.normalizer_spec.add_dummy_prefix = has_dummy_prefix(rules)
     return proto.SerializeToString()
 

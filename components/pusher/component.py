@@ -9,8 +9,9 @@ from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
-from tfx.utils import proto_utils
+from tfx.utils import io_utils, proto_utils
 
+from components.export.formats import HUGGING_FACE
 from components.storage import is_remote
 
 _LAST = "saved_model.pb"
@@ -22,6 +23,8 @@ class Executor(executor.Executor):
     A server that watches the folder could otherwise load a version that is half there, and a crash would leave one. A bucket
     renames no folder: there each file is renamed, which its server does without sending it, and `saved_model.pb` comes last. A
     server that looks in that moment cannot load the version and tries again.
+
+    A version is the SavedModel, and beside it the folder `hf` where the run asked for that format.
     """
 
     def Do(self, input_dict: dict[str, list], output_dict: dict[str, list], exec_properties: dict[str, Any]) -> None:  # noqa: N802
@@ -42,12 +45,21 @@ class Executor(executor.Executor):
             version = pushed.get_string_custom_property("pushed_version")
             final = os.path.join(serving_root, version)
             incoming = os.path.join(staging_root, version)
+            _add_formats(artifact_utils.get_single_uri(input_dict["model"]), (incoming, pushed.uri))
             if is_remote(serving_root):
                 _rename_files(incoming, final)
             else:
                 fileio.rename(incoming, final)
             fileio.rmtree(staging_root)
             pushed.set_string_custom_property("pushed_destination", final)
+
+
+def _add_formats(model_uri: str, targets: tuple[str, ...]) -> None:
+    """Copies what the run's `export.formats` asked for beside the SavedModel: only a blessed version of it may be served."""
+    source = os.path.join(model_uri, HUGGING_FACE)
+    if fileio.exists(source):
+        for target in targets:
+            io_utils.copy_dir(source, os.path.join(target, HUGGING_FACE))
 
 
 def _rename_files(folder: str, target: str) -> None:

@@ -10,10 +10,14 @@ import keras
 import keras_hub
 import tensorflow as tf
 
+from components.export.formats import HUGGING_FACE
+from components.export.hugging_face.card import render_card
 from components.text import features
 from components.trainer.data import read_examples
 from components.trainer.directories import find_preset, work_directory
 from components.trainer.export import export_model
+from components.trainer.hugging_face import export_hugging_face, observe, verify_hugging_face
+from components.trainer.hugging_face_card import make_facts
 from components.trainer.model import hash_weights, load_model
 from components.trainer.process import train_in_process
 from components.trainer.record import RECORD_NAME, write_record
@@ -30,7 +34,7 @@ def run_fn(fn_args: Any) -> None:
     Args:
         fn_args: TFX's `FnArgs`. `custom_config` holds the run's sections `model`, `method`, `train`, `text` and
             `generation`, and `preset_hash`, `code_hash`, `checkpoint_root` and `export` (whether a SavedModel is written;
-            a reference model needs none). With a `base_model`, training goes on from that model's preset instead of from
+            a reference model needs none). With `hugging_face`, which has a `dtype`, `hf/` is written too, for transformers. With a `base_model`, training goes on from that model's preset instead of from
             `model.preset`. Written below the parent of `serving_model_dir`: `preset/`, `adapter/` (where the method has
             one), the SavedModel, and last `training_record.json`, which in a bucket all appear at the end; TensorBoard logs go
             to `model_run_dir`. A worker that is not the chief trains and writes nothing.
@@ -62,10 +66,13 @@ def run_fn(fn_args: Any) -> None:
 
 
 def export_tuned(arguments: TrainingArguments, training: Training) -> None:
-    """Writes the SavedModel of the tuned preset and compares the two.
+    """Writes the SavedModel of the tuned preset, and the folder for transformers where it is asked for; compares each with it.
 
     Raises:
-        RuntimeError: the preset has other weights than the trained model, or the SavedModel other outputs than the preset.
+        RuntimeError: the preset has other weights than the trained model.
+        ExportMismatchError: the SavedModel has other outputs than the preset.
+        HuggingFaceMismatchError: so has the folder for transformers.
+        UserError: the model cannot be written for transformers.
     """
     gc.collect()  # the trained model
     config = arguments.config
@@ -76,6 +83,13 @@ def export_tuned(arguments: TrainingArguments, training: Training) -> None:
     export_model(model, arguments.serving_model_dir, text, generation, preset=training.record["preset"])
     records, prompts = sample_records(arguments.eval_files, model)
     verify_export(arguments.serving_model_dir, model, records, prompts, text, generation)
+    if asked := config.get("hugging_face"):
+        folder = os.path.join(arguments.root, HUGGING_FACE)
+        card = render_card(make_facts(training.record, config["model"]["dtype"], text["template"]))
+        export_hugging_face(model, find_preset(arguments.root), folder, dtype=asked["dtype"], card=card)
+        behaviour = observe(model, prompts, text["max_length"])
+        del model  # the folder is loaded as another one
+        verify_hugging_face(folder, behaviour, asked["dtype"])
 
 
 def sample_records(patterns: list[str], model: keras_hub.models.CausalLM) -> tuple[list[bytes], list[str]]:

@@ -14,6 +14,7 @@ from pipeline.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "configs/runs/tiny_gpt2_en_lora.yaml"
+PRESET = "data/base/tiny_gpt2_en"
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def call(monkeypatch):
         "tokens",
         "report",
         "benchmark",
+        "export",
         "generate",
         "compile",
         "submit",
@@ -53,6 +55,7 @@ def test_help(call, command):
         ["lineage", "--help"],
         ["tokens", "--help"],
         ["benchmark", "--help"],
+        ["export", "--help"],
         ["schedule", "--help"],
         ["schedules", "list", "--help"],
         ["validate", RUN, "--runner", "vertex", "--image", "registry/name:1"],
@@ -141,6 +144,23 @@ def test_lineage_without_a_store(call, tmp_path):
 def test_generate_without_a_model(call, tmp_path, arguments, code, part):
     result = call(*arguments, "--root", str(tmp_path), input="")
     assert result.exit_code == code
+    assert part in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        (["x"], 2, "Missing option '--format'"),
+        (["x", "--format", "gguf"], 2, "'gguf' is not one of 'hf', 'keras', 'savedmodel'"),
+        (["x", "--format", "hf", "--pipeline", "y"], 2, "leave out the argument, or --pipeline"),
+        (["x", "--format", "hf"], 1, "metadata"),
+        ([PRESET, "--format", "hf", "--output", PRESET], 1, "which holds something"),
+        ([PRESET, "--format", "savedmodel", "--dtype", "bfloat16"], 1, "--dtype is for `hf` and `keras`"),
+    ],
+)
+def test_exports_that_cannot_be(call, tmp_path, arguments, code, part):
+    result = call("export", *arguments, "--root", str(tmp_path))
+    assert (result.exit_code, "Traceback" in result.output) == (code, False)
     assert part in result.output
 
 

@@ -108,6 +108,8 @@ def test_each_round_is_scored_against_the_newest_model_and_goes_on_from_it(compi
         ([strategy("fixed")], "token_cleaning.reference.train.learning_rate=0.5", {"ReferenceTrainer"}),
         ([strategy("fixed")], "token_cleaning.reference.warmup_share=0.3", {"Partitioner", "CleaningReport"}),
         ([strategy("fixed")], "generation.max_new_tokens=6", {"Trainer", "PresetImporter"}),
+        ([strategy("fixed")], "export.formats=[hf]", {"Trainer"}),
+        ([strategy("fixed")], "export.formats=[keras, savedmodel]", set()),
         ([strategy("random")], "token_cleaning.seed=4", {"TokenScorer"}),
         ([strategy("random")], "token_cleaning.keep=0.7", {"Transform", "CleaningReport"}),
         ([strategy("none")], "token_cleaning.keep=0.7", set()),

@@ -228,3 +228,35 @@ def test_programs_must_be_shut_in_where_a_run_is_started(write, monkeypatch):
     for reason in (None, "no name spaces"):
         monkeypatch.setattr("components.metrics.sandbox.find_problem", lambda reason=reason: reason)
         assert [problem.message for problem in find_environment_problems(config)] == [reason] * bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("config", "received"),
+    [({"class_name": "OPTBackbone", "config": {}}, "OPTBackbone"), ({"model_type": "gemma3n"}, "gemma3n")],
+)
+def test_a_family_that_cannot_be_written_for_transformers(config, received, write, tmp_path):
+    path = write(export={"formats": ["hf"]})
+    (tmp_path / "preset" / "config.json").write_text(json.dumps(config))
+    message = problems_of(path)["export.formats"]
+    assert f"Received: {received}." in message
+    assert "Gemma 3 (text), GPT-2, Llama, Mistral, Qwen 2, Qwen 3" in message
+
+
+def test_families_that_can(write, tmp_path):
+    path = write(export={"formats": ["hf", "keras"], "dtype": "bfloat16"})
+    for config in ({"class_name": "GPT2Backbone", "config": {}}, {"config": {}}):
+        (tmp_path / "preset" / "config.json").write_text(json.dumps(config))
+        assert load_config(path).export.formats == ["hf", "keras"]
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"formats": ["hf", "hf"]}, "names a format twice"),
+        ({"dtype": "bfloat16"}, "add it to `formats`"),
+        ({"formats": ["gguf"]}, "'hf', 'keras' or 'savedmodel'"),
+    ],
+)
+def test_export_sections_that_are_wrong(section, message, write):
+    found = problems_of(write(export=section))
+    assert any(message in text for text in found.values()), found

@@ -32,7 +32,7 @@ def make_model_card(trace: Trace) -> dict[str, Any]:
     if trace.data:
         parameters["datasets"] = [{"ref": ref} for ref in dict.fromkeys(make_data_ref(file) for file in trace.data)]
     card: dict[str, Any] = {"modelParameters": parameters}
-    recorded = _find_evaluation(trace)
+    recorded = find_evaluation(trace)
     if metrics := list(_list_metrics(trace, recorded)):
         card["quantitativeAnalysis"] = {"performanceMetrics": metrics}
     if facts := _list_facts(trace, recorded):
@@ -70,7 +70,8 @@ def _list_facts(trace: Trace, recorded: Properties) -> dict[str, Any]:
     return facts
 
 
-def _find_evaluation(trace: Trace) -> Properties:
+def find_evaluation(trace: Trace) -> Properties:
+    """Returns what the evaluation of a traced model has recorded; nothing if there was none."""
     judged = (step for step in trace.steps if any(artifact.type == "ModelBlessing" for artifact in step.outputs))
     step = next(judged, None)
     found = [artifact for artifact in step.outputs if artifact.type == "ModelEvaluation"] if step else []

@@ -64,7 +64,7 @@ def find_model(store: MetadataStore, text: str | None, pipeline_name: str | None
         # Of a preset there are its untouched exports, too.
         return next((model for model in models if model.type == "PushedModel" or _is_trained(model)), models[0])
     raise UserError(
-        f"A bill of materials is one of a model, or of a run that made one. Received: {text}, by {subject.reason} an "
+        f"The argument must mean a model, or a run that made one. Received: {text}, by {subject.reason} an "
         f"artifact of type {subject.artifacts[0].type}. `lineage export {text} --format openlineage` tells of the runs behind it."
     )
 
@@ -88,7 +88,7 @@ def _find_model_of_runs(store: MetadataStore, subject: Subject) -> mlmd.Artifact
         ", ".join(f"{node} {mlmd.Execution.State.Name(state)}" for node, state in states.items()) or "none has started"
     )
     raise UserError(
-        f"A bill of materials is one of a model, and the run {newest.name} has made none. Its nodes: {told}. "
+        f"The argument must mean a model, and the run {newest.name} has made none. Its nodes: {told}. "
         f"`lineage export {newest.name} --format openlineage` tells of runs in any state."
     )
 

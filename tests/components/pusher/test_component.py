@@ -1,6 +1,7 @@
 """Pushing makes a version visible as a whole, or not at all."""
 
 import re
+from pathlib import Path
 
 import pytest
 from tfx.dsl.io import fileio
@@ -13,7 +14,7 @@ from components.pusher.component import Executor
 FILES = ("saved_model.pb", "variables/variables.index", "zz.pb")
 
 
-def push(folder, blessed):
+def push(folder, blessed, more=()):
     model, blessing, pushed = (
         standard_artifacts.Model(),
         standard_artifacts.ModelBlessing(),
@@ -22,6 +23,8 @@ def push(folder, blessed):
     model.uri, pushed.uri = f"{folder}/model", f"{folder}/pushed"
     for name in FILES:
         io_utils.write_string_file(f"{folder}/model/Format-Serving/{name}", name)
+    for name in more:
+        io_utils.write_string_file(f"{folder}/model/{name}", name)
     blessing.set_int_custom_property("blessed", int(blessed))
     destination = pusher_pb2.PushDestination(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=f"{folder}/serving")
@@ -41,6 +44,24 @@ def test_a_blessed_model_is_pushed_under_a_number(tmp_path):
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
     assert pushed.get_string_custom_property("pushed_version") == version.name
     assert {p.name for p in version.rglob("*") if p.is_file()} == {"saved_model.pb", "variables.index", "zz.pb"}
+
+
+def test_what_the_run_asked_for_beside_the_saved_model_goes_with_it(tmp_path):
+    more = ("hf/config.json", "hf/model.safetensors", "preset/config.json", "training_record.json")
+    pushed = push(tmp_path, blessed=True, more=more)
+    (version,) = (tmp_path / "serving").iterdir()
+    expected = sorted([*FILES, "hf/config.json", "hf/model.safetensors"])
+    # What is recorded of the artifact's own folder is compared with the served one.
+    for folder in (version, Path(pushed.uri)):
+        assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) == expected
+
+
+def test_in_a_bucket_it_comes_before_saved_model_pb(bucket):
+    push(bucket.url, blessed=True, more=("hf/config.json",))
+    (version,) = list_versions(bucket)
+    assert bucket.list_files(f"serving/{version}/") == sorted([*FILES, "hf/config.json"])
+    written = [name for kind, name in bucket.list_history() if kind == "write" and re.match(r"serving/\d", name)]
+    assert written[-1] == f"serving/{version}/saved_model.pb"
 
 
 def test_a_refused_model_is_not(tmp_path):

@@ -61,6 +61,21 @@ def test_run_fn_trains_writes_and_cleans_up(fn_args, written, tmp_path):
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
+def test_the_folder_for_transformers_is_written_and_compared(fn_args, written, monkeypatch, tmp_path):
+    for name in ("export_hugging_face", "observe", "verify_hugging_face"):
+        monkeypatch.setattr(module, name, lambda *args, _name=name, **kwargs: written.update({_name: (args, kwargs)}))
+    fn_args.custom_config["hugging_face"] = {"dtype": "bfloat16"}
+    module.run_fn(fn_args)
+    folder, preset = str(tmp_path / "model" / "hf"), str(tmp_path / "model" / "preset")
+    args, options = written["export_hugging_face"]
+    assert args[1:] == (preset, folder)
+    assert options["dtype"] == "bfloat16"
+    assert "A fine-tuned version of `tiny`." in options["card"]
+    assert "| method | `lora` |" in options["card"]
+    assert written["observe"][0][0] is args[0]
+    assert written["verify_hugging_face"][0] == (folder, None, "bfloat16")
+
+
 def test_a_preset_that_is_not_the_trained_model_is_an_error(fn_args, written, monkeypatch, make_tiny_model, tmp_path):
     monkeypatch.setattr(module, "load_model", lambda preset, dtype, seed: make_tiny_model(seed + 1, dtype))
     with pytest.raises(RuntimeError, match="other weights than the model that was trained"):

@@ -1,0 +1,156 @@
+"""What `export` does: writes a model in one format, whole or not at all, and proves that it still computes the same."""
+
+import gc
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.errors import UserError
+from components.export.formats import HUGGING_FACE, KERAS, SAVED_MODEL
+from components.export.hugging_face.card import CardFacts, render_card
+from components.local_copies import local_copy, local_preset
+from configs.schema import GenerationSection, TextSection
+from pipeline.export_source import Source
+from pipeline.lineage.byte_progress import show_bytes
+from pipeline.lineage.export.card_facts import make_card_facts
+
+# Held against each other before and after: prose, code, digits, spaces and other scripts.
+_TEXTS = (
+    "The quick brown fox jumps over the lazy dog. It's 1,234.5 metres away, isn't it?",
+    "def add(a, b):\n    return a + b  # sum\n\n\nprint(add(2, 40))",
+    "Größe: 12 €  \t naïve 数学 😀",
+)
+_MAX_TOKENS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is asked for.
+
+    Attributes:
+        format_name: One of `components.export.formats.FORMATS`.
+        output: Where to; absent or empty.
+        dtype: Of the weights; None keeps the model's.
+        text: A run's section, for a SavedModel of a preset.
+        generation: Likewise.
+    """
+
+    format_name: str
+    output: Path
+    dtype: str | None = None
+    text: Mapping[str, Any] | None = None
+    generation: Mapping[str, Any] | None = None
+
+
+def run_export(source: Source, wish: Wish, tell: Callable[[str], object]) -> None:
+    """Writes the model.
+
+    Args:
+        source: The model.
+        wish: What is asked for.
+        tell: Is told what goes on.
+
+    Raises:
+        UserError: The model cannot be written so, or the folder is not empty.
+    """
+    if wish.output.exists() and not (wish.output.is_dir() and not any(wish.output.iterdir())):
+        raise UserError(f"--output must be absent or an empty folder. Received: {wish.output}, which holds something.")
+    if wish.dtype is not None and wish.format_name == SAVED_MODEL:
+        raise UserError(
+            f"--dtype is for `{HUGGING_FACE}` and `{KERAS}`: a SavedModel computes in the precision of its run (model.dtype). "
+            f"Received: {wish.dtype}."
+        )
+    writers = {HUGGING_FACE: _write_hugging_face, KERAS: _write_keras, SAVED_MODEL: _write_saved_model}
+    writers[wish.format_name](source, wish, tell)
+
+
+def _write_hugging_face(source: Source, wish: Wish, tell: Callable[[str], object]) -> None:
+    from components.trainer.hugging_face import export_hugging_face, observe, verify_hugging_face
+
+    model = _load(source.preset, find_dtype(source.preset), tell)
+    card = render_card(make_card_facts(source.trace) if source.trace else _make_own_facts(source))
+    with show_bytes("Writing weights") as progress:
+        export_hugging_face(model, source.preset, str(wish.output), dtype=wish.dtype, card=card, progress=progress)
+    tell("Checking: the folder is loaded again and compared ...")
+    expected = observe(model, _TEXTS, _MAX_TOKENS)
+    del model
+    try:
+        verify_hugging_face(str(wish.output), expected, wish.dtype)
+    except BaseException:
+        shutil.rmtree(wish.output, ignore_errors=True)  # what was not proved right is not there
+        raise
+
+
+def _write_keras(source: Source, wish: Wish, tell: Callable[[str], object]) -> None:
+    from components.trainer.model import hash_weights, save_preset
+
+    dtype = wish.dtype or find_dtype(source.preset)
+    model = _load(source.preset, dtype, tell)
+    tell("Writing ...")
+    save_preset(model, str(wish.output))
+    expected = hash_weights(model)
+    del model
+    gc.collect()
+    found = hash_weights(_load(str(wish.output), dtype, lambda text: tell("Checking: the folder is loaded again ...")))
+    if found != expected:
+        shutil.rmtree(wish.output, ignore_errors=True)
+        raise RuntimeError(f"the weights in {wish.output} were not those of the model: the folder is removed")
+
+
+def _write_saved_model(source: Source, wish: Wish, tell: Callable[[str], object]) -> None:
+    from components.trainer.directories import whole_directory
+
+    if source.saved_model is not None:
+        tell("Copying ...")
+        with local_copy(source.saved_model) as folder, whole_directory(str(wish.output), "saved_model.pb") as local:
+            shutil.copytree(folder, local, dirs_exist_ok=True)
+        return
+    from components.trainer.export import export_model
+    from components.trainer.verify_export import verify_export
+
+    text = wish.text or TextSection().model_dump(mode="json")
+    generation = wish.generation or GenerationSection().model_dump(mode="json")
+    model = _load(source.preset, find_dtype(source.preset), tell)
+    tell("Writing ...")
+    export_model(model, str(wish.output), text, generation, preset=source.preset)
+    tell("Checking: the SavedModel is loaded and compared ...")
+    try:
+        verify_export(str(wish.output), model, [], list(_TEXTS), text, generation)
+    except BaseException:
+        shutil.rmtree(wish.output, ignore_errors=True)
+        raise
+
+
+def _load(preset: str, dtype: str, tell: Callable[[str], object]) -> Any:
+    tell(f"Loading {preset} ...")
+    from components.trainer.model import load_model
+
+    return load_model(preset, dtype)
+
+
+def find_dtype(preset: str) -> str:
+    """Returns the dtype of a preset's weights, as its config states it; float32 where it does not."""
+    with local_preset(preset, with_weights=False) as folder:
+        try:
+            config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+            stated = config["config"]["dtype"] if "config" in config else config.get("dtype") or config["torch_dtype"]
+            if isinstance(stated, dict):
+                stated = stated["config"]["name"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return "float32"
+    return stated if stated in ("bfloat16", "float16") else "float32"
+
+
+def _make_own_facts(source: Source) -> CardFacts:
+    """What is known of a model that the store does not know: its own record where it has one."""
+    record_path = Path(source.preset).parent / "training_record.json"
+    try:
+        record = json.loads(record_path.read_text(encoding="utf-8"))
+        from components.trainer.hugging_face_card import make_facts
+
+        return make_facts(record, "", "")
+    except (OSError, ValueError, KeyError):
+        return CardFacts(name=source.name, base_model=source.preset, method={}, training={}, provenance={})
