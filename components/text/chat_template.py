@@ -56,6 +56,7 @@ class ChatTemplate:
         self._environment = TemplateEnvironment(datetime.date.fromisoformat(date))
         self._marks = make_marks()
         self._compiled = {key: self._compile(source) for key, source in self.sources.items()}
+        self._marking = {key for key in self.sources if self._uses_generation(key)}
 
     def render(
         self,
@@ -104,7 +105,7 @@ class ChatTemplate:
 
     def marks_generation(self, tools: Sequence[Any] | None = None) -> bool:
         """Returns whether the template says by `{% generation %}` what the model writes."""
-        return bool(self._uses_generation(self._choose(tools)))
+        return self._choose(tools) in self._marking
 
     def with_variables(self, variables: Mapping[str, str]) -> "ChatTemplate":
         """Returns the template with values for variables that it has none for."""
@@ -219,6 +220,10 @@ def _read(folder: str | Path, name: str) -> dict[str, Any]:
 
 def _to_seen(message: Message) -> dict[str, Any]:
     """Returns a message as a template sees it: a copy, without what is null, its reasoning under all usual names."""
-    seen = {key: copy.deepcopy(value) for key, value in message.items() if value is not None}
+    seen = {
+        key: value if isinstance(value, str) else copy.deepcopy(value)
+        for key, value in message.items()
+        if value is not None
+    }
     reasoning = next((seen[key] for key in _REASONING if key in seen), None)
     return seen if reasoning is None else {"thinking": reasoning, **seen, "reasoning_content": reasoning}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.errors import UserError
-from components.text.answer_spans import RenderedConversation, find_answer_form, render_conversation
+from components.text.answer_spans import LAST_TURN, RenderedConversation, find_answer_form, render_conversation
 from components.text.chat_template import ChatTemplate, RefusedConversationError
 from components.text.conversation import Conversation
 from components.text.model_tokenizer import encode_with_offsets
@@ -18,9 +18,10 @@ from components.text.tokenized_record import TokenizedRecord, Tokenizer, mark_to
 class _Encoded:
     """A conversation in tokens before truncation; `num_head` of them stand before the last request."""
 
+    conversation: Conversation
     rendered: RenderedConversation
     token_ids: list[int]
-    target_mask: list[int]
+    offsets: list[tuple[int, int]]
     num_prompt_tokens: int
     num_head: int
 
@@ -92,10 +93,12 @@ class ChatTokenizer:
         num_head = min(encoded.num_head, self._max_length // 4)
         kept_prompt, kept_response = truncate(range(split), range(split, len(ids)), self._max_length, num_head)
         kept = kept_prompt + kept_response
-        rendered = encoded.rendered
+        rendered = render_conversation(self._template, encoded.conversation, self.form, self._train_on)
+        mask = mark_tokens(encoded.offsets, rendered.spans)
+        mask += [1] * (len(ids) - len(mask))  # the end token where the template has none
         return TokenizedRecord(
             token_ids=[ids[i] for i in kept],
-            target_mask=[encoded.target_mask[i] for i in kept],
+            target_mask=[mask[i] for i in kept],
             num_prompt_tokens=len(kept_prompt),
             prompt=rendered.prompt,
             response=rendered.text[len(rendered.prompt) :].removesuffix(self.form.end).strip(" \t\n"),
@@ -107,22 +110,22 @@ class ChatTokenizer:
         )
 
     def _encode(self, conversation: Conversation) -> _Encoded:
-        rendered = render_conversation(self._template, conversation, self.form, self._train_on)
+        rendered = render_conversation(self._template, conversation, self.form, LAST_TURN)
         ids, offsets = encode_with_offsets(self._tokenizer, rendered.text)
-        mask = mark_tokens(offsets, rendered.spans)
         is_answer = mark_tokens(offsets, [(len(rendered.prompt), len(rendered.text))])
         if 1 not in is_answer:
             raise RefusedConversationError("the template writes nothing for the answer")
         split = is_answer.index(1)
         if ids[-1] not in self._end_ids:
             # The template has no token of its own that closes an answer, but a generation must end.
-            ids, mask = [*ids, int(self._tokenizer.end_token_id)], [*mask, 1]
+            ids = [*ids, int(self._tokenizer.end_token_id)]
         request = conversation.seen[conversation.trained[-1] - 1]["content"]
         head = max(rendered.prompt.rfind(request), 0) if request else 0
         return _Encoded(
+            conversation=conversation,
             rendered=rendered,
             token_ids=ids,
-            target_mask=mask,
+            offsets=offsets,
             num_prompt_tokens=split,
             num_head=sum(end <= head for _, end in offsets),
         )
@@ -153,7 +156,7 @@ class ChatTokenizer:
             if len(self._specials_of_shape) > 10_000:
                 self._specials_of_shape.clear()
             try:
-                text = render_conversation(self._template, stand_in, self.form, self._train_on).text
+                text = render_conversation(self._template, stand_in, self.form, LAST_TURN).text
             except RefusedConversationError:
                 self._specials_of_shape[shape] = None
             else:
