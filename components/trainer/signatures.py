@@ -104,6 +104,11 @@ class ServingModule(tf.Module):
             autograph=False,
         )
         self._score = tf.function(score, input_signature=[dense, dense], autograph=False)
+        self.serve = None
+        if around := self.template.around:
+            # Whatever function a module has is saved, so that a model without it has no such attribute.
+            prompt = tf.TensorSpec([None], tf.string, name="prompt")
+            self.serve = tf.function(functools.partial(self._serve, around), input_signature=[prompt])
 
     def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         """Returns the functions to save, by signature name.
@@ -111,7 +116,7 @@ class ServingModule(tf.Module):
         `serving_default` is not among them where the template does more with a request than to put constant texts around it: a
         client renders it, and asks `complete`.
         """
-        served = {"serving_default": self.serve} if self.template.around else {}
+        served = {"serving_default": self.serve} if self.serve else {}
         return {
             **served,
             "complete": self.complete,
@@ -121,18 +126,17 @@ class ServingModule(tf.Module):
             "score_text": self.score_text,
         }
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")])
-    def serve(self, prompt: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _serve(self, around: tuple[str, str], prompt: tf.Tensor) -> dict[str, tf.Tensor]:
         """Completes plain requests: cleans them and puts the template around them.
 
         Args:
+            around: What stands before and behind a request.
             prompt: string (batch,), what a user typed: the template's instruction.
 
         Returns:
             `completion`: string (batch,).
         """
-        assert self.template.around is not None
-        before, behind = self.template.around
+        before, behind = around
         instruction = neutralize_in_graph(clean_in_graph(prompt), self.template.special_tokens)
         return {"completion": self._complete(tf.strings.join([before, instruction, behind]), self._num_head)}
 
