@@ -5,6 +5,7 @@ from typing import Any
 
 from components.errors import UserError
 from components.options import nearest
+from components.presets.handles import HUB, find_handle_problem, find_snapshot
 from components.presets.side_files import find_side_file, read_json_object
 from components.text.chat_template import ChatTemplate, RefusedConversationError
 from components.text.named_chat_templates import list_needed_tokens
@@ -20,7 +21,7 @@ def find_template_problems(text: TextSection, model: ModelSection | None, data: 
 
     Args:
         text: The run's.
-        model: The run's; None if it is not valid itself. A preset that is no local folder is not looked into.
+        model: The run's; None if it is not valid itself. A preset that is not on this machine is not looked into.
         data: The run's; None if it is not valid itself.
     """
     if text.template not in TEMPLATE_NAMES:
@@ -29,7 +30,7 @@ def find_template_problems(text: TextSection, model: ModelSection | None, data: 
             f"Received: {text.template!r}."
         )
         return [Problem("text.template", message)]
-    folder = Path(model.preset) if model is not None and Path(model.preset).is_dir() else None
+    folder = _find_folder(model.preset) if model is not None else None
     try:
         template = load_template(text.model_dump(mode="json"), folder)
         if not isinstance(template, ChatTemplate):
@@ -37,6 +38,13 @@ def find_template_problems(text: TextSection, model: ModelSection | None, data: 
         return [*_find_missing_tokens(template, folder), *_find_refusals(template, text, data)]
     except UserError as error:
         return [Problem("text.template", str(error))]
+
+
+def _find_folder(preset: str) -> Path | None:
+    if preset.startswith(HUB):
+        found = None if find_handle_problem(preset) else find_snapshot(preset, with_weights=False)
+        return Path(found.folder) if found else None
+    return Path(preset) if Path(preset).is_dir() else None
 
 
 def _find_missing_tokens(template: ChatTemplate, folder: Path | None) -> list[Problem]:
