@@ -18,10 +18,12 @@ _VERSIONS_OF = (
     "keras",
     "keras-hub",
     "langdetect",
+    "sentencepiece",
     "tensorflow",
     "tensorflow-text",
     "tensorflow-transform",
     "tfx",
+    "tokenizers",
 )
 
 

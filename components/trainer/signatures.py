@@ -246,8 +246,16 @@ class ServingModule(tf.Module):
             token_ids, is_target = token_ids[:, -self._max_scored :], is_target[:, -self._max_scored :]
         return self._score_parsed({features.TOKEN_IDS: token_ids, features.TARGET_MASK: is_target})
 
+    @tf.function(input_signature=[_STRINGS])
+    def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Returns token ids, int32 (batch, ragged), of UTF-8 texts, string (batch,), without start token.
+
+        It is traced once for all signatures, and saved beside them, so that the export can be checked.
+        """
+        return self._tokenizer.encode(text)
+
     def _encode(self, prompt: tf.Tensor) -> tf.RaggedTensor:
-        token_ids = self._tokenizer.encode(prompt)
+        token_ids = self.tokenize(prompt)
         if not self._start:
             return token_ids
         # A template may write the start token itself: then none is added.
