@@ -38,8 +38,10 @@ def make_folder(folder, model, tokenizer, template):
     # The models have random weights, and write what has no token in these vocabularies.
     rows = json.loads((folder / "config.json").read_text())["vocab_size"]
     rules = json.loads((folder / "tokenizer.json").read_text())
-    known = {*rules["model"]["vocab"].values(), *(token["id"] for token in rules["added_tokens"])}
-    rules["model"]["vocab"] |= {f"unused{i}": i for i in range(rows) if i not in known}
+    vocabulary = rules["model"]["vocab"]
+    vocabulary |= {token["content"]: token["id"] for token in rules["added_tokens"]}
+    known = set(vocabulary.values())
+    vocabulary |= {f"unused{i}": i for i in range(rows) if i not in known}
     (folder / "tokenizer.json").write_text(json.dumps(rules))
     return folder
 
