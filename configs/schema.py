@@ -118,7 +118,7 @@ class ModelSection(Section):
     """The model that is tuned: a KerasHub built-in name, an `hf://` or `kaggle://` handle, or a preset folder."""
 
     preset: Name
-    dtype: Literal["float32", "bfloat16", "mixed_bfloat16", "mixed_float16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "mixed_bfloat16", "mixed_float16", "auto"] = "float32"
 
 
 class MethodSection(NamedSection):

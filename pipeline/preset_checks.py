@@ -53,9 +53,9 @@ def find_preset_problems(preset: str, *, is_language_model: bool = True) -> list
 def _find_folder_problems(folder: Path, preset: str, is_language_model: bool, has_weights: bool = True) -> list[str]:
     if is_hugging_face_folder(folder):
         if is_language_model:
-            problems = (*inspect_folder(folder, with_weights=has_weights).problems, *find_tokenizer_problems(folder))
+            problems = [*inspect_folder(folder, with_weights=has_weights).problems, *find_tokenizer_problems(folder)]
         else:
-            problems = read_weights(folder).problems if has_weights else ()
+            problems = list(read_weights(folder).problems) if has_weights else []
         return [f"{preset}: {problem}" for problem in problems]
     if not has_weights:
         return []

@@ -32,7 +32,7 @@ from pipeline.repeats.growth import read_growth
 from pipeline.repeats.inputs import INPUTS, make_record
 
 # Without these there is nothing to sum up.
-_REPORTED = ("ExampleGen", "Tokenizer", "Trainer", "Evaluator", "Pusher")
+_REPORTED = ("ExampleGen", "Tokenizer", "Trainer", "CandidatePredictor", "Evaluator", "Pusher")
 
 
 def run_pipeline(
@@ -142,7 +142,8 @@ def _read_growth(runner: LocalRunnerConfig, result: local_runner.RunResult) -> s
 
 def _ask_for_samples(config: RunConfig, result: local_runner.RunResult) -> list[summary.Sample]:
     """Completions by the new model; none if it cannot be asked, since the run has ended all the same."""
-    places = (result.artifact("Tokenizer", "tokenized_examples").uri, result.artifact("Trainer", "model").uri)
+    outputs = (("CandidatePredictor", "predictions"), ("Tokenizer", "tokenized_examples"), ("Trainer", "model"))
+    places = (result.artifact(node, key).uri for node, key in outputs)
     child = ChildProcess(
         summary.make_samples, (*places, config.evaluation.split), result.paths.node_log(result.run_id, "summary")
     )

@@ -39,21 +39,36 @@ def is_blessed(result: RunResult) -> bool:
     return _property(result.artifact("Evaluator", "blessing"), "blessed") == 1
 
 
-def make_samples(tokenized_uri: str, model_uri: str, split: str) -> list[dict[str, str]]:
-    """Returns completions of the first records of `split` by an exported model, as the fields of `Sample`."""
+def make_samples(predictions_uri: str, tokenized_uri: str, model_uri: str, split: str) -> list[dict[str, str]]:
+    """Returns completions of some records of `split` by an exported model, as the fields of `Sample`.
+
+    They are those that it was evaluated by; where the evaluation needed none, the model is asked.
+    """
+    fields = ((features.PROMPT, "prompt"), (features.COMPLETION, "completion"), (features.RESPONSE, "reference"))
+    found = _read_records(sorted(Path(predictions_uri).glob("predictions*.gz")))
+    samples = [{name: _get_text(values, feature) for feature, name in fields} for values in found]
+    if samples and all(features.COMPLETION in values for values in found):
+        return samples
+    records = _read_records(sorted((Path(tokenized_uri) / f"Split-{split}").glob("*")))
+    prompts = [_get_text(values, features.PROMPT) for values in records]
+    model = serving.load_model(Path(model_uri) / "Format-Serving")
+    completions = serving.generate(model, prompts, signature="complete")
+    return [
+        {"prompt": prompt, "completion": completion, "reference": _get_text(values, features.RESPONSE)}
+        for prompt, completion, values in zip(prompts, completions, records, strict=True)
+    ]
+
+
+def _read_records(files: list[Path]) -> list[Any]:
+    """The features of the first `NUM_SAMPLES` records."""
     import tensorflow as tf
 
-    files = sorted(str(p) for p in (Path(tokenized_uri) / f"Split-{split}").glob("*"))
-    records = []
-    for serialized in tf.data.TFRecordDataset(files, compression_type="GZIP").take(NUM_SAMPLES):
-        values = tf.train.Example.FromString(serialized.numpy()).features.feature
-        records.append([values[name].bytes_list.value[0].decode() for name in (features.PROMPT, features.RESPONSE)])
-    model = serving.load_model(Path(model_uri) / "Format-Serving")
-    completions = serving.generate(model, [prompt for prompt, _ in records], signature="complete")
-    return [
-        {"prompt": prompt, "completion": completion, "reference": reference}
-        for (prompt, reference), completion in zip(records, completions, strict=True)
-    ]
+    records = tf.data.TFRecordDataset([str(file) for file in files], compression_type="GZIP").take(NUM_SAMPLES)
+    return [tf.train.Example.FromString(serialized.numpy()).features.feature for serialized in records]
+
+
+def _get_text(values: Any, name: str) -> str:
+    return values[name].bytes_list.value[0].decode("utf-8", "replace") if name in values else ""
 
 
 def make_summary(config: RunConfig, result: RunResult, samples: list[Sample], growth: str = "") -> RenderableType:

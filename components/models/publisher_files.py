@@ -18,6 +18,11 @@ def remember_publisher_files(model: keras.Model, preset_folder: str | Path) -> N
     _FILES[model] = {name: path.read_bytes() for name, path in found.items() if path is not None}
 
 
+def copy_publisher_files(model: keras.Model, other: keras.Model) -> None:
+    """Makes `other` have the publisher's files of `model`."""
+    _FILES[other] = _FILES.get(model, {})
+
+
 def write_publisher_files(model: keras.Model, preset_folder: str | Path) -> None:
     """Writes them where `find_side_file` finds them in a KerasHub preset; nothing, if `model` has none."""
     for name, content in _FILES.get(model, {}).items():

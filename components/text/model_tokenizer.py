@@ -60,11 +60,11 @@ def adopt_own_rules(tokenizer: Any, folder: str | Path) -> None:
         rules = read_rules(folder) or _make_family_rules(tokenizer, folder)
         tokenizer._tokenizer = _make_backend(rules, tokenizer.vocabulary, folder)
     elif isinstance(tokenizer, SentencePieceTokenizer):
-        rules = read_rules(folder) or make_sentencepiece_rules(tokenizer.proto)
-        if rules is None or rules["model"]["type"] != "BPE":
+        own_rules = read_rules(folder) or make_sentencepiece_rules(tokenizer.proto)
+        if own_rules is None or own_rules["model"]["type"] != "BPE":
             return  # not by byte-pair merges: SentencePiece's own library has the right rules
         pieces = list(tokenizer.get_vocabulary())
-        backend = _make_backend(rules, {piece: i for i, piece in enumerate(pieces)}, folder)
+        backend = _make_backend(own_rules, {piece: i for i, piece in enumerate(pieces)}, folder)
         largest = max(backend.get_vocab(with_added_tokens=True).values())
         pieces += [backend.id_to_token(i) or "" for i in range(len(pieces), largest + 1)]
         tokenizer._sentence_piece_spm = _Processor(backend, pieces)

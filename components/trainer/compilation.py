@@ -21,6 +21,8 @@ _MAX_LENGTHS_ON_CPU = 6
 # What steps reach, in floating-point operations a second. That of accelerators is an order of magnitude, not a measurement.
 _SPEED_OF_CORE = 5e10
 _SPEED_OF_ACCELERATOR = 1e14
+# A shorter training is not worth a rehearsal: it fails soon enough by itself.
+_LONG_SECONDS = 180.0
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -71,6 +73,29 @@ def plan_compilation(
     if not jit_compile:
         return Compilation(False, 0.0, math.inf)
     return Compilation(True, cost, math.inf if has_accelerator() else _MAX_LENGTHS_ON_CPU)
+
+
+def estimate_seconds(num_frozen: int, num_trainable: int, num_positions: int) -> float:
+    """About how long the steps of a training take on the devices that are there: right within a factor of a few.
+
+    Args:
+        num_frozen: parameters that are not trained.
+        num_trainable: parameters that are trained.
+        num_positions: that are trained on, all epochs together.
+    """
+    speed = _SPEED_OF_ACCELERATOR if has_accelerator() else _SPEED_OF_CORE * count_cores()
+    return (4 * num_frozen + 6 * num_trainable) * num_positions / speed
+
+
+def is_long(num_frozen: int, num_trainable: int, num_positions: int) -> bool:
+    """Whether a training takes more than a few minutes, and so is worth a rehearsal.
+
+    Args:
+        num_frozen: parameters that are not trained.
+        num_trainable: parameters that are trained.
+        num_positions: that will be trained on, in all steps together.
+    """
+    return estimate_seconds(num_frozen, num_trainable, num_positions) > _LONG_SECONDS
 
 
 def has_accelerator() -> bool:

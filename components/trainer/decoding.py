@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from components.trainer import kv_cache
+from components.trainer.block_functions import BlockFunctions, Blocks
 from components.trainer.model_card import fit_prompt
 from components.trainer.samplers import GREEDY, Beam, Sampler
 from components.trainer.sampling import Chooser, make_chooser, make_keras_hub_sampler
@@ -50,6 +51,7 @@ def generate_tokens(
     stop_ids: Sequence[int],
     sampler: Sampler = GREEDY,
     seed: tf.Tensor | int = 0,
+    blocks: Blocks | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns continuations of prompts of different lengths, each as if it were alone.
 
@@ -61,6 +63,7 @@ def generate_tokens(
         stop_ids: The ids that end a completion; they and what follows them are not part of it.
         sampler: How a token is chosen.
         seed: Of the draws, which depend on it and on the prompt alone: not on the other prompts.
+        blocks: The model's, if they are sorted already.
 
     Returns:
         Completions, int32 (batch, max_new_tokens), and how many tokens of each count, int32 (batch,).
@@ -68,10 +71,13 @@ def generate_tokens(
     # KerasHub looks for stop tokens wherever the prompt is not: padding must be none of them.
     padding = next(i for i in range(len(stop_ids) + 1) if i not in stop_ids)
     token_ids = tf.where(tf.range(tf.shape(token_ids)[1])[None] < lengths[:, None], token_ids, padding)
+    blocks = blocks or Blocks(model)
     if isinstance(sampler, Beam) or not kv_cache.is_supported(model):
-        full = _generate_by_keras_hub(model, token_ids, lengths, max_new_tokens, padding, stop_ids, sampler)
+        with BlockFunctions(blocks).installed():
+            full = _generate_by_keras_hub(model, token_ids, lengths, max_new_tokens, padding, stop_ids, sampler)
     else:
-        full = _generate(model, token_ids, lengths, max_new_tokens, padding, stop_ids, make_chooser(sampler, seed))
+        choose = make_chooser(sampler, seed)
+        full = _generate(model, token_ids, lengths, max_new_tokens, padding, stop_ids, choose, blocks)
     new = tf.gather(full, lengths[:, None] + tf.range(max_new_tokens)[None], axis=1, batch_dims=1)
     going = tf.cumsum(tf.cast(_is_stop(new, stop_ids), tf.int32), axis=1) == 0
     return new, tf.reduce_sum(tf.cast(going, tf.int32), axis=1)
@@ -85,6 +91,7 @@ def _generate(
     padding: int,
     stop_ids: Sequence[int],
     choose: Chooser,
+    blocks: Blocks,
 ) -> tf.Tensor:
     """Returns prompts with their continuations, int32 (batch, length + max_new_tokens).
 
@@ -94,8 +101,8 @@ def _generate(
     length = tf.shape(token_ids)[1]
     total = length + max_new_tokens
     draws = choose.draw(token_ids, lengths, max_new_tokens)
-    step = kv_cache.Step(model)
-    cache = kv_cache.fill(model, token_ids)
+    step = kv_cache.Step(model, blocks)
+    cache = kv_cache.fill(model, token_ids, blocks)
     token_ids = tf.pad(token_ids, [[0, 0], [0, max_new_tokens]], constant_values=padding)
     shapes = [tf.TensorShape([None, x.shape[1], None, x.shape[3]]) for x in cache]
 

@@ -39,7 +39,7 @@ def export_model(
         FileExistsError: If `directory` holds something.
     """
     _check_backend()
-    module = ServingModule(model, text, generation)
+    module = ServingModule(model, text, generation, stack=True)
     max_positions = getattr(model.backbone, "max_sequence_length", None)
     card = make_card(model.preprocessor.tokenizer, max_positions, text, generation, preset, module.template)
     with whole_directory(directory, last="saved_model.pb") as local:

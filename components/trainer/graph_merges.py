@@ -4,12 +4,11 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from components.text.token_texts import byte_symbols
 
-_NONE = np.int64(np.iinfo(np.int32).max)  # no rank is as high
+_NONE = 2**31 - 1  # no rank is as high
 
 
 class Merges(tf.Module):
@@ -35,7 +34,7 @@ class Merges(tf.Module):
         self._ranks = make_table(list(ranks) or [-2], list(ranks.values()) or [_NONE], tf.int64, _NONE)
         self._results = tf.constant([vocabulary[left + right] for left, right in merges] or [0], tf.int64)  # by rank
         to_value = {symbol: byte for byte, symbol in enumerate(byte_symbols())} if byte_level else None
-        pairs = set()
+        pairs: set[tuple[int, int]] = set()
         for left, right in merges:
             values = [to_value[symbol] if to_value else ord(symbol) for symbol in left + right]
             pairs.update(itertools.pairwise(values))
@@ -66,7 +65,7 @@ class Merges(tf.Module):
         ) -> tuple[Any, ...]:
             count = tf.size(ids)
             pairs = tf.where(words[:-1] == words[1:], tf.bitwise.left_shift(ids[:-1], 32) | ids[1:], -1)
-            ranks = tf.concat([self._ranks.lookup(pairs), [_NONE]], 0)
+            ranks = tf.concat([self._ranks.lookup(pairs), tf.constant([_NONE], tf.int64)], 0)
             # Rank and place in one number: the least of a word is its next merge.
             best = tf.math.segment_min(tf.bitwise.left_shift(ranks, 32) | tf.range(tf.cast(count, tf.int64)), words)
             more = tf.bitwise.right_shift(best, 32) < _NONE  # (words,)
@@ -89,7 +88,7 @@ class Merges(tf.Module):
             for dtype in (tf.int64, tf.int32)
         ]
         # One step at least, so that the arrays are not empty.
-        state = step(*arrays, ids, words, tf.range(size))
+        state = step(arrays[0], arrays[1], ids, words, tf.range(size))
         done, places, *_ = tf.while_loop(
             lambda done, places, ids, *_: tf.size(ids) > 0,
             step,

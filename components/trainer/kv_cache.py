@@ -7,7 +7,7 @@ together again: at GPT-2's size, 32 sequences of 192 tokens, several times 450 M
 Here the model's own `call_with_cache` is traced, so that every architecture computes what it always does, while the operations
 that touch the cache are replaced: `slice_update` writes into tensors that the loop carries, one each for the keys and values of
 a layer, laid out as the matrix products want them, and `einsum` reads them there. What is not recognised sees an ordinary
-tensor of the ordinary shape, and is as slow as before.
+tensor of the ordinary shape, and is as slow as before. Blocks that are alike are traced once.
 """
 
 import contextlib
@@ -22,7 +22,9 @@ import tensorflow as tf
 from keras.src.backend.tensorflow import core as keras_core
 from keras.src.backend.tensorflow import numpy as keras_numpy
 
-_EINSUM, _REPEAT = tf.einsum, tf.repeat
+from components.trainer.block_functions import BlockFunctions, Blocks
+
+_EINSUM, _REPEAT, _TRANSPOSE = tf.einsum, tf.repeat, keras_numpy.transpose
 
 
 def is_supported(model: keras_hub.models.CausalLM) -> bool:
@@ -36,12 +38,13 @@ def is_supported(model: keras_hub.models.CausalLM) -> bool:
     )
 
 
-def fill(model: keras_hub.models.CausalLM, token_ids: tf.Tensor) -> list[tf.Tensor]:
+def fill(model: keras_hub.models.CausalLM, token_ids: tf.Tensor, blocks: Blocks) -> list[tf.Tensor]:
     """Runs the model over prompts.
 
     Args:
         model: The model; `is_supported`.
         token_ids: int32 (batch, length).
+        blocks: The model's.
 
     Returns:
         Keys and values of each layer in turn: (batch, heads, length, head_dim) each.
@@ -52,17 +55,29 @@ def fill(model: keras_hub.models.CausalLM, token_ids: tf.Tensor) -> list[tf.Tens
         found.append(_swap(updates))
         return updates
 
-    with mock.patch.object(keras_core, "slice_update", record), products_of_matrices():
+    def compute(call: Any, args: Sequence[Any], kwargs: dict[str, Any], _: list[tf.Tensor]) -> Any:
+        found.clear()
+        output, _ = call(*args, **kwargs)
+        return _without_cache(output), list(found)
+
+    functions = BlockFunctions(blocks, compute)
+    with mock.patch.object(keras_core, "slice_update", record), products_of_matrices(), functions.installed():
         model._build_cache(token_ids)
-    return found
+    return functions.list_handed_on() or found
+
+
+def _without_cache(output: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What a block gives: its output and its cache. The model stacks the caches, which nobody reads: it gets something else."""
+    return output, output
 
 
 class Step:
     """One step of decoding, traced inside of a loop; what does not change from step to step is computed outside."""
 
-    def __init__(self, model: keras_hub.models.CausalLM):
+    def __init__(self, model: keras_hub.models.CausalLM, blocks: Blocks):
         """Sets it up in the graph outside of the loop."""
         self._model = model
+        self._functions = BlockFunctions(blocks, self._run_block)
         self._outside = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
         self._transposed: dict[int, tf.Tensor] = {}
 
@@ -86,15 +101,21 @@ class Step:
         Returns:
             Logits of the next token, (batch, vocabulary), and the cache with these tokens.
         """
-        trace = _Trace(cache)
+        per_block = len(cache) // max(self._functions.num_blocks, 1)
+        trace = _Trace(cache)  # of a model whose blocks are not known
         with (
-            mock.patch.object(keras_core, "slice_update", trace.slice_update),
-            mock.patch.object(keras_numpy, "transpose", self._transpose),
-            mock.patch.object(tf, "repeat", trace.repeat),
-            products_of_matrices(trace.einsum),
+            trace.installed(self._transpose),
+            self._functions.installed(lambda number: list(cache[number * per_block : (number + 1) * per_block])),
         ):
             logits, *_ = self._model.call_with_cache(token_ids, _Layers(stand_in), index)
-        return logits[:, 0], trace.updated
+        return logits[:, 0], self._functions.list_handed_on() or trace.updated
+
+    @staticmethod
+    def _run_block(call: Any, args: Sequence[Any], kwargs: dict[str, Any], cache: list[tf.Tensor]) -> Any:
+        trace = _Trace(cache)
+        with trace.installed():
+            output, _ = call(*args, **kwargs)
+        return _without_cache(output), trace.updated
 
     def _transpose(self, x: Any, axes: Sequence[int] | None = None) -> tf.Tensor:
         if not (isinstance(x, keras.Variable) and axes is None and self._outside):
@@ -124,6 +145,17 @@ class _Trace:
         self._cache = cache
         # By the id of the tensor that the model sees (kept alive, so that no other gets its id): where its content is.
         self._views: dict[int, tuple[tf.Tensor, tf.Tensor]] = {}
+
+    @contextlib.contextmanager
+    def installed(self, transpose: Any = _TRANSPOSE) -> Iterator[None]:
+        """Makes models use these operations, and `transpose` for Keras' own."""
+        with (
+            mock.patch.object(keras_core, "slice_update", self.slice_update),
+            mock.patch.object(keras_numpy, "transpose", transpose),
+            mock.patch.object(tf, "repeat", self.repeat),
+            products_of_matrices(self.einsum),
+        ):
+            yield
 
     def slice_update(self, inputs: Any, start_indices: Sequence[Any], updates: Any) -> tf.Tensor:
         """Keras' operation: (batch, 1, heads, head_dim) goes to one position of all sequences."""

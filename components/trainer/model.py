@@ -13,6 +13,7 @@ from components.local_copies import local_preset
 from components.models.loading import load_causal_lm
 from components.models.mends import mend_keras_hub
 from components.models.saving import write_preset
+from components.precision import resolve_dtype
 from components.text.model_tokenizer import adopt_own_rules
 from components.trainer.directories import whole_directory
 
@@ -23,7 +24,7 @@ def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.
     Args:
         preset: a KerasHub built-in name, an `hf://`, `kaggle://` or `modelscope://` handle, or a folder, local or in a bucket:
             a preset, or one in Hugging Face's layout.
-        dtype: dtype or mixed policy of the layers.
+        dtype: dtype or mixed policy of the layers; `auto` is what suits this machine.
         seed: for whatever is drawn at random later (dropout, new weights); all generators are set.
 
     Raises:
@@ -31,7 +32,7 @@ def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.
     """
     keras.utils.set_random_seed(seed)
     with local_preset(preset) as source:
-        model = load_causal_lm(source, preset, dtype)
+        model = load_causal_lm(source, preset, resolve_dtype(dtype))
         adopt_own_rules(model.preprocessor.tokenizer, source)
     return model
 

@@ -18,9 +18,11 @@ from components.trainer.directories import find_preset, work_directory
 from components.trainer.export import export_model
 from components.trainer.hugging_face import export_hugging_face, observe, verify_hugging_face
 from components.trainer.hugging_face_card import make_facts
+from components.trainer.last_steps import doing
 from components.trainer.model import hash_weights, load_model
 from components.trainer.process import train_in_process
 from components.trainer.record import RECORD_NAME, write_record
+from components.trainer.rehearsal import rehearse
 from components.trainer.training import Training, TrainingArguments, train_model
 from components.trainer.verify_export import verify_export
 
@@ -55,7 +57,10 @@ def run_fn(fn_args: Any) -> None:
     with work_directory(arguments.root, last=RECORD_NAME) as folder:
         name = os.path.basename(arguments.serving_model_dir)
         arguments = dataclasses.replace(arguments, serving_model_dir=os.path.join(folder, name))
-        training = train_model(arguments) if is_here else train_in_process(arguments, backend)
+        if is_here:
+            training = train_model(arguments, lambda model: rehearse(model, arguments, export_tuned))
+        else:
+            training = train_in_process(arguments, backend)
         if training is None:
             return
         if arguments.config["export"]:
@@ -76,20 +81,25 @@ def export_tuned(arguments: TrainingArguments, training: Training) -> None:
     """
     gc.collect()  # the trained model
     config = arguments.config
-    model = load_model(find_preset(arguments.root), config["model"]["dtype"], config["train"]["seed"])
-    if hash_weights(model) != training.record["tuned_hash"]:
-        raise RuntimeError(f"the preset in {arguments.root} has other weights than the model that was trained")
+    with doing("loading the tuned preset"):
+        model = load_model(find_preset(arguments.root), config["model"]["dtype"], config["train"]["seed"])
+        if hash_weights(model) != training.record["tuned_hash"]:
+            raise RuntimeError(f"the preset in {arguments.root} has other weights than the model that was trained")
     text, generation = config["text"], config["generation"]
-    export_model(model, arguments.serving_model_dir, text, generation, preset=training.record["preset"])
-    records, prompts = sample_records(arguments.eval_files, model)
-    verify_export(arguments.serving_model_dir, model, records, prompts, text, generation)
+    with doing("exporting the model"):
+        export_model(model, arguments.serving_model_dir, text, generation, preset=training.record["preset"])
+    with doing("checking the exported model"):
+        records, prompts = sample_records(arguments.eval_files, model)
+        verify_export(arguments.serving_model_dir, model, records, prompts, text, generation)
     if asked := config.get("hugging_face"):
         folder = os.path.join(arguments.root, HUGGING_FACE)
-        card = render_card(make_facts(training.record, config["model"]["dtype"], text["template"]))
-        export_hugging_face(model, find_preset(arguments.root), folder, dtype=asked["dtype"], card=card)
-        behaviour = observe(model, prompts, text["max_length"])
-        del model  # the folder is loaded as another one
-        verify_hugging_face(folder, behaviour, asked["dtype"])
+        with doing("writing the folder for transformers"):
+            card = render_card(make_facts(training.record, training.record["dtype"], text["template"]))
+            export_hugging_face(model, find_preset(arguments.root), folder, dtype=asked["dtype"], card=card)
+        with doing("checking the folder for transformers"):
+            behaviour = observe(model, prompts, text["max_length"])
+            del model  # the folder is loaded as another one
+            verify_hugging_face(folder, behaviour, asked["dtype"])
 
 
 def sample_records(patterns: list[str], model: keras_hub.models.CausalLM) -> tuple[list[bytes], list[str]]:

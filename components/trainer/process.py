@@ -12,6 +12,7 @@ from pathlib import Path
 
 from components.errors import UserError
 from components.trainer.progress import CONSOLE_FD_VARIABLE
+from components.trainer.rehearsal import export_in_process, rehearse
 from components.trainer.training import Training, TrainingArguments, train_model
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +61,8 @@ def main(request: str, answer: str) -> None:
     tf.config.set_visible_devices([], "GPU")  # here TensorFlow only reads data; its memory belongs to the training
     training, error = None, ""
     try:
-        training = train_model(TrainingArguments(**json.loads(Path(request).read_text(encoding="utf-8"))))
+        arguments = TrainingArguments(**json.loads(Path(request).read_text(encoding="utf-8")))
+        training = train_model(arguments, lambda model: rehearse(model, arguments, export_in_process))
     except UserError as problem:
         error = str(problem)
     content = {"error": error, "training": dataclasses.asdict(training) if training else None}

@@ -11,6 +11,7 @@ from keras import ops
 
 from components.errors import UserError
 from components.trainer.model import list_generators
+from components.trainer.shared_trace import read_values
 
 
 def rematerialize(model: keras.Model) -> None:
@@ -37,12 +38,11 @@ def rematerialize(model: keras.Model) -> None:
 
 def _wrap(block: keras.layers.Layer) -> None:
     call = block.call
-    weights = list(block.weights)
-    generators = list_generators(block)
 
     def checkpointed(*args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         if not training:
             return call(*args, training=training, **kwargs)
+        weights, generators = list(block.weights), list_generators(block)
         leaves = keras.tree.flatten((args, kwargs))
         places = [i for i, leaf in enumerate(leaves) if ops.is_tensor(leaf)]
 
@@ -59,7 +59,7 @@ def _wrap(block: keras.layers.Layer) -> None:
 
         # All that it depends on goes in as an argument: on JAX the values of an outer scope would be constants.
         states = [ops.copy(generator.value) for generator in generators]
-        values = [ops.convert_to_tensor(weight) for weight in weights]
+        values = read_values(weights)
         tensors = [*(leaves[i] for i in places), *states, *values]
         ends = len(places), len(places) + len(states)
         outputs, *after = keras.remat(

@@ -45,7 +45,8 @@ def load_preset_functions(
     from components.trainer.model import load_model
     from components.trainer.signatures import ServingModule
 
-    module = ServingModule(load_model(model["preset"], model["dtype"]), text, generation)
+    loaded = load_model(model["preset"], model["dtype"])
+    module = ServingModule(loaded, text, generation, stack=True, move=True)
     return {name: functools.partial(_call, module, function) for name, function in module.signatures().items()}
 
 

@@ -13,6 +13,7 @@ from keras.src.backend.tensorflow import core as keras_core
 
 from components.text import features
 from components.text.cleaning import CLEANING_STEPS
+from components.trainer.block_functions import BlockFunctions, Blocks
 from components.trainer.decoding import generate_tokens, max_prompt_length, score_tokens
 from components.trainer.graph_tokenizer import make_graph_tokenizer
 from components.trainer.kv_cache import products_of_matrices
@@ -54,13 +55,22 @@ def truncate_prompts(token_ids: tf.RaggedTensor, max_length: tf.Tensor | int, nu
 class ServingModule(tf.Module):
     """The model, its tokenizer and its prompt template as TensorFlow functions over strings."""
 
-    def __init__(self, model: keras_hub.models.CausalLM, text: Mapping[str, Any], generation: Mapping[str, Any]):
+    def __init__(
+        self,
+        model: keras_hub.models.CausalLM,
+        text: Mapping[str, Any],
+        generation: Mapping[str, Any],
+        stack: bool = False,
+        move: bool = False,
+    ):
         """Sets the functions up.
 
         Args:
             model: The model, with its preprocessor.
             text: The run's `text` section: `template`, `system`, `max_length`.
             generation: The run's `generation` section.
+            stack: See `Blocks`.
+            move: See `Blocks`.
 
         Raises:
             UserError: If the lengths do not fit together, or the template is not for this model.
@@ -80,20 +90,24 @@ class ServingModule(tf.Module):
         # The last token is predicted and takes no position.
         self._max_scored = self._max_positions and self._max_positions + 1
         self._tokenizer = make_graph_tokenizer(tokenizer)
+        ids = tf.RaggedTensorSpec([None, None], tf.int32, ragged_rank=1, row_splits_dtype=tf.int64)
+        self._decode = tf.function(self._tokenizer.decode, input_signature=[ids], autograph=False)
         self._vocabulary_size = int(model.backbone.vocabulary_size)
         # Tracked by tf.Module: without them the variables would not be saved. The model itself stays out: its Keras
         # parts would be saved as objects that a process without Keras cannot read.
-        self._variables = [variable.value for variable in model.variables]
+        blocks = Blocks(model, stack, move)
+        self._stacks = blocks.stacks
+        self._variables = [variable.value for variable in blocks.list_other_variables(model.variables)]
         dense = tf.TensorSpec([None, None], tf.int32)
         sampler = make_sampler(generation.get("sampler", {"name": "greedy"}))
         self._seed = int(generation.get("seed", 0))
         self._cut = "|".join(re.escape(text) for text in generation.get("stop", []))
 
         def generate(ids: tf.Tensor, lengths: tf.Tensor, count: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return generate_tokens(model, ids, lengths, count, self._stop_ids, sampler, seed)
+            return generate_tokens(model, ids, lengths, count, self._stop_ids, sampler, seed, blocks)
 
         def score(ids: tf.Tensor, mask: tf.Tensor) -> dict[str, Any]:
-            with products_of_matrices():
+            with products_of_matrices(), BlockFunctions(blocks).installed():
                 return score_tokens(model, ids, mask)
 
         # Traced once and called by several signatures.
@@ -108,7 +122,7 @@ class ServingModule(tf.Module):
         if around := self.template.around:
             # Whatever function a module has is saved, so that a model without it has no such attribute.
             prompt = tf.TensorSpec([None], tf.string, name="prompt")
-            self.serve = tf.function(functools.partial(self._serve, around), input_signature=[prompt])
+            self.serve = tf.function(functools.partial(self._serve, around), input_signature=[prompt], autograph=False)
 
     def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         """Returns the functions to save, by signature name.
@@ -140,7 +154,7 @@ class ServingModule(tf.Module):
         instruction = neutralize_in_graph(clean_in_graph(prompt), self.template.special_tokens)
         return {"completion": self._complete(tf.strings.join([before, instruction, behind]), self._num_head)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")], autograph=False)
     def complete(self, prompt: tf.Tensor) -> dict[str, tf.Tensor]:
         """Completes rendered prompts as they are; the characters of a special token become that token.
 
@@ -152,7 +166,7 @@ class ServingModule(tf.Module):
         """
         return {"completion": self._complete(_valid_utf8(prompt))}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
     def score(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores tokenized examples.
 
@@ -165,7 +179,7 @@ class ServingModule(tf.Module):
         """
         return self._score_parsed(_parse(examples))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores tokenized examples and completes their prompts.
 
@@ -198,7 +212,8 @@ class ServingModule(tf.Module):
             tf.TensorSpec([None], tf.string, name="prompt"),
             tf.TensorSpec([], tf.int32, name="max_new_tokens"),
             tf.TensorSpec([], tf.int32, name="seed"),
-        ]
+        ],
+        autograph=False,
     )
     def generate(self, prompt: tf.Tensor, max_new_tokens: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """Completes rendered prompts by other numbers than the run's; for benchmarks.
@@ -221,7 +236,8 @@ class ServingModule(tf.Module):
             tf.TensorSpec([None], tf.string, name="prompt"),
             tf.TensorSpec([None], tf.string, name="continuation"),
             tf.TensorSpec([], tf.bool, name="end"),
-        ]
+        ],
+        autograph=False,
     )
     def score_text(self, prompt: tf.Tensor, continuation: tf.Tensor, end: tf.Tensor) -> dict[str, tf.Tensor]:
         """Scores continuations of rendered prompts.
@@ -305,7 +321,7 @@ class ServingModule(tf.Module):
         new, counts = _map_chunks(generate, lengths, lambda longest: _ROWS_PER_CHUNK, empty, _LENGTH_SPREAD)
         completion = tf.RaggedTensor.from_tensor(new, lengths=counts, row_splits_dtype=tf.int64)
         # max_new_tokens may cut a character in two; a client must be able to rely on UTF-8.
-        return _valid_utf8(self._tokenizer.decode(completion)), counts
+        return _valid_utf8(self._decode(completion)), counts
 
     def _score_parsed(self, parsed: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         token_ids, mask = (parsed[name][:, : self._max_scored] for name in (features.TOKEN_IDS, features.TARGET_MASK))
@@ -330,7 +346,7 @@ class ServingModule(tf.Module):
         is_text = (mask > 0) & (columns > 0)  # nothing predicts the first token
         for stop_id in self._stop_ids:
             is_text &= token_ids != stop_id
-        text = self._tokenizer.decode(tf.ragged.boolean_mask(token_ids, is_text))
+        text = self._decode(tf.ragged.boolean_mask(token_ids, is_text))
         return tf.cast(tf.strings.length(text), tf.float32)
 
 

@@ -12,9 +12,21 @@ from components.errors import UserError
 from components.trainer.data import Step, make_blank_step
 from components.trainer.engine import StepResult
 from components.trainer.fine_tuner import FineTuner
-from components.trainer.graph_memory import estimate_peak
+from components.trainer.graph_memory import count_operations, estimate_peak
 from components.trainer.placement import Placement
 from components.trainer.target_loss import LOGITS_PER_CHUNK
+
+# TensorFlow keeps a graph as Python made it, as it was optimized and as it is executed, and so does its compiler: measured by the
+# resident memory of a process before tracing and after a step of a few tokens, models of 2 to 30 blocks.
+_BYTES_PER_OPERATION = 20_000
+# Of one replica's part of a step: any number of micro-batches, rows, columns, and positions.
+_SHAPES = (
+    tf.TensorSpec([None, None, None], tf.int32),
+    tf.TensorSpec([None, None, None], tf.int32),
+    tf.TensorSpec([None, None], tf.int32),
+    tf.TensorSpec([None, None], tf.int32),
+    tf.TensorSpec([None, None], tf.float32),
+)
 
 
 class TensorFlowEngine:
@@ -51,8 +63,12 @@ class TensorFlowEngine:
         """Makes the next step be built anew."""
         # XLA cannot compile the exchange between replicas: there it gets what each replica computes alone.
         compiles_all = self._jit_compile and self.num_replicas == 1
-        # XLA compiles one program a padded length. Without it, one graph serves all lengths, and is made once.
-        options = {"jit_compile": compiles_all, "reduce_retracing": not self._jit_compile, "autograph": False}
+        options: dict[str, Any] = {"jit_compile": compiles_all, "autograph": False}
+        # XLA compiles one program a padded length. Without it, one graph serves all shapes, and is made once.
+        if self.num_replicas == 1 and not self._jit_compile:
+            options["input_signature"] = [_SHAPES]
+        else:
+            options["reduce_retracing"] = not self._jit_compile
         self._train = tf.function(self._train_everywhere, **options)
         self._evaluate = tf.function(self._evaluate_everywhere, **options)
         self._gradients, self._losses = self._sum_gradients, self._sum_losses
@@ -69,10 +85,13 @@ class TensorFlowEngine:
 
     def estimate_memory(self, num_micro_batches: int, rows: int, length: int) -> int:
         """Bytes that `train` needs besides weights and optimizer, by its graph; XLA needs less where it fuses operations."""
-        arrays = self._distribute(make_blank_step(num_micro_batches, rows, length))
-        # Without XLA, a function that knows only this shape: the one that trains leaves open what differs between steps.
-        train = self._train if self._jit_compile else tf.function(self._train_everywhere, autograph=False)
-        return estimate_peak(train.get_concrete_function(arrays).graph, 4 * LOGITS_PER_CHUNK)
+        blank = make_blank_step(num_micro_batches, rows, length)
+        if self._jit_compile:
+            graph = self._train.get_concrete_function(self._distribute(blank)).graph
+        else:
+            graph = self._train.get_concrete_function().graph  # the one that trains: it is traced once
+        peak = estimate_peak(graph, 4 * LOGITS_PER_CHUNK, [array[:, 0].shape for array in blank])
+        return peak + _BYTES_PER_OPERATION * count_operations(graph)
 
     def train(self, step: Step) -> StepResult:
         """Updates the weights once."""

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,16 +11,17 @@ import keras_hub
 from absl import logging
 
 from components.methods import make_method
+from components.precision import resolve_dtype
 from components.presets.handles import find_commit
-from components.trainer.adapter import save_adapter
 from components.trainer.checkpoint import Checkpoints, make_fingerprint
-from components.trainer.compilation import Compilation, plan_compilation
+from components.trainer.compilation import Compilation, is_long, plan_compilation
 from components.trainer.data import TokenDataset, make_dataset
 from components.trainer.directories import find_preset
 from components.trainer.engine import Engine, make_engine
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.fit import Listener, count_steps, train
 from components.trainer.hugging_face import check_hugging_face
+from components.trainer.last_steps import write_tuned
 from components.trainer.memory import cut_to_fit
 from components.trainer.model import (
     check_max_length,
@@ -28,13 +30,13 @@ from components.trainer.model import (
     get_pad_token_id,
     hash_weights,
     load_model,
-    save_preset,
 )
 from components.trainer.optimizer import make_optimizer
 from components.trainer.placement import Placement, check_precision, make_placement
 from components.trainer.progress import ConsoleProgress
 from components.trainer.record import make_record
 from components.trainer.rematerialize import rematerialize
+from components.trainer.shared_trace import restore_calls, share_trace
 from components.trainer.statistics import hash_files
 from components.trainer.tensorboard import TensorBoardWriter
 
@@ -83,8 +85,14 @@ class Training:
     checkpoints: str
 
 
-def train_model(arguments: TrainingArguments) -> Training | None:
+def train_model(
+    arguments: TrainingArguments, rehearse: Callable[[keras_hub.models.CausalLM], None] | None = None
+) -> Training | None:
     """Trains, and writes `preset/` and, where the method has one, `adapter/`.
+
+    Args:
+        arguments: what to train.
+        rehearse: tries what follows the last step; called before the first one of a long training.
 
     Returns:
         None in a worker that is not the chief: it has taken part and writes nothing.
@@ -96,15 +104,18 @@ def train_model(arguments: TrainingArguments) -> Training | None:
     section = config["train"]
     enable_determinism()
     placement = make_placement(section, lambda: find_backbone_class(start))
-    check_precision(config["model"]["dtype"], placement)
+    dtype = resolve_dtype(config["model"]["dtype"])
+    check_precision(dtype, placement)
     logging.info(placement.describe())
     with placement.scope():
-        model = load_model(start, config["model"]["dtype"], section["seed"])
+        model = load_model(start, dtype, section["seed"])
         if config.get("hugging_face"):
             check_hugging_face(model, start)  # what cannot be written is not found out after hours
         base_hash = hash_weights(model)
         method = make_method(config["method"]["name"], {k: v for k, v in config["method"].items() if k != "name"})
         method.apply(model)
+        if placement.num_replicas == 1:
+            share_trace(model)
         if section["rematerialize"]:
             rematerialize(model)
         train_data, eval_data = make_datasets(
@@ -136,6 +147,10 @@ def train_model(arguments: TrainingArguments) -> Training | None:
         }
         how = "with XLA" if compilation.jit_compile else "without XLA"
         logging.info("%s; %s; %d steps %s; %s", train_data.describe(), eval_data.describe(), num_steps, how, counts)
+        num_positions = int(train_data.statistics.num_tokens * num_steps / train_data.steps_per_epoch)
+        num_frozen = counts["total_parameters"] - counts["trainable_parameters"]
+        if rehearse and is_chief and is_long(num_frozen, counts["trainable_parameters"], num_positions):
+            rehearse(model)
         listeners: list[Listener] = []
         if is_chief:
             listeners = [ConsoleProgress(num_steps), TensorBoardWriter(arguments.model_run_dir)]
@@ -152,21 +167,10 @@ def train_model(arguments: TrainingArguments) -> Training | None:
         )
         if not is_chief:
             return None
-        adapter = method.adapter_weights(model)
-        method.merge(model)
-        facts: dict[str, Any] = {}
+        restore_calls(model)
+        facts = write_tuned(model, method, arguments.root, config, start, base_hash, dtype)
         if commit := find_commit(config["model"]["preset"]):
             facts["preset_revision"] = commit  # a handle can name another state tomorrow
-        if adapter:
-            facts["adapter_sha256"] = save_adapter(
-                os.path.join(arguments.root, "adapter"),
-                adapter,
-                method=config["method"],
-                preset=start,
-                base_hash=base_hash,
-                dtype=config["model"]["dtype"],
-            )
-        save_preset(model, find_preset(arguments.root))
         record = make_record(
             state,
             num_steps=num_steps,
@@ -175,7 +179,7 @@ def train_model(arguments: TrainingArguments) -> Training | None:
             preset=config["model"]["preset"],
             started_from=start,
             base_hash=base_hash,
-            tuned_hash=hash_weights(model),
+            dtype=dtype,
             seed=section["seed"],
             strategy=placement.name,
             num_replicas=placement.num_replicas,

@@ -45,11 +45,13 @@ def generate(settings: dict[str, Any]) -> dict[str, Any]:
     import tensorflow as tf
     import tensorflow_text  # noqa: F401
 
+    from components.text.model_tokenizer import adopt_own_rules
     from components.trainer.export import export_model
 
     keras.utils.set_random_seed(SEED)
     folder = Path(settings["vocabulary"])
     tokenizer = keras_hub.tokenizers.GPT2Tokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    adopt_own_rules(tokenizer, folder)
     model = keras_hub.models.GPT2CausalLM(
         backbone=keras_hub.models.GPT2Backbone(**GPT2, dropout=0.0),
         preprocessor=keras_hub.models.GPT2CausalLMPreprocessor(tokenizer),
@@ -96,10 +98,13 @@ def make_batches(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     import keras_hub
     from cleaning_data import read_records
 
+    from components.text.model_tokenizer import adopt_own_rules
+
     rng = np.random.default_rng(SEED)
     records = read_records(arguments.data, arguments.columns)
     folder = Path(arguments.vocabulary)
     tokenizer = keras_hub.tokenizers.GPT2Tokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    adopt_own_rules(tokenizer, folder)
     prompts = []
     for i in rng.permutation(len(records)):
         text = records[i]["instruction"]

@@ -26,10 +26,12 @@ def read_examples(arguments: argparse.Namespace, rng: np.random.Generator) -> li
     import keras_hub
     from cleaning_data import read_records, tokenize
 
+    from components.text.model_tokenizer import adopt_own_rules
     from components.text.tokenization import RecordTokenizer
 
     records = read_records(arguments.data, arguments.columns)
     chosen = [records[i] for i in rng.permutation(len(records))[: arguments.examples]]
     folder = Path(arguments.vocabulary)
     tokenizer = keras_hub.tokenizers.GPT2Tokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    adopt_own_rules(tokenizer, folder)
     return tokenize(chosen, RecordTokenizer(tokenizer, "alpaca", "", arguments.max_length), "")

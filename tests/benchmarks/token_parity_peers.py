@@ -1,4 +1,4 @@
-"""Token ids of texts by transformers and by `tokenizers`; for `token_parity.py`, in an environment with transformers.
+"""Token ids of texts by transformers and by `tokenizers`; for `token_parity.py`, in an environment with transformers, sentencepiece and protobuf.
 
     python token_parity_peers.py FOLDER
 

@@ -165,7 +165,8 @@ def test_model_of_an_earlier_version(run, tmp_path, monkeypatch):
 
     module = Module()
     tf.saved_model.save(module, str(tmp_path / "old"), signatures={"complete": module.complete})
-    monkeypatch.setattr("components.trainer.served_functions.find_saved_model", lambda uri: str(tmp_path / "old"))
+    for reader in ("served_functions", "model_card"):
+        monkeypatch.setattr(f"components.trainer.{reader}.find_saved_model", lambda uri: str(tmp_path / "old"))
     with pytest.raises(Exception, match="must have the signatures generate, score_text") as caught:
         run("gsm8k", tmp_path / "a.jsonl")
     causes = []

@@ -223,6 +223,22 @@ def test_graph_has_no_xla_and_no_python(saved_model):
     assert not {name for name in names if name.startswith(("Xla", "PyFunc", "EagerPyFunc"))}
 
 
+def test_weights_are_saved_once_and_blocks_are_one_function(saved_model, model):
+    saved = [
+        shape
+        for name, shape in tf.train.list_variables(str(saved_model / "variables" / "variables"))
+        if "VALUE" in name
+    ]
+    assert sum(int(np.prod(shape)) for shape in saved) == sum(int(np.prod(v.shape)) for v in model.variables)
+    assert len(saved) < len(model.weights)
+    proto = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
+    functions = proto.meta_graphs[0].graph_def.library.function
+    # A block has two layer normalisations: of prefill, of a step, and of scoring.
+    assert sum(node.op == "Rsqrt" for function in functions for node in function.node_def) == 3 * (2 + 1)
+    constants = [node.attr["value"].tensor.ByteSize() for f in functions for node in f.node_def if node.op == "Const"]
+    assert max(constants) < 100_000
+
+
 def test_slice_update_equals_that_of_keras():
     inputs, updates = np.arange(24).reshape(2, 3, 4), -np.ones((2, 1, 4), int)
     for start in ([0, 1, 0], [0, tf.constant(2), 0], [0, 0, 0]):

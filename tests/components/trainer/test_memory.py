@@ -79,10 +79,10 @@ def test_the_estimate_grows_with_rows_and_length_and_shrinks_with_rematerializat
     estimates = [engine.estimate_memory(1, *shape) for shape in ((2, 16), (4, 16), (4, 8))]
     assert estimates[0] < estimates[1]
     assert estimates[2] < estimates[1]
-    before = engine.estimate_memory(1, 64, 16)
+    before = engine.estimate_memory(1, 8192, 16)
     rematerialize(model)
     engine.forget_compiled()
-    assert engine.estimate_memory(1, 64, 16) < before
+    assert engine.estimate_memory(1, 8192, 16) < before
 
 
 def test_what_is_estimated_is_what_is_trained(make_engine_and_data):

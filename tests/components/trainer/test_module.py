@@ -5,7 +5,7 @@ import json
 import pytest
 
 from components.errors import UserError
-from components.trainer import module, training
+from components.trainer import last_steps, module, training
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def written(monkeypatch, make_tiny_model):
     monkeypatch.setattr(training, "load_model", load)
     monkeypatch.setattr(module, "load_model", load_tuned)
     monkeypatch.setattr(module, "sample_records", lambda patterns, tokenizer: ([], []))
-    for where, names in ((training, ("save_adapter", "save_preset")), (module, ("export_model", "verify_export"))):
+    for where, names in ((last_steps, ("save_adapter", "save_preset")), (module, ("export_model", "verify_export"))):
         for name in names:
             monkeypatch.setattr(where, name, lambda *args, _name=name, **kwargs: calls.update({_name: (args, kwargs)}))
     return calls
