@@ -6,18 +6,25 @@ from configs.section import Name, Section
 
 
 class ColumnsSection(Section):
-    """Which source column feeds which feature: `instruction`, `input` and `output`, or a chat's `messages`."""
+    """Which source column feeds which feature: `instruction`, `input` and `output`, or a chat's `messages`.
+
+    A chat may have its system text, and the definitions of the tools that it may call, in columns of their own.
+    """
 
     instruction: Name | None = None
     input: Name | None = None
     output: Name | None = None
     messages: Name | None = None
+    system: Name | None = None
+    tools: Name | None = None
 
     @model_validator(mode="after")
     def _check_shape(self) -> "ColumnsSection":
         if self.messages is not None:
             if self.instruction or self.input or self.output:
                 raise ValueError("give either `messages`, or `instruction` and `output` (and `input`), not both")
+        elif self.system or self.tools:
+            raise ValueError("`system` and `tools` go with `messages`; for records of instructions, give `text.system`")
         elif not (self.instruction and self.output):
             raise ValueError("needs `instruction` and `output`, or `messages`")
         return self

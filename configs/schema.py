@@ -4,6 +4,7 @@ The classes say what one section may hold. What needs knowledge from elsewhere (
 of templates and metrics, files that must exist) is checked in `pipeline.validate`, which reports together with these.
 """
 
+import datetime
 import itertools
 import re
 from typing import Annotated, Any, Literal
@@ -93,12 +94,24 @@ class DataSection(Section):
 
 
 class TextSection(Section):
-    """How a record becomes tokens."""
+    """How a record becomes tokens. The template `auto` is the model's own, and `alpaca` for a model that has none."""
 
-    template: Name = "alpaca"
+    template: Name = "auto"
+    train_on: Literal["all_assistant_turns", "last_turn", "everything"] = "all_assistant_turns"
     system: str = ""
+    date: str = "2024-07-26"
     max_length: int = Field(256, ge=8)
     max_truncated_fraction: float = Field(0.25, ge=0, le=1)
+    max_refused_fraction: float = Field(0.01, ge=0, le=1)
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _check_date(cls, value: Any) -> str:
+        """YAML reads a day without quotes as a date."""
+        try:
+            return datetime.date.fromisoformat(str(value)).isoformat()
+        except ValueError:
+            raise ValueError("must be a day as YYYY-MM-DD") from None
 
 
 class ModelSection(Section):

@@ -253,6 +253,12 @@ def benchmark(
 @click.option("--model", "model_path", metavar="FOLDER", help="An exported model; instead of --pipeline.")
 @click.option("--input", "context", metavar="TEXT", help="The input that the instructions are about.")
 @click.option("--rendered", is_flag=True, help="The prompts are rendered already: apply no template.")
+@click.option(
+    "--conversation",
+    "conversation_path",
+    metavar="FILE",
+    help="A conversation to go on with, as JSON: a list of messages, or an object with `messages` and `tools`. Instead of PROMPTS.",
+)
 @RUNNER
 @ROOT
 def generate(
@@ -261,6 +267,7 @@ def generate(
     model_path: str | None,
     context: str | None,
     rendered: bool,
+    conversation_path: str | None,
     runner_name: str,
     root: str | None,
 ) -> None:
@@ -274,10 +281,15 @@ def generate(
         raise click.UsageError("give --model or --pipeline, not both.")
     if context is not None and rendered:
         raise click.UsageError("give --input or --rendered, not both.")
-    if not prompts and sys.stdin.isatty():
+    if conversation_path is not None and (prompts or rendered or context is not None):
+        raise click.UsageError("give --conversation alone, or PROMPTS.")
+    conversation = serving.read_conversation(Path(conversation_path)) if conversation_path is not None else None
+    if not prompts and conversation is None and sys.stdin.isatty():
         click.echo("Prompts, one a line; Ctrl-D ends them:", err=True)
-    texts = list(prompts) or sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
-    if not texts:
+    texts = list(prompts)
+    if not texts and conversation is None:
+        texts = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
+    if not texts and conversation is None:
         raise click.UsageError("needs a prompt, as an argument or on standard input.")
     if model_path is None:
         hint = "`--model` names the folder of any exported model."
@@ -287,7 +299,9 @@ def generate(
         folder = Path(model_path)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     model = serving.load_model(folder)
-    if context is not None:
-        texts, rendered = serving.render(folder, texts, context), True
+    if conversation is not None:
+        texts, rendered = [serving.render_conversation(folder, conversation)], True
+    elif not rendered and (context is not None or "serving_default" not in model.signatures):
+        texts, rendered = serving.render(folder, texts, context or ""), True
     for text in serving.generate(model, texts, "complete" if rendered else "serving_default"):
         click.echo(text)

@@ -14,6 +14,7 @@ _PACKAGES = ("components", "configs", "pipeline")
 # What an upgrade of these computes may differ, so their versions belong to the code.
 _VERSIONS_OF = (
     "apache-beam",
+    "jinja2",
     "keras",
     "keras-hub",
     "langdetect",

@@ -5,8 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
+from components.example_gen.conversations import make_messages, make_tools
+from components.example_gen.item import BadRecordError
+from components.text.chat_template import ChatTemplate, RefusedConversationError
 from components.text.cleaning import clean_text
-from components.text.templates import TEMPLATES
+from components.text.conversation import Conversation
+from components.text.record_cleaning import Cleaner, join_request
+from components.text.template_choice import load_template
+from components.text.templates import PromptTemplate
 
 
 def find_pushed_model(serving_root: Path) -> Path:
@@ -53,11 +59,77 @@ def load_model(folder: Path) -> Any:
     return tf.saved_model.load(str(folder))
 
 
-def render(folder: Path, instructions: list[str], context: str) -> list[str]:
+def render(folder: Path, instructions: list[str], context: str = "") -> list[str]:
     """Returns prompts for the signature `complete`: the model's own template around instructions and their input."""
+    card, template = _read_template(folder)
+    if isinstance(template, ChatTemplate):
+        requests = [join_request(clean_text(text), clean_text(context)) for text in instructions]
+        conversations = [Conversation(messages=[{"role": "user", "content": request}]) for request in requests]
+        return [render_conversation(folder, conversation) for conversation in conversations]
+    cleaner = _make_cleaner(card)
+    return [template.render(cleaner(text), cleaner(context), clean_text(card["system"])) for text in instructions]
+
+
+def render_conversation(folder: Path, conversation: Conversation) -> str:
+    """Returns the prompt of a conversation for the signature `complete`: the turns, and what asks for an answer.
+
+    Args:
+        folder: The exported model, which holds its template.
+        conversation: Its turns so far; the last one is not the assistant's.
+
+    Raises:
+        UserError: If the template does not render it.
+    """
+    card, template = _read_template(folder)
+    cleaner = _make_cleaner(card)
+    conversation = cleaner.clean(conversation)
+    messages, system = conversation.seen, clean_text(card["system"])
+    if isinstance(template, PromptTemplate):
+        return template.render_turns(
+            [*messages, {"role": "assistant", "content": ""}], system, conversation.tools
+        ).prompt
+    if system and messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": cleaner.neutralize(system)}, *messages]
+    try:
+        return template.render(messages, add_generation_prompt=True, tools=conversation.tools)
+    except RefusedConversationError as error:
+        raise UserError(f"the model's chat template must take the conversation. It says: {error}.") from error
+
+
+def read_conversation(path: Path) -> Conversation:
+    """Returns the conversation in a JSON file: a list of messages, or an object with `messages` and perhaps `tools`.
+
+    Raises:
+        UserError: If there is none, or its last turn is the assistant's.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        turns, tools = (value, None) if isinstance(value, list) else (value["messages"], value.get("tools"))
+        # An answer to come closes it, as in training data.
+        messages = make_messages([*turns, {"role": "assistant", "content": "."}])[:-1]
+        tools = make_tools(tools) or None
+    except (OSError, ValueError, KeyError, TypeError, BadRecordError) as error:
+        raise UserError(
+            f"{path} must hold a conversation as JSON: a list of messages, or an object with `messages` and `tools`. Received: "
+            f"{error}."
+        ) from error
+    if messages[-1]["role"] == "assistant":
+        raise UserError(
+            f"the conversation in {path} must end with a turn that asks for an answer, not with one of the assistant."
+        )
+    return Conversation(messages=messages, tools=tools)
+
+
+def _read_template(folder: Path) -> tuple[dict[str, Any], PromptTemplate | ChatTemplate]:
     card = json.loads((folder / "assets.extra" / "model_card.json").read_text(encoding="utf-8"))
-    template = TEMPLATES[card["template"]]
-    return [template.render(clean_text(i), clean_text(context), clean_text(card["system"])) for i in instructions]
+    chat = card.get("chat_template") or {}
+    text = {"template": card["template"], **({"date": chat["date"]} if chat else {})}
+    template = load_template(text, folder / "assets.extra")
+    return card, template.with_variables(chat["variables"]) if isinstance(template, ChatTemplate) else template
+
+
+def _make_cleaner(card: dict[str, Any]) -> Cleaner:
+    return Cleaner(card.get("special_tokens", []), [])
 
 
 def generate(model: Any, prompts: list[str], signature: str = "serving_default") -> list[str]:

@@ -18,7 +18,6 @@ from components.metrics.pass_at_k import PassAtK
 from components.metrics.table import find_option_problems as find_metric_problems
 from components.metrics.table import make_metric
 from components.options import nearest
-from components.text.templates import TEMPLATES
 from components.trainer.samplers import find_option_problems as find_sampler_problems
 from components.trainer.strategies import find_strategy_problems
 from configs.evaluation_schema import EvaluationSection, ThresholdSection
@@ -41,6 +40,7 @@ from pipeline.preset_checks import (
     near_file,
     read_backbone_number,
 )
+from pipeline.template_checks import find_template_problems
 from pipeline.validate_cleaning import check_token_cleaning
 
 
@@ -131,16 +131,14 @@ def _check_data(sections: Mapping[str, BaseModel], mounted: str | None) -> list[
 
 
 def _check_text(sections: Mapping[str, BaseModel]) -> list[Problem]:
-    text = sections.get("text")
-    if not isinstance(text, TextSection) or text.template in TEMPLATES:
+    text, model, data = sections.get("text"), sections.get("model"), sections.get("data")
+    if not isinstance(text, TextSection):
         return []
-    return [
-        Problem(
-            "text.template",
-            f"unknown template.{nearest(text.template, TEMPLATES)} Templates: {', '.join(TEMPLATES)}. "
-            f"Received: {text.template!r}.",
-        )
-    ]
+    return find_template_problems(
+        text,
+        model if isinstance(model, ModelSection) else None,
+        data if isinstance(data, DataSection) else None,
+    )
 
 
 def _check_preset(sections: Mapping[str, BaseModel]) -> list[Problem]:

@@ -51,6 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.execution",
         "pipeline.file_checks",
         "pipeline.platforms",
+        "pipeline.template_checks",
         "pipeline.validate_cleaning",
     ),
     ("pipeline.lineage",),

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+MISSING = object()  # a column that the record does not have, as opposed to one that is null
+
 QUARANTINE = "quarantine"  # where bad records go: name of the Beam output and of the folder
 
 # More than any sane record; what an unclosed quote can pull into memory at most.

@@ -11,24 +11,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.example_gen.item import BadRecordError, type_name
-from components.example_gen.json_text import parse_json
+from components.example_gen.conversations import make_messages, make_tools
+from components.example_gen.item import MISSING, BadRecordError, type_name
 from components.text import features
+from components.text.conversation import Conversation, dump_conversation
+from components.text.templates import write_answer
 
-MISSING = object()  # a column that the record does not have, as opposed to one that is null
-
-# Role names of the common chat shapes (OpenAI's `role`, ShareGPT's `from`) and what they are called here.
-ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
+__all__ = ["MISSING", "Columns", "get_column", "make_example", "make_messages", "missing_columns_text"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which columns feed which features: `instruction`, `input` and `output`, or `messages`, or `text`; and those carried along."""
+    """Which columns feed which features; and those carried along.
+
+    `instruction`, `input` and `output`; or `messages`, perhaps with a `system` text and definitions of `tools`; or `text`.
+    """
 
     instruction: str | None = None
     input: str | None = None
     output: str | None = None
     messages: str | None = None
+    system: str | None = None
+    tools: str | None = None
     text: str | None = None
     slices: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
@@ -54,7 +58,8 @@ class Columns:
     @property
     def optional(self) -> dict[str, str]:
         """Column by option name, for those that a record may lack."""
-        columns = {"data.columns.input": self.input} if self.input else {}
+        named = {"input": self.input, "system": self.system, "tools": self.tools}
+        columns = {f"data.columns.{option}": name for option, name in named.items() if name}
         columns |= {f"data.slice_columns[{i}]": name for i, name in enumerate(self.slices)}
         return columns | {f"data.carry_columns[{i}]": name for i, name in enumerate(self.carried)}
 
@@ -105,19 +110,20 @@ def make_example(record: Mapping[str, Any], columns: Columns, source: str) -> di
 
     Returns:
         Feature name to text: `instruction`, `input` ("" where absent), `output`, `example_id`, `source`, each slice
-        column and each carried one ("" where absent), and for chats `messages`. A chat's `instruction` is its first user turn, its `output`
-        the last assistant turn, so that statistics and slices mean the same for both shapes.
+        column and each carried one ("" where absent), and for chats `messages`. A chat's `instruction` is its first user turn,
+        its `output` the last assistant turn that is to be trained, so that statistics and slices mean the same for both shapes.
 
     Raises:
         BadRecordError: If the record does not fit.
     """
     if columns.messages:
-        messages = make_messages(get_column(record, columns.messages))
+        messages = make_messages(get_column(record, columns.messages), _optional_text(record, columns.system))
+        tools = make_tools(get_column(record, columns.tools)) if columns.tools else []
         text = {
             features.INSTRUCTION: next(turn["content"] for turn in messages if turn["role"] == "user"),
             features.INPUT: "",
-            features.OUTPUT: messages[-1]["content"],
-            features.MESSAGES: json.dumps(messages, ensure_ascii=False, separators=(",", ":")),
+            features.OUTPUT: write_answer(messages[Conversation(messages=messages).trained[-1]]),
+            features.MESSAGES: dump_conversation(messages, tools),
         }
     elif columns.text:
         text = {
@@ -141,52 +147,6 @@ def make_example(record: Mapping[str, Any], columns: Columns, source: str) -> di
     for name in columns.carried:
         example[name] = _carried_text(record, name)
     return example
-
-
-def make_messages(value: Any) -> list[dict[str, str]]:
-    """Normalises a conversation to `[{"role": ..., "content": ...}, ...]`.
-
-    Takes `role`/`content` and ShareGPT's `from`/`value`, as a list or (CSV has no lists) as its JSON text.
-
-    Raises:
-        BadRecordError: If it is no such list, a role is not in `ROLES`, a turn is empty or calls a tool, or the turns (after
-            an optional system turn) do not start with the user and end with the assistant.
-    """
-    if isinstance(value, str):
-        value = parse_json(value.encode("utf-8", "surrogatepass"))
-    if value is MISSING or value is None:
-        raise BadRecordError("messages are missing")
-    if not isinstance(value, list):
-        raise BadRecordError("messages have the wrong type", f"must be a list of turns, is {type_name(value)}")
-    messages = [_make_turn(number, turn) for number, turn in enumerate(value, start=1)]
-    turns = [turn["role"] for turn in messages]
-    if turns[:1] == ["system"]:
-        turns = turns[1:]
-    if "system" in turns:
-        raise BadRecordError("a system turn stands after the first turn")
-    if not turns:
-        raise BadRecordError("the conversation has no turns")
-    if turns[0] != "user":
-        raise BadRecordError("the conversation does not start with a user turn", f"starts with {turns[0]}")
-    if turns[-1] != "assistant":
-        raise BadRecordError("the conversation does not end with an assistant turn", f"ends with {turns[-1]}")
-    return messages
-
-
-def _make_turn(number: int, turn: Any) -> dict[str, str]:
-    if not isinstance(turn, dict):
-        raise BadRecordError("a turn has the wrong type", f"turn {number} must be an object, is {type_name(turn)}")
-    role, content = (turn.get("role"), turn.get("content")) if "role" in turn else (turn.get("from"), turn.get("value"))
-    if not isinstance(role, str):
-        raise BadRecordError("a turn has no role", f"turn {number} has the keys {', '.join(turn) or 'none'}"[:200])
-    if role not in ROLES:
-        raise BadRecordError("a role is not one of system, user, assistant", f"turn {number} has role {role!r}"[:200])
-    if turn.get("function_call") or turn.get("tool_calls"):
-        # Keeping the text alone would teach a model to answer without the call that the answer rests on.
-        raise BadRecordError("a turn calls a tool", f"turn {number}")
-    name = f"content of turn {number}"
-    # A system turn may be empty: that is how "no system text" is written in many data sets.
-    return {"role": ROLES[role], "content": _text(content, "a turn", name, may_be_empty=role == "system")}
 
 
 def _required_text(record: Mapping[str, Any], column: str) -> str:

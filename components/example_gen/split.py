@@ -1,11 +1,11 @@
 """Which split a record belongs to: decided by its prompt alone, so that no prompt is in two splits."""
 
-import json
 import math
 import unicodedata
 from collections.abc import Mapping
 
 from components.text import features
+from components.text.conversation import parse_conversation
 from components.text.hashing import hash_to_share
 
 SPLITS = ("train", "eval", "test")
@@ -21,7 +21,9 @@ def prompt_key(example: Mapping[str, str]) -> str:
         example: Features of a raw example. A chat's prompt is all its turns but the last, with their roles.
     """
     if messages := example.get(features.MESSAGES):
-        parts = [part for turn in json.loads(messages)[:-1] for part in (turn["role"], turn["content"])]
+        parts = [
+            part for turn in parse_conversation(messages).messages[:-1] for part in (turn["role"], turn["content"])
+        ]
     else:
         parts = [example[features.INSTRUCTION], example[features.INPUT]]
     return _SEPARATOR.join(" ".join(unicodedata.normalize("NFKC", part).casefold().split()) for part in parts)

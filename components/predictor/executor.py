@@ -25,7 +25,7 @@ _COUNTS = ("examples", "target_tokens", "completion_tokens", "milliseconds")
 # What only training needs.
 _DROPPED = (features.TOKEN_IDS, features.TARGET_MASK)
 # Keys of the model card that must agree.
-_COMPARABLE = ("tokenizer_sha256", "template", "system", "max_length", "generation")
+_COMPARABLE = ("tokenizer_sha256", "template", "template_sha256", "system", "max_length", "generation")
 
 
 class _Model:

@@ -22,6 +22,7 @@ class Executor(base_executor.BaseExecutor):
         from components.text.model_tokenizer import load_tokenizer
         from components.trainer.model import read_max_positions
         from components.trainer.model_card import count_positions, make_card, write_reference
+        from components.trainer.served_template import make_served_template
 
         self._log_startup(input_dict, output_dict, exec_properties)
         section, text, generation = (
@@ -34,7 +35,8 @@ class Executor(base_executor.BaseExecutor):
             text["max_length"] = count_positions(max_positions)
         with local_preset(preset, with_weights=False) as source:
             tokenizer = load_tokenizer(source)
-        card = make_card(tokenizer, max_positions, text, generation, preset)
+            template = make_served_template(tokenizer, text, source)
+        card = make_card(tokenizer, max_positions, text, generation, preset, template)
         write_reference(artifact.uri, section, text, card)
         artifact.set_string_custom_property("preset", preset)
         artifact.set_string_custom_property("preset_hash", exec_properties["preset_hash"])

@@ -4,14 +4,15 @@
 INSTRUCTION = "instruction"
 INPUT = "input"
 OUTPUT = "output"
-MESSAGES = "messages"  # JSON text of a chat record: [{"role": ..., "content": ...}, ...]; "" where there is none
+MESSAGES = "messages"  # JSON text of a chat record, see `components.text.conversation`; absent where there is none
 EXAMPLE_ID = "example_id"  # hex digest of source and content
 SOURCE = "source"  # name of the data file
 
 # Tokenized, written by Tokenizer; text and slice columns are carried along.
 TOKEN_IDS = "token_ids"  # int64[n]: prompt, response, end token
-TARGET_MASK = "target_mask"  # int64[n]: 1 where the token belongs to the response (end token included)
+TARGET_MASK = "target_mask"  # int64[n]: 1 where the model has to write the token: the response, end token included
 LENGTH = "length"  # int64[1]: n
+PROMPT_LENGTH = "prompt_length"  # int64[1]: tokens before RESPONSE; in a conversation targets may be among them
 TOKENS_CUT = "tokens_cut"  # int64[2]: tokens of the prompt, and of the response, that truncation took away
 TEMPLATE_SPECIALS = "template_specials"  # int64[1]: special tokens that the template put there, before truncation
 PROMPT = "prompt"  # the rendered prompt, cleaned; what the model completes

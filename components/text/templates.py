@@ -1,11 +1,26 @@
 """Prompt templates: how an instruction, or a conversation, becomes the text that the model completes."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from components.errors import UserError
+from components.text.conversation import write_call
 
-ROLES = ("system", "user", "assistant")
+
+class Turns(NamedTuple):
+    """A conversation as text.
+
+    Attributes:
+        prompt: Everything before the last answer.
+        response: The last answer.
+        answers: [start, end) characters of `prompt` of the answers before it, by place of their message.
+    """
+
+    prompt: str
+    response: str
+    answers: dict[int, tuple[int, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,8 +28,8 @@ class PromptTemplate:
     """The fixed texts around the parts of a prompt.
 
     A prompt is `[system] user_prefix instruction [input_prefix input] response_prefix`; the model completes it with the
-    response and the end token. A conversation repeats user and assistant turns, each assistant turn closed by
-    `turn_suffix`, and asks for the last assistant turn.
+    response and the end token. A conversation repeats user, tool and assistant turns, with `turn_suffix` between one and the
+    next user or tool turn, and asks for the last assistant turn.
 
     Attributes:
         description: One line for `--help` and error messages.
@@ -23,7 +38,8 @@ class PromptTemplate:
         user_prefix: Before the instruction or a user turn.
         input_prefix: Between the instruction and its input.
         response_prefix: After the user's part; where the model's part begins.
-        turn_suffix: After each assistant turn but the last one.
+        turn_suffix: After each turn that a user or tool turn follows.
+        tool_prefix: Before what a tool has answered.
     """
 
     description: str
@@ -33,6 +49,7 @@ class PromptTemplate:
     input_prefix: str = "\n"
     response_prefix: str
     turn_suffix: str = "\n"
+    tool_prefix: str = ""
 
     def prefix(self, system: str = "") -> str:
         """Returns everything that stands before the instruction."""
@@ -44,33 +61,56 @@ class PromptTemplate:
         body = f"{instruction}{self.input_prefix}{input}" if input else instruction
         return self.prefix(system) + body + self.response_prefix
 
-    def render_messages(self, messages: Sequence[Mapping[str, str]], system: str = "") -> tuple[str, str]:
-        """Returns (prompt, response) of a conversation: the response is its last assistant turn.
+    def render_messages(self, messages: Sequence[Mapping[str, Any]], system: str = "") -> tuple[str, str]:
+        """Returns (prompt, response) of a conversation; see `render_turns`."""
+        turns = self.render_turns(messages, system)
+        return turns.prompt, turns.response
+
+    def render_turns(
+        self, messages: Sequence[Mapping[str, Any]], system: str = "", tools: Sequence[Any] | None = None
+    ) -> Turns:
+        """Returns a conversation as text; the response is its last assistant turn.
+
+        A turn that calls tools is its content and the calls as JSON, one a line. Definitions of tools stand behind the system text.
 
         Args:
-            messages: `[{"role": "system" | "user" | "assistant", "content": text}, ...]`, ending with an assistant turn.
+            messages: `[{"role": "system" | "user" | "assistant" | "tool", "content": text}, ...]`, ending with an assistant turn.
             system: Used where the conversation has no system turn of its own.
+            tools: Definitions of tools.
 
         Raises:
             UserError: If the conversation is not of that form.
         """
-        turns = list(messages)
-        if turns and turns[0]["role"] == "system":
-            system = turns.pop(0)["content"]
+        first = 1 if messages and messages[0]["role"] == "system" else 0
+        system = messages[0]["content"] if first else system
+        turns = messages[first:]
         if len(turns) < 2 or turns[-1]["role"] != "assistant" or turns[0]["role"] != "user":
             raise UserError(
                 "a conversation must start with a user turn (after an optional system turn) and end with an assistant turn. "
                 f"Received roles: {[m['role'] for m in messages]}."
             )
+        if tools:
+            listing = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
+            system = f"{system}\n\nTools:\n{listing}".strip()
         text = f"{self.system_prefix}{system}{self.system_suffix}" if system else ""
-        for turn in turns[:-1]:
-            if turn["role"] == "user":
-                text += self.user_prefix + turn["content"]
-            elif turn["role"] == "assistant":
-                text += self.response_prefix + turn["content"] + self.turn_suffix
+        answers = {}
+        for place, turn in enumerate(turns[:-1], start=first):
+            if turn["role"] == "assistant":
+                text += self.response_prefix
+                content = write_answer(turn)
+                answers[place] = (len(text), len(text) + len(content))
+                text += content
+            elif turn["role"] in ("user", "tool"):
+                text += self.turn_suffix if place > first else ""
+                text += (self.user_prefix if turn["role"] == "user" else self.tool_prefix) + turn["content"]
             else:
-                raise UserError(f"a turn's role must be one of user, assistant. Received: {turn['role']!r}.")
-        return text + self.response_prefix, turns[-1]["content"]
+                raise UserError(f"a turn's role must be one of user, assistant, tool. Received: {turn['role']!r}.")
+        return Turns(text + self.response_prefix, write_answer(turns[-1]), answers)
+
+
+def write_answer(message: Mapping[str, Any]) -> str:
+    """Returns an assistant turn as text: its content, and the calls of tools as JSON, one a line."""
+    return "\n".join(filter(None, [message["content"], *map(write_call, message.get("tool_calls") or [])]))
 
 
 TEMPLATES: dict[str, PromptTemplate] = {
@@ -80,6 +120,7 @@ TEMPLATES: dict[str, PromptTemplate] = {
         input_prefix="\n\n### Input:\n",
         response_prefix="\n\n### Response:\n",
         turn_suffix="\n\n",
+        tool_prefix="### Tool:\n",
     ),
     "chat": PromptTemplate(
         description="turns that begin with the speaker's name",
@@ -87,6 +128,7 @@ TEMPLATES: dict[str, PromptTemplate] = {
         input_prefix="\n",
         response_prefix="\nAssistant:\n",
         turn_suffix="\n",
+        tool_prefix="Tool: ",
     ),
     "plain": PromptTemplate(
         description="nothing but the text: instruction, input, newline",

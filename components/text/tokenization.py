@@ -1,154 +1,185 @@
 """From a raw record to token ids: clean, render, tokenize, mark the targets, truncate."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
 
+from components.errors import UserError
 from components.text import features
+from components.text.answer_spans import ALL_TURNS, EVERYTHING, LAST_TURN
+from components.text.chat_template import ChatTemplate
+from components.text.chat_tokenization import ChatTokenizer
 from components.text.cleaning import clean_text
-from components.text.templates import TEMPLATES, PromptTemplate
+from components.text.conversation import Conversation, parse_conversation
+from components.text.model_tokenizer import encode_with_offsets, list_special_tokens
+from components.text.named_chat_templates import NAMED_TEMPLATES, list_needed_tokens, make_named_template
+from components.text.record_cleaning import Cleaner, clean_seam, join_request, neutralize
+from components.text.templates import TEMPLATES, PromptTemplate, Turns
+from components.text.tokenized_record import TokenizedRecord, Tokenizer, mark_tokens, start_token_id, truncate
 
-
-class Tokenizer(Protocol):
-    """What is used of a KerasHub tokenizer."""
-
-    end_token_id: int
-    special_tokens: list[str]
-
-    def __call__(self, inputs: str) -> Sequence[int]:
-        """Returns the token ids of one text."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenizedRecord:
-    """One example in tokens.
-
-    Attributes:
-        token_ids: Start token (where the model has one), prompt, response, end token; at most `max_length`.
-        target_mask: As long as `token_ids`; 1 on the response and the end token.
-        prompt: The rendered prompt.
-        response: The cleaned answer.
-        prompt_tokens_cut: How many prompt tokens truncation took away.
-        response_tokens_cut: How many response tokens (end token included) truncation took away.
-        neutralized: How many special tokens of the model stood in the record's text.
-        template_specials: How many special tokens the template put there, start and end token included, before truncation.
-            What an example has more of them comes from the record's own text.
-    """
-
-    token_ids: list[int] = field(repr=False)
-    target_mask: list[int] = field(repr=False)
-    prompt: str
-    response: str
-    prompt_tokens_cut: int
-    response_tokens_cut: int
-    neutralized: int
-    template_specials: int
-
-
-def neutralize(text: str, special_tokens: Sequence[str]) -> tuple[str, int]:
-    """Returns `text` with a space inside every special token of the model, and how many there were.
-
-    A KerasHub tokenizer turns the characters `<|endoftext|>` into the end token wherever they stand, so that a record or
-    a user could end a text, or impersonate a turn, by writing them.
-    """
-    count = 0
-    for token in special_tokens:
-        if token and token in text:
-            count += text.count(token)
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-    return text, count
-
-
-def start_token_id(tokenizer: Tokenizer) -> int | None:
-    """Returns the id that every sequence begins with, or None: as KerasHub's own preprocessors do when they generate."""
-    return getattr(tokenizer, "start_token_id", None)
-
-
-def truncate(
-    prompt_ids: Sequence[int], response_ids: Sequence[int], max_length: int, num_head: int = 0
-) -> tuple[list[int], list[int]]:
-    """Returns prompt and response cut to `max_length` tokens in all.
-
-    The response comes first: it may take half of the length, or what the prompt leaves free. The prompt is cut at its
-    beginning (behind `num_head` tokens that stay), because its end asks for the response; the response at its end.
-    """
-    response_length = min(len(response_ids), max(max_length // 2, max_length - len(prompt_ids)))
-    prompt_length = min(len(prompt_ids), max_length - response_length)
-    head = list(prompt_ids[:num_head])[:prompt_length]
-    tail = list(prompt_ids[len(prompt_ids) - (prompt_length - len(head)) :])
-    return head + tail, list(response_ids[:response_length])
+__all__ = [
+    "RecordTokenizer",
+    "TokenizedRecord",
+    "Tokenizer",
+    "neutralize",
+    "prepare_template",
+    "start_token_id",
+    "truncate",
+]
 
 
 class RecordTokenizer:
     """Turns raw records into tokens with one template and one model's tokenizer."""
 
-    def __init__(self, tokenizer: Tokenizer, template: str, system: str, max_length: int):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: str | PromptTemplate | ChatTemplate,
+        system: str,
+        max_length: int,
+        train_on: str = ALL_TURNS,
+    ):
         """Sets the tokenizer up.
 
         Args:
             tokenizer: The model's.
-            template: A name in `TEMPLATES`.
-            system: Text before every prompt; "" for none.
+            template: A template, or the name of one.
+            system: Text before every prompt that has none of its own; "" for none.
             max_length: Most tokens of one example.
+            train_on: One of `answer_spans.TRAIN_ON`.
+
+        Raises:
+            UserError: If the tokenizer lacks a special token of the template.
         """
+        if isinstance(template, str):
+            template = make_named_template(template) if template in NAMED_TEMPLATES else TEMPLATES[template]
         self._tokenizer = tokenizer
-        self._template: PromptTemplate = TEMPLATES[template]
+        self._special = list_special_tokens(tokenizer)
+        self._template = template
         self._system = clean_text(system)
         self._max_length = max_length
+        self._train_on = train_on
         start = start_token_id(tokenizer)
         self._start = [] if start is None else [int(start)]
+        self._end_tokens = {find_token(tokenizer, int(tokenizer.end_token_id))}
+        self._chat = None
+        if isinstance(template, ChatTemplate):
+            self._chat = ChatTokenizer(
+                tokenizer,
+                prepare_template(template, tokenizer),
+                self._special,
+                system=self._system,
+                max_length=max_length,
+                train_on=train_on,
+            )
+            self._end_tokens.add(self._chat.form.end)
 
     def __call__(self, record: Mapping[str, str]) -> TokenizedRecord | None:
         """Returns the record in tokens, or None if nothing is left of its response once it is cleaned.
 
         Args:
             record: The raw text features by name.
+
+        Raises:
+            RefusedConversationError: If the model's chat template does not render it.
         """
-        prompt, response, neutralized = self._render(record)
+        cleaner = Cleaner(self._special, self._end_tokens)
+        if messages := record.get(features.MESSAGES):
+            conversation = cleaner.clean(parse_conversation(messages))
+        elif self._chat:
+            conversation = cleaner.clean(_to_conversation(record))
+        else:
+            return self._tokenize_instruction(record, cleaner)
+        if not conversation.trained:
+            return None
+        return self._chat(conversation, cleaner) if self._chat else self._tokenize_turns(conversation, cleaner)
+
+    def _tokenize_instruction(self, record: Mapping[str, str], cleaner: Cleaner) -> TokenizedRecord | None:
+        assert isinstance(self._template, PromptTemplate)
+        raw, raw_context = record[features.INSTRUCTION], record.get(features.INPUT, "")
+        instruction, context = cleaner(raw), cleaner(raw_context)
+        response = cleaner.clean_answer(record[features.OUTPUT])
         if not response:
             return None
-        prompt_ids = [*self._start, *(int(i) for i in self._tokenizer(prompt))]
-        response_ids = [*(int(i) for i in self._tokenizer(response)), int(self._tokenizer.end_token_id)]
-        kept_prompt, kept_response = truncate(prompt_ids, response_ids, self._max_length, num_head=len(self._start))
+        if not self._template.response_prefix and (instruction or context):
+            # Nothing stands between the two: the blank that parts them belongs to the answer, as a request ends without one.
+            response = clean_seam(raw_context if context else raw, record[features.OUTPUT]) + response
+        prompt = self._template.render(instruction, context, self._system)
+        return self._join(Turns(prompt, response, {}), [], cleaner)
+
+    def _tokenize_turns(self, conversation: Conversation, cleaner: Cleaner) -> TokenizedRecord:
+        """Tokenizes a conversation in a template without special tokens, where only the last answer ends with one."""
+        assert isinstance(self._template, PromptTemplate)
+        trained = conversation.trained
+        messages = conversation.seen[: trained[-1] + 1]
+        turns = self._template.render_turns(messages, self._system, conversation.tools)
+        spans = [] if self._train_on == LAST_TURN else [turns.answers[i] for i in trained[:-1]]
+        return self._join(turns, spans, cleaner)
+
+    def _join(self, turns: Turns, spans: Sequence[tuple[int, int]], cleaner: Cleaner) -> TokenizedRecord:
+        """Tokenizes prompt and response one by one, since the model will get the one and write the other."""
+        if spans:
+            body, offsets = encode_with_offsets(self._tokenizer, turns.prompt)
+            mask = mark_tokens(offsets, spans)
+        else:
+            body = [int(i) for i in self._tokenizer(turns.prompt)]
+            mask = [0] * len(body)
+        if self._train_on == EVERYTHING:
+            mask = [1] * len(body)
+        prompt_ids = [*self._start, *body]
+        response_ids = [*(int(i) for i in self._tokenizer(turns.response)), int(self._tokenizer.end_token_id)]
+        ids = prompt_ids + response_ids
+        mask = [*[0] * len(self._start), *mask, *[1] * len(response_ids)]
+        kept_prompt, kept_response = truncate(
+            range(len(prompt_ids)), range(len(prompt_ids), len(ids)), self._max_length, len(self._start)
+        )
+        kept = kept_prompt + kept_response
         return TokenizedRecord(
-            token_ids=kept_prompt + kept_response,
-            target_mask=[0] * len(kept_prompt) + [1] * len(kept_response),
-            prompt=prompt,
-            response=response,
+            token_ids=[ids[i] for i in kept],
+            target_mask=[mask[i] for i in kept],
+            num_prompt_tokens=len(kept_prompt),
+            prompt=turns.prompt,
+            response=turns.response,
             prompt_tokens_cut=len(prompt_ids) - len(kept_prompt),
             response_tokens_cut=len(response_ids) - len(kept_response),
-            neutralized=neutralized,
+            neutralized=cleaner.neutralized,
             template_specials=len(self._start) + 1,
         )
 
-    def _render(self, record: Mapping[str, str]) -> tuple[str, str, int]:
-        special = list(self._tokenizer.special_tokens)
-        end_token = next((t for t in special if self._is_end(t)), "")
-        total = 0
 
-        def clean(text: str) -> str:
-            nonlocal total
-            text, count = neutralize(clean_text(text), special)
-            total += count
-            return text
+def prepare_template(template: ChatTemplate, tokenizer: Tokenizer) -> ChatTemplate:
+    """Returns a chat template with the tokenizer's start and end token for variables that it has no value for.
 
-        def clean_response(text: str) -> str:
-            # Some data sets close each answer with the end token in letters; one is appended anyway.
-            text = text.rstrip()
-            return clean(text.removesuffix(end_token) if end_token else text)
+    Raises:
+        UserError: If the tokenizer lacks a special token that a named template writes.
+    """
+    missing = [token for token in list_needed_tokens(template.name) if not _is_one_token(tokenizer, token)]
+    if missing:
+        raise UserError(
+            f"the template `{template.name}` writes special tokens that the model must know. Its tokenizer has no "
+            f"{', '.join(f'`{token}`' for token in missing)}. Name another template in `text.template`, or a preset that was "
+            "made for this one."
+        )
+    start = start_token_id(tokenizer)
+    found = {
+        "bos_token": "" if start is None else find_token(tokenizer, int(start)),
+        "eos_token": find_token(tokenizer, int(tokenizer.end_token_id)),
+    }
+    return template.with_variables({name: token for name, token in found.items() if token})
 
-        if messages := record.get(features.MESSAGES):
-            turns: list[dict[str, Any]] = json.loads(messages)
-            cleaned = [{"role": t["role"], "content": clean(t["content"])} for t in turns[:-1]]
-            cleaned.append({"role": turns[-1]["role"], "content": clean_response(turns[-1]["content"])})
-            prompt, response = self._template.render_messages(cleaned, self._system)
-        else:
-            instruction, context = clean(record[features.INSTRUCTION]), clean(record.get(features.INPUT, ""))
-            prompt = self._template.render(instruction, context, self._system)
-            response = clean_response(record[features.OUTPUT])
-        return prompt, response, total
 
-    def _is_end(self, token: str) -> bool:
-        ids = self._tokenizer(token)
-        return len(ids) == 1 and int(ids[0]) == int(self._tokenizer.end_token_id)
+def find_token(tokenizer: Tokenizer, token_id: int) -> str:
+    """Returns the special token with an id; "" if none has it."""
+    return next((t for t in list_special_tokens(tokenizer) if [int(i) for i in tokenizer(t)] == [token_id]), "")
+
+
+def _is_one_token(tokenizer: Tokenizer, token: str) -> bool:
+    ids = tokenizer(token)
+    to_token = getattr(tokenizer, "id_to_token", None)
+    return len(ids) == 1 and (to_token is None or to_token(int(ids[0])) == token)
+
+
+def _to_conversation(record: Mapping[str, str]) -> Conversation:
+    """Returns an instruction with its input, and the answer, as a conversation of one turn each."""
+    request = join_request(clean_text(record[features.INSTRUCTION]), clean_text(record.get(features.INPUT, "")))
+    return Conversation(
+        messages=[{"role": "user", "content": request}, {"role": "assistant", "content": record[features.OUTPUT]}]
+    )

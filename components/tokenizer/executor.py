@@ -4,7 +4,8 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -19,7 +20,10 @@ from components.errors import UserError
 from components.local_copies import local_preset
 from components.splits import WriteCounts, read_json, write_json
 from components.text import features
+from components.text.answer_spans import ALL_TURNS
+from components.text.chat_template import RefusedConversationError
 from components.text.model_tokenizer import load_tokenizer
+from components.text.template_choice import load_template
 from components.text.tokenization import RecordTokenizer, TokenizedRecord
 
 REPORT_NAME = "tokenizer_report.json"
@@ -33,13 +37,22 @@ _COUNTS = (
     "response_tokens_cut",
     "examples_empty",
     "special_tokens_neutralized",
+    "examples_refused",
+    "last_turn_only",
 )
 LENGTH_BINS = 16
+# Why conversations were refused by the chat template, or trained on their last turn alone; as keys of the report.
+_REASONS = ("refused", "last_turn_only")
+_REASON_CHARACTERS = 300
+_SHOWN = 5  # reasons that an error or the log shows
 _LENGTHS = tuple(f"{part}_{i}" for part in ("prompt", "response") for i in range(LENGTH_BINS))
 
 
 class _TokenizeDoFn(beam.DoFn):
-    """Serialized raw example -> serialized tokenized example (main output), tuples of counts (`counts`, `lengths`)."""
+    """Serialized raw example -> serialized tokenized example (main output), tuples of counts (`counts`, `lengths`), and why the
+
+    chat template could not be followed: pairs of a key of `_REASONS` and a text (`reasons`).
+    """
 
     def __init__(self, preset: str, text: dict[str, Any], handle: shared.Shared):
         self._preset = preset
@@ -55,9 +68,16 @@ class _TokenizeDoFn(beam.DoFn):
         example = tf.train.Example.FromString(serialized)
         values = example.features.feature
         record = {name: values[name].bytes_list.value[0].decode() for name in _REPLACED if name in values}
-        tokenized = self._tokenize(record)
+        try:
+            tokenized = self._tokenize(record)
+        except RefusedConversationError as error:
+            yield beam.pvalue.TaggedOutput("counts", tuple(int(name == "examples_refused") for name in _COUNTS))
+            yield beam.pvalue.TaggedOutput("reasons", ("refused", str(error)[:_REASON_CHARACTERS]))
+            return
         yield beam.pvalue.TaggedOutput("counts", _count(tokenized))
         if tokenized is not None:
+            if tokenized.note:
+                yield beam.pvalue.TaggedOutput("reasons", ("last_turn_only", tokenized.note[:_REASON_CHARACTERS]))
             yield beam.pvalue.TaggedOutput("lengths", _count_lengths(tokenized, self._text["max_length"]))
             yield _to_example(tokenized, example).SerializeToString(deterministic=True)
 
@@ -68,11 +88,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def Do(self, input_dict: dict[str, list], output_dict: dict[str, list], exec_properties: dict[str, Any]) -> None:  # noqa: N802
         """Writes the tokenized splits and `tokenizer_report.json`, and sets its totals on the artifact.
 
+        The report holds the counts of each split, and its `reasons`: why conversations were refused by the chat template, or are
+        trained on their last turn alone, with how often.
+
         `lengths/<split>.json` says how many prompts and responses have which length, in `LENGTH_BINS` bins of equal width from
         0 to `text.max_length` tokens, after truncation.
 
         Raises:
-            UserError: If more than `text.max_truncated_fraction` of the examples had to be truncated, or none is left.
+            UserError: If more than `text.max_truncated_fraction` of the examples had to be truncated, the chat template refuses
+                more than `text.max_refused_fraction` of them, or none is left.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         source = artifact_utils.get_single_instance(input_dict["examples"])
@@ -91,7 +115,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     )
                     | f"Tokenize[{split}]"
                     >> beam.ParDo(_TokenizeDoFn(exec_properties["preset"], text, shared.Shared())).with_outputs(
-                        "counts", "lengths", main="examples"
+                        "counts", "lengths", "reasons", main="examples"
                     )
                 )
                 _ = tokenized.examples | f"Write[{split}]" >> beam.io.WriteToTFRecord(
@@ -103,12 +127,28 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 _ = tokenized.lengths | f"WriteLengths[{split}]" >> WriteCounts(
                     _LENGTHS, os.path.join(target.uri, "lengths", split)
                 )
+                _ = (
+                    tokenized.reasons
+                    | f"CountReasons[{split}]" >> beam.combiners.Count.PerElement()
+                    | f"ListReasons[{split}]" >> beam.combiners.ToList()
+                    | f"FormatReasons[{split}]" >> beam.Map(_format_reasons)
+                    | f"WriteReasons[{split}]"
+                    >> beam.io.WriteToText(
+                        os.path.join(target.uri, "reasons", split), shard_name_template="", file_name_suffix=".json"
+                    )
+                )
         report = {split: read_json(os.path.join(target.uri, "counts", f"{split}.json")) for split in splits}
-        write_json(os.path.join(target.uri, REPORT_NAME), report)
+        reasons = {split: read_json(os.path.join(target.uri, "reasons", f"{split}.json")) for split in splits}
+        write_json(
+            os.path.join(target.uri, REPORT_NAME),
+            {split: {**report[split], "reasons": reasons[split]} for split in splits},
+        )
         totals = {name: sum(counts[name] for counts in report.values()) for name in _COUNTS}
         for name, value in totals.items():
             target.set_int_custom_property(name, value)
         logging.info("Tokenized: %s", report)
+        _tell_last_turn_only(totals, _add_up(reasons.values(), "last_turn_only"))
+        _check_refused(totals, _add_up(reasons.values(), "refused"), text)
         _check(totals, text)
 
 
@@ -116,12 +156,14 @@ def make_record_tokenizer(preset: str, text: dict[str, Any]) -> RecordTokenizer:
     """Returns the tokenizer of `preset` with the template of the `text` section."""
     with local_preset(preset, with_weights=False) as source:
         tokenizer = load_tokenizer(source)
-    return RecordTokenizer(tokenizer, text["template"], text["system"], text["max_length"])
+        template = load_template(text, source)
+    train_on = text.get("train_on", ALL_TURNS)
+    return RecordTokenizer(tokenizer, template, text["system"], text["max_length"], train_on)
 
 
 def _count(tokenized: TokenizedRecord | None) -> tuple[int, ...]:
     if tokenized is None:
-        return (0, 0, 0, 0, 0, 0, 1, 0)
+        return tuple(int(name == "examples_empty") for name in _COUNTS)
     cut = (tokenized.prompt_tokens_cut, tokenized.response_tokens_cut)
     return (
         1,
@@ -131,6 +173,8 @@ def _count(tokenized: TokenizedRecord | None) -> tuple[int, ...]:
         *cut,
         0,
         tokenized.neutralized,
+        0,
+        int(bool(tokenized.note)),
     )
 
 
@@ -151,11 +195,52 @@ def _to_example(tokenized: TokenizedRecord, source: tf.train.Example) -> tf.trai
     out[features.TOKEN_IDS].int64_list.value.extend(tokenized.token_ids)
     out[features.TARGET_MASK].int64_list.value.extend(tokenized.target_mask)
     out[features.LENGTH].int64_list.value.append(len(tokenized.token_ids))
+    out[features.PROMPT_LENGTH].int64_list.value.append(tokenized.num_prompt_tokens)
     out[features.TOKENS_CUT].int64_list.value.extend([tokenized.prompt_tokens_cut, tokenized.response_tokens_cut])
     out[features.TEMPLATE_SPECIALS].int64_list.value.append(tokenized.template_specials)
     out[features.PROMPT].bytes_list.value.append(tokenized.prompt.encode())
     out[features.RESPONSE].bytes_list.value.append(tokenized.response.encode())
     return result
+
+
+def _format_reasons(counted: list[tuple[tuple[str, str], int]]) -> str:
+    """Returns, as JSON, the texts and their numbers by key of `_REASONS`, the most frequent ones first."""
+    ordered = sorted(counted, key=lambda entry: (-entry[1], entry[0]))
+    return json.dumps({name: {text: n for (key, text), n in ordered if key == name} for name in _REASONS})
+
+
+def _add_up(reasons: Iterable[dict[str, dict[str, int]]], key: str) -> str:
+    """Returns the most frequent reasons of all splits in words."""
+    total: Counter[str] = Counter()
+    for by_key in reasons:
+        total.update(by_key[key])
+    more = f"; and {len(total) - _SHOWN} more" if len(total) > _SHOWN else ""
+    return "; ".join(f"{text} ({n} times)" for text, n in total.most_common(_SHOWN)) + more
+
+
+def _tell_last_turn_only(totals: dict[str, int], reasons: str) -> None:
+    if totals["last_turn_only"]:
+        logging.warning(
+            "%d of %d conversations are trained on their last turn alone, though text.train_on asks for all: %s. Name a template "
+            "that shows every turn alike in text.template, or a chat_template.jinja with {%% generation %%} in the preset, to train "
+            "on all of them.",
+            totals["last_turn_only"],
+            totals["examples"],
+            reasons,
+        )
+
+
+def _check_refused(totals: dict[str, int], reasons: str, text: dict[str, Any]) -> None:
+    refused, limit = totals["examples_refused"], text.get("max_refused_fraction", 0.01)
+    total = totals["examples"] + totals["examples_empty"] + refused
+    if refused and refused / total > limit:
+        raise UserError(
+            f"the chat template may refuse at most {limit:.1%} of the examples (text.max_refused_fraction). It refuses {refused} "
+            f"of {total} ({refused / total:.1%}): {reasons}. Mend the records (a role that the template does not know, turns that "
+            "do not alternate), name another template in text.template, or raise text.max_refused_fraction to go on without them."
+        )
+    if refused:
+        logging.warning("The chat template refuses %d of %d examples, which are left out: %s.", refused, total, reasons)
 
 
 def _check(totals: dict[str, int], text: dict[str, Any]) -> None:

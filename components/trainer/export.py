@@ -1,6 +1,7 @@
 """Writing a trained model: as a SavedModel that runs without Keras."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -8,8 +9,9 @@ import keras_hub
 import tensorflow as tf
 
 from components.errors import UserError
+from components.models.publisher_files import write_publisher_files
 from components.trainer.directories import whole_directory
-from components.trainer.model_card import make_card, write_card
+from components.trainer.model_card import ASSETS, make_card, write_card
 from components.trainer.signatures import ServingModule
 
 
@@ -39,10 +41,14 @@ def export_model(
     _check_backend()
     module = ServingModule(model, text, generation, stack=True)
     max_positions = getattr(model.backbone, "max_sequence_length", None)
-    card = make_card(model.preprocessor.tokenizer, max_positions, text, generation, preset)
+    card = make_card(model.preprocessor.tokenizer, max_positions, text, generation, preset, module.template)
     with whole_directory(directory, last="saved_model.pb") as local:
         tf.saved_model.save(module, local, signatures=module.signatures())
         write_card(card, local)
+        # For clients that render conversations, or tokenize: beside the card.
+        assets = str(Path(local) / ASSETS)
+        write_publisher_files(model, assets)
+        module.template.write(assets)
 
 
 def _check_backend() -> None:

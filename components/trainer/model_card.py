@@ -12,9 +12,11 @@ import keras_hub
 
 from components import storage
 from components.errors import UserError
+from components.trainer.served_template import ServedTemplate
 
 # In a SavedModel's folder.
-MODEL_CARD = "assets.extra/model_card.json"
+ASSETS = "assets.extra"
+MODEL_CARD = f"{ASSETS}/model_card.json"
 SERVING_FOLDER = "Format-Serving"
 # In the artifact of an untouched preset, which has no SavedModel.
 PRESET_REFERENCE = "preset_reference.json"
@@ -28,6 +30,7 @@ def make_card(
     text: Mapping[str, Any],
     generation: Mapping[str, Any],
     preset: str,
+    template: ServedTemplate,
 ) -> dict[str, Any]:
     """Returns the card of a model.
 
@@ -37,12 +40,13 @@ def make_card(
         text: The run's `text` section.
         generation: The run's `generation` section.
         preset: The preset that the model comes from.
+        template: The run's, for this model.
 
     Raises:
         UserError: If the lengths do not fit together.
     """
     return {
-        "template": text["template"],
+        "template": template.name,
         "system": text["system"],
         "max_length": text["max_length"],
         "max_prompt_length": fit_prompt(max_positions, text, generation),
@@ -50,6 +54,7 @@ def make_card(
         "max_positions": max_positions,
         "preset": preset,
         "tokenizer_sha256": hash_tokenizer(tokenizer),
+        **template.describe(),
     }
 
 

@@ -13,7 +13,6 @@ import tensorflow as tf
 from components.export.formats import HUGGING_FACE
 from components.export.hugging_face.card import render_card
 from components.text import features
-from components.text.tokenization import start_token_id
 from components.trainer.data import read_examples
 from components.trainer.directories import find_preset, work_directory
 from components.trainer.export import export_model
@@ -117,8 +116,7 @@ def sample_records(patterns: list[str], model: keras_hub.models.CausalLM) -> tup
         example.features.feature[features.TOKEN_IDS].int64_list.value.extend(token_ids)
         example.features.feature[features.TARGET_MASK].int64_list.value.extend(target_mask)
         records.append(example.SerializeToString())
+        # With the start token, where there is one: it is not put there twice.
         prompt_ids = token_ids[: int(target_mask.argmax())]
-        if len(prompt_ids) and prompt_ids[0] == start_token_id(tokenizer):
-            prompt_ids = prompt_ids[1:]
         prompts.append(tokenizer.detokenize(prompt_ids.tolist()) if len(prompt_ids) else "")
     return records, prompts

@@ -12,14 +12,13 @@ import tensorflow_text as tf_text
 from keras.src.backend.tensorflow import core as keras_core
 
 from components.text import features
-from components.text.cleaning import CLEANING_STEPS, clean_text
-from components.text.templates import TEMPLATES
-from components.text.tokenization import start_token_id
+from components.text.cleaning import CLEANING_STEPS
 from components.trainer.block_functions import BlockFunctions, Blocks
-from components.trainer.decoding import generate_tokens, max_prompt_length, score_tokens, stop_token_ids
+from components.trainer.decoding import generate_tokens, max_prompt_length, score_tokens
 from components.trainer.graph_tokenizer import make_graph_tokenizer
 from components.trainer.kv_cache import products_of_matrices
 from components.trainer.samplers import make_sampler
+from components.trainer.served_template import find_served_template
 
 # A batch is worked on in chunks of similar length, longest first, so that memory has a bound whatever the batch: so many
 # logits at once (float32, 256 MiB) when scoring, so many rows when generating.
@@ -74,17 +73,17 @@ class ServingModule(tf.Module):
             move: See `Blocks`.
 
         Raises:
-            UserError: If the lengths do not fit together.
+            UserError: If the lengths do not fit together, or the template is not for this model.
         """
         super().__init__()
         tokenizer = model.preprocessor.tokenizer
-        template = TEMPLATES[text["template"]]
-        start = start_token_id(tokenizer)
-        self._start = [] if start is None else [int(start)]
-        self._stop_ids = stop_token_ids(tokenizer)
-        self._special_tokens = [t for t in tokenizer.special_tokens if t]
-        self._prefix = template.prefix(clean_text(text["system"]))
-        self._suffix = template.response_prefix
+        self.template = find_served_template(model, text)
+        self._start = self.template.start_ids
+        self._stop_ids = self.template.stop_ids
+        self._num_head = len(self._start)  # tokens that stay where a prompt is too long
+        if self.template.is_chat and self.template.around:
+            # The template's own beginning stays, as in training.
+            self._num_head = min(len(tokenizer(self.template.around[0])), text["max_length"] // 4)
         self._max_new_tokens = int(generation["max_new_tokens"])
         self._max_prompt_length = max_prompt_length(model, text, generation)
         self._max_positions = getattr(model.backbone, "max_sequence_length", None)
@@ -119,11 +118,21 @@ class ServingModule(tf.Module):
             autograph=False,
         )
         self._score = tf.function(score, input_signature=[dense, dense], autograph=False)
+        self.serve = None
+        if around := self.template.around:
+            # Whatever function a module has is saved, so that a model without it has no such attribute.
+            prompt = tf.TensorSpec([None], tf.string, name="prompt")
+            self.serve = tf.function(functools.partial(self._serve, around), input_signature=[prompt], autograph=False)
 
     def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
-        """Returns the functions to save, by signature name."""
+        """Returns the functions to save, by signature name.
+
+        `serving_default` is not among them where the template does more with a request than to put constant texts around it: a
+        client renders it, and asks `complete`.
+        """
+        served = {"serving_default": self.serve} if self.serve else {}
         return {
-            "serving_default": self.serve,
+            **served,
             "complete": self.complete,
             "score": self.score,
             "evaluate": self.evaluate,
@@ -131,18 +140,19 @@ class ServingModule(tf.Module):
             "score_text": self.score_text,
         }
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")], autograph=False)
-    def serve(self, prompt: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _serve(self, around: tuple[str, str], prompt: tf.Tensor) -> dict[str, tf.Tensor]:
         """Completes plain requests: cleans them and puts the template around them.
 
         Args:
+            around: What stands before and behind a request.
             prompt: string (batch,), what a user typed: the template's instruction.
 
         Returns:
             `completion`: string (batch,).
         """
-        instruction = neutralize_in_graph(clean_in_graph(prompt), self._special_tokens)
-        return {"completion": self._complete(tf.strings.join([self._prefix, instruction, self._suffix]))}
+        before, behind = around
+        instruction = neutralize_in_graph(clean_in_graph(prompt), self.template.special_tokens)
+        return {"completion": self._complete(tf.strings.join([before, instruction, behind]), self._num_head)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")], autograph=False)
     def complete(self, prompt: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -174,16 +184,19 @@ class ServingModule(tf.Module):
         """Scores tokenized examples and completes their prompts.
 
         Args:
-            examples: string (batch,), serialized `tf.train.Example` with TOKEN_IDS, TARGET_MASK and RESPONSE.
+            examples: string (batch,), serialized `tf.train.Example` with TOKEN_IDS, TARGET_MASK and RESPONSE, and PROMPT_LENGTH
+                unless the first target is where the response begins.
 
         Returns:
-            The outputs of `score`; `completion` of the tokens before the first target, and `reference`, the RESPONSE:
+            The outputs of `score`; `completion` of the tokens before the response, and `reference`, the RESPONSE:
             string (batch,); `completion_tokens`, how many were written: float32 (batch,).
         """
         parsed = _parse(examples)
         is_prompt = tf.ragged.map_flat_values(lambda mask: tf.cast(mask == 0, tf.int32), parsed[features.TARGET_MASK])
-        # Padded with 0, and one column more: the first 0 of a row is where its prompt ends.
+        # Padded with 0, and one column more: the first 0 of a row is where its prompt ends, if the example does not say.
         lengths = tf.argmin(tf.pad(is_prompt.to_tensor(), [[0, 0], [0, 1]]), axis=1, output_type=tf.int32)
+        given = tf.cast(parsed[features.PROMPT_LENGTH], tf.int32)
+        lengths = tf.where(given >= 0, given, lengths)
         token_ids = parsed[features.TOKEN_IDS].to_tensor()
         prompts = tf.RaggedTensor.from_tensor(token_ids, lengths=lengths, row_splits_dtype=tf.int64)
         completion, counts = self._complete_and_cut(prompts)
@@ -258,24 +271,39 @@ class ServingModule(tf.Module):
         return self._tokenizer.encode(text)
 
     def _encode(self, prompt: tf.Tensor) -> tf.RaggedTensor:
-        start = tf.tile(tf.constant([self._start], tf.int32), [tf.size(prompt), 1])  # (batch, 0 or 1)
-        return tf.concat([start, self.tokenize(prompt)], axis=1)
+        token_ids = self.tokenize(prompt)
+        if not self._start:
+            return token_ids
+        # A template may write the start token itself: then none is added.
+        has_start = token_ids[:, :1].to_tensor(-1, shape=[None, 1])[:, 0] == self._start[0]  # (batch,)
+        counts = tf.cast(~has_start, tf.int64)
+        start = tf.RaggedTensor.from_row_lengths(tf.fill([tf.reduce_sum(counts)], self._start[0]), counts)
+        return tf.concat([start, token_ids], axis=1)
 
-    def _complete(self, prompt: tf.Tensor) -> tf.Tensor:
-        text, _ = self._complete_and_cut(self._encode(prompt))
+    def _complete(self, prompt: tf.Tensor, num_head: int | None = None) -> tf.Tensor:
+        text, _ = self._complete_and_cut(self._encode(prompt), num_head)
         return text
 
-    def _complete_and_cut(self, prompts: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _complete_and_cut(self, prompts: tf.RaggedTensor, num_head: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         text, counts = self._complete_tokens(
-            prompts, tf.constant(self._max_prompt_length), tf.constant(self._max_new_tokens), tf.constant(self._seed)
+            prompts,
+            tf.constant(self._max_prompt_length),
+            tf.constant(self._max_new_tokens),
+            tf.constant(self._seed),
+            num_head,
         )
         return (tf.strings.regex_replace(text, f"(?s)(?:{self._cut}).*", "") if self._cut else text), counts
 
     def _complete_tokens(
-        self, prompts: tf.RaggedTensor, max_prompt_length: tf.Tensor, max_new_tokens: tf.Tensor, seed: tf.Tensor
+        self,
+        prompts: tf.RaggedTensor,
+        max_prompt_length: tf.Tensor,
+        max_new_tokens: tf.Tensor,
+        seed: tf.Tensor,
+        num_head: int | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns completions, string (batch,), and how many tokens each has, int32 (batch,)."""
-        prompts = truncate_prompts(prompts, max_prompt_length, len(self._start))
+        prompts = truncate_prompts(prompts, max_prompt_length, len(self._start) if num_head is None else num_head)
         # A prompt without any token cannot be continued: an end token stands for the end of the text before.
         lengths = tf.cast(prompts.row_lengths(), tf.int32)
         size = tf.size(lengths)
@@ -327,6 +355,7 @@ def _parse(examples: tf.Tensor) -> dict[str, Any]:
         features.TOKEN_IDS: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64),
         features.TARGET_MASK: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64),
         features.RESPONSE: tf.io.FixedLenFeature([], tf.string, ""),
+        features.PROMPT_LENGTH: tf.io.FixedLenFeature([], tf.int64, -1),
     }
     parsed = tf.io.parse_example(examples, spec)
     for name in (features.TOKEN_IDS, features.TARGET_MASK):

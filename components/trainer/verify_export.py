@@ -11,9 +11,10 @@ from keras import ops
 
 from components.text import features
 from components.text.cleaning import clean_text
-from components.text.templates import TEMPLATES
-from components.text.tokenization import start_token_id
-from components.trainer.decoding import max_prompt_length, stop_token_ids
+from components.text.record_cleaning import neutralize
+from components.text.request_form import render_request
+from components.trainer.decoding import max_prompt_length
+from components.trainer.served_template import ServedTemplate, find_served_template
 
 # Largest difference of a token's loss (nats), and smallest lead of the best token over the second for which the order of
 # summation cannot change the choice: for float32, and for the lower precisions.
@@ -53,6 +54,7 @@ def verify_export(
     """
     loaded = tf.saved_model.load(directory)
     signatures = loaded.signatures
+    template = find_served_template(model, text)
     _verify_tokens(loaded, model.preprocessor.tokenizer, [*_list_texts(example_records), *prompts])
     tolerance = _TOLERANCE.get(str(model.compute_dtype), _LOW_PRECISION_TOLERANCE)
     if example_records:
@@ -62,9 +64,9 @@ def verify_export(
     elif prompts:
         completions = signatures["complete"](prompt=tf.constant(list(prompts)))["completion"].numpy()
         for prompt, exported in zip(prompts, completions, strict=True):
-            if _chooses(model, prompt, exported.decode(), text, generation):
+            if _chooses(model, prompt, exported.decode(), text, generation, template):
                 continue
-            live, margin = _complete(model, prompt, text, generation)
+            live, margin = _complete(model, prompt, text, generation, template)
             ends = [place for stop in generation.get("stop", []) if (place := live.find(stop)) >= 0]
             live = live[: min(ends, default=len(live))]
             if _comparable(exported.decode()) == _comparable(live):
@@ -75,7 +77,12 @@ def verify_export(
                     f"model, whose choices lead by at least {margin:.3g} (tolerance {tolerance:.3g})"
                 )
             logging.warning("Two tokens tie (%.3g apart) in the completion of %r: not compared.", margin, prompt)
-    _verify_template(signatures, text)
+    if template.around:
+        _verify_template(signatures, text, template)
+    else:
+        logging.warning(
+            "The model has no signature serving_default: its chat template cannot be one, as %s.", template.problem
+        )
     logging.info("Verified %s: %d examples, %d prompts.", directory, len(example_records), len(prompts))
 
 
@@ -104,14 +111,19 @@ def _verify_tokens(loaded: Any, tokenizer: Any, texts: Sequence[str]) -> None:
             )
 
 
-def _verify_template(signatures: Any, text: Mapping[str, Any]) -> None:
+def _verify_template(signatures: Any, text: Mapping[str, Any], template: ServedTemplate) -> None:
     """A plain request must be answered as its prompt, cleaned and rendered in Python, is."""
-    request = " Name a\u00a0colour.\r\n"
-    prompt = TEMPLATES[text["template"]].render(clean_text(request), system=clean_text(text["system"]))
-    (served,) = signatures["serving_default"](prompt=tf.constant([request]))["completion"].numpy()
-    (completed,) = signatures["complete"](prompt=tf.constant([prompt]))["completion"].numpy()
-    if served != completed:
-        raise ExportMismatchError(f"{request!r} is answered with {served!r}, its rendered prompt with {completed!r}")
+    special = template.special_tokens
+    requests = [" Name a\u00a0colour.\r\n", f"a {special[0]} b" if special else "b"]
+    prompts = [
+        render_request(template.template, neutralize(clean_text(request), special)[0], text["system"], special)
+        for request in requests
+    ]
+    served = signatures["serving_default"](prompt=tf.constant(requests))["completion"].numpy()
+    completed = signatures["complete"](prompt=tf.constant(prompts))["completion"].numpy()
+    for request, answer, expected in zip(requests, served, completed, strict=True):
+        if answer != expected:
+            raise ExportMismatchError(f"{request!r} is answered with {answer!r}, its rendered prompt with {expected!r}")
 
 
 def _verify_scores(signature: Any, model: Any, records: Sequence[bytes], tolerance: float) -> None:
@@ -136,32 +148,45 @@ def _verify_scores(signature: Any, model: Any, records: Sequence[bytes], toleran
             )
 
 
-def _chooses(model: Any, prompt: str, completion: str, text: Mapping[str, Any], generation: Mapping[str, Any]) -> bool:
+def _chooses(
+    model: Any,
+    prompt: str,
+    completion: str,
+    text: Mapping[str, Any],
+    generation: Mapping[str, Any],
+    template: ServedTemplate,
+) -> bool:
     """Returns whether the live model, greedily, gives this completion: False also where one pass cannot tell."""
     tokenizer = model.preprocessor.tokenizer
     new = [int(i) for i in tokenizer(completion)] if completion else []
     if not new or len(new) > generation["max_new_tokens"] or tokenizer.detokenize(new) != completion:
         return False
-    ids, stop_ids = _encode(model, prompt, text, generation), stop_token_ids(tokenizer)
+    ids, stop_ids = _encode(model, prompt, text, generation, template), template.stop_ids
     chosen = _logits(model, np.array([ids + new], np.int32)).argmax(axis=-1)[len(ids) - 1 :].tolist()
     ends = len(new) == generation["max_new_tokens"] or chosen[-1] in stop_ids
     return ends and chosen[:-1] == new and not set(new) & set(stop_ids)
 
 
-def _encode(model: Any, prompt: str, text: Mapping[str, Any], generation: Mapping[str, Any]) -> list[int]:
+def _encode(
+    model: Any, prompt: str, text: Mapping[str, Any], generation: Mapping[str, Any], template: ServedTemplate
+) -> list[int]:
     """Returns the ids of a prompt as they are completed."""
     tokenizer = model.preprocessor.tokenizer
-    start = start_token_id(tokenizer)
-    head = [] if start is None else [int(start)]
+    head = template.start_ids
     keep = max_prompt_length(model, text, generation) - len(head)
-    return (head + [int(i) for i in tokenizer(prompt)][-keep:]) or stop_token_ids(tokenizer)[:1]
+    ids = [int(i) for i in tokenizer(prompt)]
+    if ids[: len(head)] == head:
+        ids = ids[len(head) :]
+    return (head + ids[-keep:]) or template.stop_ids[:1]
 
 
-def _complete(model: Any, prompt: str, text: Mapping[str, Any], generation: Mapping[str, Any]) -> tuple[str, float]:
+def _complete(
+    model: Any, prompt: str, text: Mapping[str, Any], generation: Mapping[str, Any], template: ServedTemplate
+) -> tuple[str, float]:
     """Returns the live model's completion, and by how much its closest choice was made (in logits)."""
     tokenizer = model.preprocessor.tokenizer
-    stop_ids = stop_token_ids(tokenizer)
-    ids = _encode(model, prompt, text, generation)
+    stop_ids = template.stop_ids
+    ids = _encode(model, prompt, text, generation, template)
     filler = next(i for i in range(len(stop_ids) + 1) if i not in stop_ids)
     token_ids = np.array([ids + [filler] * generation["max_new_tokens"]], np.int32)
     mask = np.arange(token_ids.shape[1])[None] < len(ids)

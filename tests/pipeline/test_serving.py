@@ -23,3 +23,22 @@ def test_an_instruction_with_input_is_rendered_as_for_training(tmp_path):
     assert serving.render(tmp_path, [" Copy. "], "a\u00a0b") == [
         "### Instruction:\nCopy.\n\n### Input:\na b\n\n### Response:\n"
     ]
+
+
+def test_special_tokens_of_a_request_are_text_for_the_client_too(tmp_path):
+    card = tmp_path / "assets.extra" / "model_card.json"
+    card.parent.mkdir()
+    card.write_text(json.dumps({"template": "plain", "system": "", "special_tokens": ["<end>"]}))
+    assert serving.render(tmp_path, ["a <end>"], "") == ["a < end>\n"]
+
+
+def test_a_conversation_is_rendered_by_a_plain_template_as_well(tmp_path):
+    card = tmp_path / "assets.extra" / "model_card.json"
+    card.parent.mkdir()
+    card.write_text(json.dumps({"template": "chat", "system": ""}))
+    path = tmp_path / "conversation.json"
+    path.write_text(
+        json.dumps([{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}, {"from": "human", "value": "P"}])
+    )
+    conversation = serving.read_conversation(path)
+    assert serving.render_conversation(tmp_path, conversation) == "User: Q\nAssistant:\nA\nUser: P\nAssistant:\n"

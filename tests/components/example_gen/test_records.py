@@ -4,6 +4,7 @@ import pytest
 
 from components.example_gen.item import BadRecordError
 from components.example_gen.records import MISSING, Columns, get_column, make_example, make_messages
+from components.text.conversation import parse_conversation
 
 COLUMNS = Columns(instruction="q", input="c", output="a")
 
@@ -117,12 +118,12 @@ def test_a_chat_has_first_user_turn_and_last_answer_as_text():
         (["x"], "a turn has the wrong type: turn 1 must be an object, is text"),
         ([{"content": "x"}], "a turn has no role: turn 1 has the keys content"),
         (
-            [TURNS[1], {"role": "tool", "content": "x"}],
-            "a role is not one of system, user, assistant: turn 2 has role 'tool'",
+            [TURNS[1], {"role": "narrator", "content": "x"}],
+            "a role is not one of system, user, assistant, tool: turn 2 has role 'narrator'",
         ),
         (
             [TURNS[1], {"from": "function", "value": "x"}],
-            "a role is not one of system, user, assistant: turn 2 has role 'function'",
+            "the conversation does not end with an assistant turn: ends with tool",
         ),
         (TURNS[:2], "the conversation does not end with an assistant turn: ends with user"),
         (TURNS[2:], "the conversation does not start with a user turn: starts with assistant"),
@@ -133,16 +134,104 @@ def test_a_chat_has_first_user_turn_and_last_answer_as_text():
             "a turn has the wrong type: content of turn 2 must be text, is null",
         ),
         (
-            [TURNS[1], {"role": "assistant", "content": "x", "function_call": {"name": "f"}}],
-            "a turn calls a tool: turn 2",
+            [TURNS[1], {"role": "assistant", "content": "x", "function_call": {"name": "f", "arguments": "{"}}],
+            "a tool call has no name, or arguments that are no JSON object: turn 2",
         ),
-        ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "a turn has the wrong type"),
+        (
+            [{"role": "user", "content": "x", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}],
+            "a turn of another than the assistant calls a tool: turn 1",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "image_url"}]}],
+            "a turn has a part that is not text: turn 1: 'image_url'",
+        ),
+        ([TURNS[1], {**TURNS[2], "weight": 0}], "no turn of the assistant is to be trained"),
+        ([TURNS[1], {**TURNS[2], "train": False}], "no turn of the assistant is to be trained"),
+        ([TURNS[1], {**TURNS[2], "weight": 0.5}], "a turn's weight is neither 0 nor 1: turn 2 has weight 0.5"),
+        ([TURNS[1], {**TURNS[2], "train": "no"}], "a turn's `train` is no boolean: turn 2 has train 'no'"),
     ],
 )
 def test_a_conversation_that_does_not_fit_says_why(value, reason):
     with pytest.raises(BadRecordError) as error:
         make_messages(value)
     assert str(error.value).startswith(reason)
+
+
+CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": "ü"}}}
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        # OpenAI's newer form, its older one, and ShareGPT's.
+        [
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "tool", "content": "7"},
+        ],
+        [
+            {"role": "assistant", "content": "", "function_call": {"name": "f", "arguments": '{"a": "\\u00fc"}'}},
+            {"role": "function", "content": "7"},
+        ],
+        [
+            {"from": "function_call", "value": '{"name": "f", "arguments": {"a": "ü"}}'},
+            {"from": "observation", "value": "7"},
+        ],
+    ],
+)
+def test_calls_of_tools_become_one_form(turns):
+    messages = make_messages([TURNS[1], *turns, TURNS[2]])
+    expected = [{"role": "assistant", "content": "", "tool_calls": [CALL]}, {"role": "tool", "content": "7"}]
+    assert messages == [TURNS[1], *expected, TURNS[2]]
+
+
+def test_roles_have_other_names():
+    value = [
+        {"role": "developer", "content": "S"},
+        {"role": "User", "content": "Q"},
+        {"role": "ASSISTANT", "content": "A"},
+    ]
+    assert [turn["role"] for turn in make_messages(value)] == ["system", "user", "assistant"]
+    # What is no call by name is an answer like any other.
+    value = [{"from": "human", "value": "Q"}, {"from": "function_call", "value": "{}"}, *TURNS[1:]]
+    assert make_messages(value)[1] == {"role": "assistant", "content": "{}"}
+
+
+def test_parts_of_text_are_joined_and_what_templates_read_is_kept():
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": " b"}]
+    value = [
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": "x", "reasoning_content": "r", "weight": 0, "other": 1},
+        {"role": "tool", "content": "", "name": "f", "tool_call_id": "1"},
+        {"role": "assistant", "content": "y", "weight": 1, "train": True},
+    ]
+    assert make_messages(value) == [
+        {"role": "user", "content": "a b"},
+        {"role": "assistant", "content": "x", "reasoning_content": "r", "train": False},
+        {"role": "tool", "content": "", "name": "f", "tool_call_id": "1"},
+        {"role": "assistant", "content": "y"},
+    ]
+
+
+def test_system_text_and_tools_have_columns_of_their_own():
+    columns = Columns(messages="m", system="s", tools="t")
+    record = {"m": TURNS[1:], "s": "Answer in French.", "t": '[{"name": "f", "parameters": {}}]'}
+    conversation = parse_conversation(make_example(record, columns, "f")["messages"])
+    assert conversation.messages == [{"role": "system", "content": "Answer in French."}, *TURNS[1:]]
+    assert conversation.tools == [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    # An empty system turn is none; another text is a contradiction.
+    assert make_messages(TURNS, "S")[0] == {"role": "system", "content": "S"}
+    with pytest.raises(BadRecordError, match="another system text"):
+        make_messages([{"role": "system", "content": "other"}, *TURNS[1:]], "S")
+    assert columns.optional == {"data.columns.system": "s", "data.columns.tools": "t"}
+    # Without them nothing changes.
+    assert json.loads(make_example({"m": TURNS}, columns, "f")["messages"]) == TURNS
+    with pytest.raises(BadRecordError, match="a tool has no name: tool 1"):
+        make_example(record | {"t": [{"description": "x"}]}, columns, "f")
+
+
+def test_the_output_is_the_last_answer_that_is_trained():
+    bad = {"role": "assistant", "content": "bad", "weight": 0}
+    assert make_example({"m": [*TURNS, TURNS[1], bad]}, Columns(messages="m"), "f")["output"] == "yes"
 
 
 def test_carried_columns_become_text_or_json():

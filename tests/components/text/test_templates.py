@@ -33,7 +33,9 @@ def test_conversation():
     assert response == "A2"
 
 
-@pytest.mark.parametrize("roles", [[], ["user"], ["assistant"], ["assistant", "user"], ["user", "tool", "assistant"]])
+@pytest.mark.parametrize(
+    "roles", [[], ["user"], ["assistant"], ["assistant", "user"], ["user", "narrator", "assistant"]]
+)
 def test_other_conversations_are_refused(roles):
     with pytest.raises(UserError, match="Received"):
         TEMPLATES["chat"].render_messages([{"role": r, "content": "x"} for r in roles])

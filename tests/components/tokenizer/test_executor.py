@@ -1,6 +1,7 @@
 """The Tokenizer on a real split, with the built-in base's tokenizer."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,14 +40,14 @@ def read_examples(artifact, split):
     return [tf.train.Example.FromString(r.numpy()) for r in tf.data.TFRecordDataset(files, compression_type="GZIP")]
 
 
-def tokenize(folder, **text):
+def tokenize(folder, preset=PRESET, **text):
     target = standard_artifacts.Examples()
     target.uri = str(folder / "tokenized")
     section = {"template": "alpaca", "system": "", "max_length": 48, "max_truncated_fraction": 0.5, **text}
     Executor().Do(
         {"examples": [write_examples(folder / "raw")]},
         {"tokenized_examples": [target]},
-        {"text": json.dumps(section), "preset": PRESET},
+        {"text": json.dumps(section), "preset": preset},
     )
     return target
 
@@ -118,3 +119,44 @@ def test_lengths_are_counted(tokenized):
 def test_too_much_truncation_stops_the_run(tmp_path):
     with pytest.raises(UserError, match=r"1 of 3 \(33\.3%\).*text\.max_length"):
         tokenize(tmp_path, max_truncated_fraction=0.2)
+
+
+@pytest.fixture
+def chat_preset(tmp_path):
+    """The base, with a chat template that takes no question about a sea and writes no turn as it was."""
+    folder = tmp_path / "preset"
+    shutil.copytree(PRESET, folder, ignore=shutil.ignore_patterns("*.h5"))
+    (folder / "hugging_face").mkdir()
+    source = (
+        "{% if 'sea' in messages[0].content %}{{ raise_exception('no questions about a sea') }}{% endif %}"
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    (folder / "hugging_face" / "chat_template.jinja").write_text(source)
+    return str(folder)
+
+
+def test_what_a_chat_template_refuses_is_counted_with_its_words(tmp_path, chat_preset):
+    artifact = tokenize(tmp_path, chat_preset, template="auto", max_refused_fraction=0.5)
+    report = json.loads((Path(artifact.uri) / REPORT_NAME).read_text())
+    assert report["eval"]["examples_refused"] == 1
+    assert report["eval"]["reasons"] == {"refused": {"no questions about a sea": 1}, "last_turn_only": {}}
+    assert (report["train"]["examples"], report["train"]["examples_refused"]) == (2, 0)
+    assert artifact.get_int_custom_property("examples_refused") == 1
+    first = read_examples(artifact, "train")[0].features.feature
+    assert first["prompt"].bytes_list.value == [b"user: Name a colour.<|endoftext|>\nassistant: "]
+    assert first["response"].bytes_list.value == [b"red"]
+    length = first["prompt_length"].int64_list.value[0]
+    assert list(first["target_mask"].int64_list.value) == [0] * length + [1] * (
+        first["length"].int64_list.value[0] - length
+    )
+
+
+def test_a_template_that_refuses_too_much_stops_the_run(tmp_path, chat_preset):
+    with pytest.raises(UserError, match=r"refuses 1 of 4 \(25\.0%\): no questions about a sea \(1 times\)"):
+        tokenize(tmp_path, chat_preset, template="auto")
+
+
+def test_a_named_template_that_the_model_does_not_know_stops_the_run(tmp_path):
+    with pytest.raises(UserError, match=r"has no `<\|im_start\|>`, `<\|im_end\|>`"):
+        make_record_tokenizer(PRESET, {"template": "chatml", "system": "", "max_length": 48})

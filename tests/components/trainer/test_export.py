@@ -258,6 +258,9 @@ def test_model_card(saved_model):
         "generation": GENERATION,
         "max_positions": 96,
         "preset": "tiny",
+        "template_sha256": None,
+        "special_tokens": [END],
+        "no_serving_default": None,
     }
 
 

@@ -1,0 +1,220 @@
+"""Conversations of the usual shapes, brought into one form: OpenAI's, which chat templates read. Pure functions.
+
+What is missing or does not fit makes the record bad; no turn is left out, merged or invented. Whether a model's template takes
+the turns as they come is for the template to say.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from components.example_gen.item import MISSING, BadRecordError, type_name
+from components.example_gen.json_text import parse_json
+from components.text.conversation import TRAIN
+
+# Role names of the common chat shapes (OpenAI's `role`, ShareGPT's `from`), in small letters, and what they are called here.
+ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "function_call": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+}
+# Keys of a turn that templates read besides role and content, all of them text.
+_TEXT_KEYS = ("name", "tool_call_id", "reasoning_content", "thinking", "reasoning")
+
+
+def make_messages(value: Any, system: str = "") -> list[dict[str, Any]]:
+    """Normalises a conversation to `[{"role": ..., "content": ..., ...}, ...]`, see `components.text.conversation`.
+
+    Takes `role`/`content` and ShareGPT's `from`/`value`, as a list or (CSV has no lists) as its JSON text.
+
+    Args:
+        value: As it stands in the record.
+        system: System text from a column of its own; "" for none.
+
+    Raises:
+        BadRecordError: If it is no such list, a role is not in `ROLES`, a turn is empty, the turns (after an optional system turn) do
+            not start with the user and end with the assistant, or none of the assistant's is to be trained.
+    """
+    if isinstance(value, str):
+        value = parse_json(value.encode("utf-8", "surrogatepass"))
+    if value is MISSING or value is None:
+        raise BadRecordError("messages are missing")
+    if not isinstance(value, list):
+        raise BadRecordError("messages have the wrong type", f"must be a list of turns, is {type_name(value)}")
+    messages = [_make_turn(number, turn) for number, turn in enumerate(value, start=1)]
+    if system:
+        if messages and messages[0]["role"] == "system" and messages[0]["content"] not in ("", system):
+            raise BadRecordError("the conversation has a system turn, and another system text in a column of its own")
+        messages = [
+            {"role": "system", "content": system},
+            *(m for m in messages[:1] if m["role"] != "system"),
+            *messages[1:],
+        ]
+    _check_order([message["role"] for message in messages])
+    if not any(message["role"] == "assistant" and message.get(TRAIN, True) for message in messages):
+        raise BadRecordError("no turn of the assistant is to be trained", "each has `weight: 0` or `train: false`")
+    return messages
+
+
+def make_tools(value: Any) -> list[Any]:
+    """Normalises definitions of tools to OpenAI's `[{"type": "function", "function": {"name": ..., ...}}, ...]`; [] for none.
+
+    Takes those, and bare `{"name": ..., "parameters": ...}`, as a list or as its JSON text.
+
+    Raises:
+        BadRecordError: If it is no such list.
+    """
+    if isinstance(value, str):
+        if not value.strip():
+            return []
+        value = parse_json(value.encode("utf-8", "surrogatepass"))
+    if value is MISSING or value is None:
+        return []
+    if not isinstance(value, list):
+        raise BadRecordError("tools have the wrong type", f"must be a list of definitions, is {type_name(value)}")
+    tools = []
+    for number, tool in enumerate(value, start=1):
+        function = tool.get("function", tool) if isinstance(tool, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise BadRecordError(
+                "a tool has no name", f"tool {number} must be an object with `name`, or with `function`"
+            )
+        tools.append(tool if "function" in tool else {"type": "function", "function": tool})
+    _check_characters(tools, "tools")
+    return tools
+
+
+def _check_order(roles: list[str]) -> None:
+    turns = roles[1:] if roles[:1] == ["system"] else roles
+    if "system" in turns:
+        raise BadRecordError("a system turn stands after the first turn")
+    if not turns:
+        raise BadRecordError("the conversation has no turns")
+    if turns[0] != "user":
+        raise BadRecordError("the conversation does not start with a user turn", f"starts with {turns[0]}")
+    if turns[-1] != "assistant":
+        raise BadRecordError("the conversation does not end with an assistant turn", f"ends with {turns[-1]}")
+
+
+def _make_turn(number: int, turn: Any) -> dict[str, Any]:
+    if not isinstance(turn, dict):
+        raise BadRecordError("a turn has the wrong type", f"turn {number} must be an object, is {type_name(turn)}")
+    given, content = (
+        (turn.get("role"), turn.get("content")) if "role" in turn else (turn.get("from"), turn.get("value"))
+    )
+    if not isinstance(given, str):
+        raise BadRecordError("a turn has no role", f"turn {number} has the keys {', '.join(turn) or 'none'}"[:200])
+    role = ROLES.get(given.lower())
+    if role is None:
+        raise BadRecordError(
+            "a role is not one of system, user, assistant, tool", f"turn {number} has role {given!r}"[:200]
+        )
+    calls = _make_calls(number, turn)
+    if given.lower() == "function_call" and not calls and (parsed := _parse_calls(content)):
+        calls, content = parsed, ""
+    text = _join_parts(number, content) if content is not None or not calls else ""
+    # An empty system turn is how many data sets write that there is none; a tool may answer with nothing.
+    if not text.strip() and role in ("user", "assistant") and not calls:
+        raise BadRecordError("a turn is empty", f"content of turn {number}")
+    message: dict[str, Any] = {"role": role, "content": text}
+    for key in _TEXT_KEYS:
+        if isinstance(turn.get(key), str):
+            message[key] = turn[key]
+    if calls:
+        if role != "assistant":
+            raise BadRecordError(
+                "a turn of another than the assistant calls a tool", f"turn {number} has role {given!r}"[:200]
+            )
+        message["tool_calls"] = calls
+    if not _is_trained(number, turn):
+        message[TRAIN] = False
+    _check_characters(message, f"turn {number}")
+    return message
+
+
+def _join_parts(number: int, content: Any) -> str:
+    """Returns a turn's content: text, or the texts of its parts."""
+    if isinstance(content, list):
+        texts = []
+        for part in content:
+            text = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else None
+            if not isinstance(text, str):
+                kind = part.get("type") if isinstance(part, dict) else type_name(part)
+                raise BadRecordError("a turn has a part that is not text", f"turn {number}: {kind!r}"[:200])
+            texts.append(text)
+        return "".join(texts)
+    if not isinstance(content, str):
+        raise BadRecordError(
+            "a turn has the wrong type", f"content of turn {number} must be text, is {type_name(content)}"
+        )
+    return content
+
+
+def _make_calls(number: int, turn: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the tools that a turn calls, in OpenAI's newer form, with arguments as an object: what templates read."""
+    given = turn.get("tool_calls") or ([turn["function_call"]] if turn.get("function_call") else [])
+    if not isinstance(given, list):
+        raise BadRecordError("a tool call has the wrong type", f"turn {number} has {type_name(given)} for its calls")
+    calls = []
+    for call in given:
+        function = call.get("function", call) if isinstance(call, dict) else {}
+        made = _make_call(function)
+        if made is None:
+            raise BadRecordError(
+                "a tool call has no name, or arguments that are no JSON object",
+                f"turn {number}: {json.dumps(call)}"[:200],
+            )
+        calls.append({"id": call["id"], **made} if isinstance(call.get("id"), str) else made)
+    return calls
+
+
+def _make_call(function: Any) -> dict[str, Any] | None:
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        return None
+    arguments = function.get("arguments", function.get("parameters", {}))
+    if isinstance(arguments, str):
+        try:
+            arguments = parse_json(arguments.encode("utf-8", "surrogatepass")) if arguments.strip() else {}
+        except BadRecordError:
+            return None
+    if not isinstance(arguments, dict):
+        return None
+    return {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
+
+
+def _parse_calls(content: Any) -> list[dict[str, Any]]:
+    """Returns the calls that the text of a `function_call` turn spells out; [] if it is other text."""
+    try:
+        value = parse_json(content.encode("utf-8", "surrogatepass")) if isinstance(content, str) else content
+    except BadRecordError:
+        return []
+    calls = [_make_call(item) for item in (value if isinstance(value, list) else [value])]
+    return [call for call in calls if call] if calls and all(calls) else []
+
+
+def _is_trained(number: int, turn: Mapping[str, Any]) -> bool:
+    """Returns what a turn's `weight` (0 or 1) or `train` (a boolean) says; true without them."""
+    weight, train = turn.get("weight", 1), turn.get("train", True)
+    if weight is None:
+        weight = 1
+    if isinstance(weight, bool) or weight not in (0, 1):
+        raise BadRecordError("a turn's weight is neither 0 nor 1", f"turn {number} has weight {weight!r}"[:200])
+    if not isinstance(train, bool | None):
+        raise BadRecordError("a turn's `train` is no boolean", f"turn {number} has train {train!r}"[:200])
+    return bool(weight) and train is not False
+
+
+def _check_characters(value: Any, name: str) -> None:
+    """Raises if a text in `value` cannot be UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        detail = f"{name} holds U+{ord(error.object[error.start]):04X}"
+        raise BadRecordError("half of a surrogate pair, which is no character", detail) from None

@@ -1,0 +1,86 @@
+"""Cleaning of a record's texts before they are rendered: characters, and special tokens that they spell out."""
+
+import re
+from collections.abc import Collection, Sequence
+
+from components.text.cleaning import clean_text
+from components.text.conversation import TRAIN, Conversation
+
+_EDGE_BLANKS = re.compile(r"[ \t\n]*")
+# What stands between an instruction and its input in a user turn.
+INPUT_SEPARATOR = "\n\n"
+# Keys of a message that are text to read; what is in tool calls is data, whose blanks and indentation matter.
+_PROSE = ("content", "reasoning_content", "thinking", "reasoning")
+
+
+def neutralize(text: str, special_tokens: Sequence[str]) -> tuple[str, int]:
+    """Returns `text` with a space inside every special token of the model, and how many there were.
+
+    A KerasHub tokenizer turns the characters `<|endoftext|>` into the end token wherever they stand, so that a record or
+    a user could end a text, or impersonate a turn, by writing them.
+    """
+    count = 0
+    for token in special_tokens:
+        if token and token in text:
+            count += text.count(token)
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text, count
+
+
+def join_request(instruction: str, context: str) -> str:
+    """Returns an instruction and its input as the text of one user turn."""
+    return INPUT_SEPARATOR.join(filter(None, [instruction, context]))
+
+
+def clean_seam(before: str, after: str) -> str:
+    """Returns the blank between two texts that are cleaned one by one but follow each other."""
+    trailing = _EDGE_BLANKS.match(clean_text(f"{before}|")[::-1], 1)
+    leading = _EDGE_BLANKS.match(clean_text(f"|{after}"), 1)
+    blanks = (trailing[0][::-1] if trailing else "") + (leading[0] if leading else "")
+    return clean_text(f"|{blanks}|")[1:-1]
+
+
+class Cleaner:
+    """Cleans the texts of one record, and counts the special tokens in them."""
+
+    def __init__(self, special_tokens: Sequence[str], end_tokens: Collection[str]):
+        """Takes the model's special tokens, and those that close an answer."""
+        self._special_tokens = special_tokens
+        self._end_tokens = [token for token in end_tokens if token]
+        self.neutralized = 0
+
+    def __call__(self, text: str) -> str:
+        """Returns a text cleaned, with a space inside of every special token."""
+        return self.neutralize(clean_text(text))
+
+    def neutralize(self, text: str) -> str:
+        """Returns a text with a space inside of every special token."""
+        text, count = neutralize(text, self._special_tokens)
+        self.neutralized += count
+        return text
+
+    def clean_answer(self, text: str) -> str:
+        """Returns an answer cleaned; an end token in letters at its end goes, as one is put there anyway."""
+        text = text.rstrip()
+        for token in self._end_tokens:
+            text = text.removesuffix(token)
+        return self(text)
+
+    def clean(self, conversation: Conversation) -> Conversation:
+        """Returns a conversation cleaned; an assistant turn of which nothing is left is no training target."""
+        messages = []
+        for message in conversation.messages:
+            is_answer = message["role"] == "assistant"
+            prose = {
+                key: (self.clean_answer if is_answer else self)(message[key])
+                for key in _PROSE
+                if isinstance(message.get(key), str)
+            }
+            rest = {key: value for key, value in message.items() if key not in prose}
+            rest = Conversation(messages=[rest]).map_text(self.neutralize).messages[0]
+            cleaned = {key: rest[key] if key in rest else prose[key] for key in message}
+            if is_answer and not cleaned["content"] and not cleaned.get("tool_calls"):
+                cleaned[TRAIN] = False
+            messages.append(cleaned)
+        tools = Conversation(messages=[], tools=conversation.tools).map_text(self.neutralize).tools
+        return Conversation(messages=messages, tools=tools)
