@@ -188,6 +188,52 @@ class TokenCleaningSection(Section):
     reference: ReferenceSection = ReferenceSection()
 
 
+class RuleSection(Section):
+    """What a broken rule of the receipt does: `error` stops the run before training, `warn` is told, `off` does nothing."""
+
+    level: Literal["error", "warn", "off"]
+
+
+class ShareRuleSection(RuleSection):
+    """A rule that up to a share of the rows may break."""
+
+    max_fraction: float = Field(ge=0, le=1)
+
+
+class ReceiptSection(Section):
+    """The rules of the receipt of a training's examples (see `docs/receipt.md`).
+
+    A rule may be given by its level alone, or with some of its keys; the others keep their defaults.
+    """
+
+    no_supervised_token: RuleSection = RuleSection(level="error")
+    rows_without_supervised_token: ShareRuleSection = ShareRuleSection(level="error", max_fraction=0.1)
+    end_token_never_supervised: RuleSection = RuleSection(level="error")
+    rows_without_supervised_end_token: ShareRuleSection = ShareRuleSection(level="warn", max_fraction=0.25)
+    doubled_start_token: ShareRuleSection = ShareRuleSection(level="error", max_fraction=0)
+    special_ids_in_text: ShareRuleSection = ShareRuleSection(level="warn", max_fraction=0)
+    truncated_rows: ShareRuleSection = ShareRuleSection(level="warn", max_fraction=0.05)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: cls._complete_rule(name, rule) for name, rule in value.items()}
+
+    @classmethod
+    def _complete_rule(cls, name: str, rule: Any) -> Any:
+        if name not in cls.model_fields:
+            return rule
+        # YAML reads a bare `off` as false.
+        given = {"level": "off" if rule is False else rule} if isinstance(rule, str | bool) else rule
+        if not isinstance(given, dict):
+            return given
+        if given.get("level") is False:
+            given = given | {"level": "off"}
+        return cls.model_fields[name].default.model_dump() | given
+
+
 class SamplerSection(NamedSection):
     """How a token is chosen, by name; all other keys are its own options (see `components/trainer/samplers.py`)."""
 
@@ -236,6 +282,7 @@ class RunConfig(Section):
     model: ModelSection
     method: MethodSection
     token_cleaning: TokenCleaningSection = TokenCleaningSection()
+    receipt: ReceiptSection = ReceiptSection()
     train: TrainSection = TrainSection()
     generation: GenerationSection = GenerationSection()
     export: ExportSection = ExportSection()

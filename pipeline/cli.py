@@ -13,11 +13,12 @@ from pipeline.cli_options import IMAGE, ROOT, RUNNER, SET, CommandGroup, load_fi
 from pipeline.cluster_cli import COMMANDS
 from pipeline.export_cli import export_command
 from pipeline.lineage_cli.group import lineage_group
+from pipeline.receipt_cli import receipt_command
 
 
 @click.group(
     cls=CommandGroup,
-    commands=(*COMMANDS, export_command, lineage_group),
+    commands=(*COMMANDS, export_command, lineage_group, receipt_command),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 def main() -> None:

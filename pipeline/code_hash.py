@@ -17,10 +17,12 @@ _VERSIONS_OF = (
     "keras",
     "keras-hub",
     "langdetect",
+    "sentencepiece",
     "tensorflow",
     "tensorflow-text",
     "tensorflow-transform",
     "tfx",
+    "tokenizers",
 )
 
 

@@ -13,10 +13,14 @@ def find_export_problems(export: ExportSection, model: ModelSection) -> list[Pro
     """Returns why a format cannot be written; of a preset that is no local folder this is found out when it is loaded."""
     if HUGGING_FACE not in export.formats:
         return []
-    family = _read_family(Path(model.preset))
-    if family is None or family in (*BACKBONES, *MODEL_TYPES):
-        return []
-    return [Problem("export.formats", explain_families(family))]
+    problem = find_family_problem(model.preset)
+    return [Problem("export.formats", problem)] if problem else []
+
+
+def find_family_problem(preset: str) -> str | None:
+    """Returns why a preset cannot be written for transformers; None if it can, or if it does not say of which family it is."""
+    family = _read_family(Path(preset))
+    return None if family is None or family in (*BACKBONES, *MODEL_TYPES) else explain_families(family)
 
 
 def _read_family(folder: Path) -> str | None:

@@ -13,6 +13,7 @@ from components.export.formats import HUGGING_FACE, KERAS, SAVED_MODEL
 from components.export.hugging_face.card import CardFacts, render_card
 from components.local_copies import local_copy, local_preset
 from configs.schema import GenerationSection, TextSection
+from pipeline.export_checks import find_family_problem
 from pipeline.export_source import Source
 from pipeline.lineage.byte_progress import show_bytes
 from pipeline.lineage.export.card_facts import make_card_facts
@@ -68,6 +69,8 @@ def run_export(source: Source, wish: Wish, tell: Callable[[str], object]) -> Non
 
 
 def _write_hugging_face(source: Source, wish: Wish, tell: Callable[[str], object]) -> None:
+    if problem := find_family_problem(source.preset):
+        raise UserError(problem)
     from components.trainer.hugging_face import export_hugging_face, observe, verify_hugging_face
 
     model = _load(source.preset, find_dtype(source.preset), tell)

@@ -13,10 +13,15 @@ from components.errors import UserError
 def render(template: Path, filters: Mapping[str, Callable[..., Any]], **values: Any) -> str:
     """Returns the page as HTML text; what the data hold is escaped, and a name that is not given is an error."""
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        # For the parts that pages share.
+        loader=jinja2.FileSystemLoader(template.parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters |= filters
-    return environment.from_string(template.read_text(encoding="utf-8")).render(**values)
+    return environment.get_template(template.name).render(**values)
 
 
 def write_whole(path: Path, page: str, option: str = "--html") -> None:

@@ -1,5 +1,6 @@
 """Runs a pipeline on this machine: each node in a process of its own, independent ones side by side."""
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -11,11 +12,13 @@ from typing import Any
 import yaml
 from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
+from rich.padding import Padding
 
 from components.errors import UserError
 from configs.load import dump_config
 from configs.runner_schema import LocalRunnerConfig
 from configs.schema import RunConfig
+from pipeline import receipt_view
 from pipeline.beam.options import make_beam_args
 from pipeline.execution.child_process import ChildDiedError, ChildError, ChildProcess
 from pipeline.execution.node_launcher import CompiledPipeline, compile_pipeline
@@ -28,6 +31,7 @@ from pipeline.execution.task_graph import RunningTasks, run_tasks
 from pipeline.lineage.flatten import flatten
 from pipeline.metadata_connection import ConnectionConfig, make_connection_config, open_writable_store
 from pipeline.paths import Paths
+from pipeline.receipt_report import RECEIPT_FILE, read_receipt
 from pipeline.repeats.growth import tell_growth
 
 _MAX_AUTO_NODES = 4
@@ -227,17 +231,34 @@ def _run_all(
             growth = tell_growth(connection, pipeline.name, run_id, state)
         except BaseException:
             line.end("[red]✗[/]")
+            show_receipt(display, paths.stopped_receipt(run_id, node_id))
             raise
         finally:
             tasks.remove(node_id)
         with lock:
             nodes[node_id] = state
         line.end("[dim]=[/]" if state.cached else "[green]✓[/]", "cached" if state.cached else growth)
+        for artifact in state.outputs.get("receipt", []) if not state.cached else []:
+            show_receipt(display, Path(artifact.uri) / RECEIPT_FILE)
 
     failed = run_tasks(pipeline.upstream, run_one, max_parallel, tasks.stop_all)
     for error in failed.values():
         raise error
     return {node_id: nodes[node_id] for node_id in pipeline.upstream}
+
+
+def show_receipt(display: RunDisplay, path: Path) -> None:
+    """Prints the receipt of a training, if there is one."""
+    if not path.is_file():
+        return
+    try:
+        receipt = read_receipt(path)
+    except UserError as error:  # it is there to be read, not to end a run
+        logging.warning("the receipt is not shown: %s", error)
+        return
+    display.show(
+        lambda console: Padding(receipt_view.render_for(receipt, console, compact=True), (0, 0, 1, 2), expand=False)
+    )
 
 
 def _count_parallel(runner: LocalRunnerConfig) -> int:

@@ -11,7 +11,8 @@ RUN_CHECK = "RunCheck"
 _READ = ["ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer"]
 _PREDICT = ["CandidatePredictor", "PresetPredictor", "BaselinePredictor"]
 _GENERAL = ["GeneralExampleGen", "GeneralTokenizer", "GeneralCandidatePredictor", "GeneralPresetPredictor"]
-_SCORED = ["TokenScorer", "Transform", "CleaningReport", "Trainer"]
+_TRAIN = ["Transform", "Receipt", "Trainer"]
+_SCORED = ["TokenScorer", "CleaningReport", *_TRAIN]
 
 
 def list_node_names(config: RunConfig, runner: ClusterRunnerConfig) -> list[str]:
@@ -28,12 +29,12 @@ def _list_training(config: RunConfig) -> list[str]:
     cleaning = config.token_cleaning
     match cleaning.strategy:
         case "none":
-            return ["TokenizedSchema", "Transform", "Trainer"]
+            return ["TokenizedSchema", *_TRAIN]
         case "fixed" if cleaning.reference.preset is None:
-            reference = ["Partitioner", "TokenizedSchema", "ReferenceTransform", "ReferenceTrainer"]
-            return [*reference, "ScoredSchema", *_SCORED]
+            reference = [f"Reference{name}" for name in _TRAIN]
+            return ["Partitioner", "TokenizedSchema", *reference, "ScoredSchema", *_SCORED]
         case "self_evolving":
-            names = ["Partitioner", "TokenizedSchema", "Round0Transform", "Round0Trainer", "ScoredSchema"]
+            names = ["Partitioner", "TokenizedSchema", *(f"Round0{name}" for name in _TRAIN), "ScoredSchema"]
             rounds = [f"Round{i}" for i in range(1, cleaning.parts - 1)]
             return names + [f"{prefix}{name}" for prefix in (*rounds, "") for name in _SCORED]
         case _:

@@ -20,6 +20,7 @@ class Places:
         serving: Pushed models, one numbered folder a version: what TensorFlow Serving is pointed at.
         checkpoints: Trainer checkpoints; TFX deletes the outputs of a failed node, so they live elsewhere.
         quarantine: Copies of the quarantine files of runs that were stopped because of them.
+        receipts: Receipts of runs that were stopped by one of their rules: `<run id>.<node>.json`.
         judgements: What judges have answered; shared by all pipelines of a root.
     """
 
@@ -27,6 +28,7 @@ class Places:
     serving: str
     checkpoints: str
     quarantine: str
+    receipts: str
     judgements: str
 
 
@@ -38,6 +40,7 @@ def make_places(root: str, name: str) -> Places:
         serving=f"{root}/serving/{name}",
         checkpoints=f"{root}/checkpoints/{name}",
         quarantine=f"{root}/quarantine/{name}",
+        receipts=f"{root}/receipts/{name}",
         judgements=f"{root}/judgements",
     )
 
@@ -83,6 +86,14 @@ class Paths:
     def tokens_page(self, run_id: str) -> Path:
         """The page that `tokens` writes: what token cleaning kept and dropped in a run."""
         return self.root / "reports" / self.name / f"{run_id}.tokens.html"
+
+    def stopped_receipt(self, run_id: str, node_id: str) -> Path:
+        """The receipt of a run that was stopped by one of its rules, and of no other run."""
+        return Path(self.places.receipts) / f"{run_id}.{node_id}.json"
+
+    def receipt_page(self, run_id: str) -> Path:
+        """The page that `receipt` writes: what the loss of a run's trainings sees."""
+        return self.root / "reports" / self.name / f"{run_id}.receipt.html"
 
     def report_page(self, run_id: str) -> Path:
         """The page of a run: what went in, what was decided, and why."""

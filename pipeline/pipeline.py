@@ -80,7 +80,7 @@ def create_pipeline(
     # Data that does not match its schema goes no further.
     tokenizer.add_upstream_node(example_validator)
     tokenized = tokenizer.outputs["tokenized_examples"]
-    training = make_training_nodes(config, tokenized, places.checkpoints, platform)
+    training = make_training_nodes(config, tokenized, places, platform)
     trainer = training[-1]
     preset_importer = PresetImporter(
         model=model,

@@ -50,7 +50,8 @@ class Platform:
         parameters: Keys of the run that get their value at its start, with TFX's `RuntimeParameter` of each.
         trainer_executor: Runs the training.
         trainer_config: What that executor must know.
-        keeps_failed_outputs: Whether what a failed node has written stays; where it does not, ExampleGen copies its quarantine.
+        keeps_failed_outputs: Whether what a failed node has written stays; where it does not, ExampleGen copies its quarantine, and Receipt
+            what it says.
         make_more_pushers: Makes nodes that push a model elsewhere too, from model and blessing.
     """
 

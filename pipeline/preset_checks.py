@@ -9,6 +9,7 @@ from components.presets.handles import HUB, find_handle_problem, find_snapshot
 from components.presets.hugging_face import inspect_folder
 from components.presets.side_files import is_hugging_face_folder, read_json_object
 from components.presets.weight_files import read_weights
+from components.text.graph_rules import find_tokenizer_problems
 from configs.load import Problem
 from configs.schema import MethodSection
 
@@ -52,12 +53,14 @@ def find_preset_problems(preset: str, *, is_language_model: bool = True) -> list
 def _find_folder_problems(folder: Path, preset: str, is_language_model: bool, has_weights: bool = True) -> list[str]:
     if is_hugging_face_folder(folder):
         if is_language_model:
-            problems = inspect_folder(folder, with_weights=has_weights).problems
+            problems = (*inspect_folder(folder, with_weights=has_weights).problems, *find_tokenizer_problems(folder))
         else:
             problems = read_weights(folder).problems if has_weights else ()
         return [f"{preset}: {problem}" for problem in problems]
     if not has_weights:
         return []
+    if is_language_model and (problems := find_tokenizer_problems(folder)):
+        return [f"{preset}: {problem}" for problem in problems]
     missing = [n for n in ("config.json",) if not (folder / n).is_file()]
     # KerasHub's own weights, in one file or in shards, or those of Hugging Face.
     if not any(list(folder.glob(pattern)) for pattern in ("*.weights.h5", "*.weights.json", "*.safetensors")):

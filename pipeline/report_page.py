@@ -14,6 +14,7 @@ from components.evaluator.gate import GENERAL, OVERALL
 from pipeline.html import render, write_whole
 from pipeline.lineage import trace_view
 from pipeline.lineage.trace_view import describe_cleaning
+from pipeline.receipt_page import FILTERS
 from pipeline.report_store import RunReport
 from pipeline.tokens_view import make_harmless
 
@@ -93,7 +94,8 @@ def render_page(report: RunReport) -> str:
     other = "baseline" if evaluation["baseline"] == "latest blessed model" else "preset"
     return render(
         _TEMPLATE,
-        {"number": format_number, "signed": lambda number: format_number(number, "+"), "harmless": make_harmless},
+        FILTERS
+        | {"number": format_number, "signed": lambda number: format_number(number, "+"), "harmless": make_harmless},
         report=report,
         evaluation=evaluation,
         other=other,

@@ -11,6 +11,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.errors import UserError
 from pipeline.lineage.graph import Properties, Trace, get_properties
 from pipeline.lineage.trace import trace
+from pipeline.receipt_report import Receipt, read_receipt
+from pipeline.receipt_store import list_places
 
 _EVALUATIONS = ListOptions(filter_query="type = 'ModelEvaluation' AND state = LIVE")
 
@@ -28,6 +30,7 @@ class RunReport:
         counts: Properties of the run's raw and tokenized examples, merged.
         lengths: What the tokenizer's `lengths/train.json` holds: examples by part and bin; empty if that file is gone.
         cleaning: Properties of the reports of token cleaning, in the order of the rounds.
+        receipts: What the loss of each training sees, by node in the order of the trainings; without those that are gone.
         lineage: The model's chain.
     """
 
@@ -39,6 +42,7 @@ class RunReport:
     counts: Properties
     lengths: dict[str, int]
     cleaning: list[Properties]
+    receipts: dict[str, Receipt]
     lineage: Trace
 
 
@@ -72,7 +76,8 @@ def load_report(store: MetadataStore, run_id: str | None = None, pipeline_name: 
     counts: Properties = {}
     lengths: dict[str, int] = {}
     cleaning = []
-    for artifact in store.get_artifacts_by_context(run.id):
+    artifacts = store.get_artifacts_by_context(run.id)
+    for artifact in artifacts:
         if "kept_share" in (properties := get_properties(artifact)):
             cleaning.append(properties)
         # Those of the run's own data.
@@ -88,6 +93,7 @@ def load_report(store: MetadataStore, run_id: str | None = None, pipeline_name: 
         counts=counts,
         lengths=lengths,
         cleaning=sorted(cleaning, key=lambda properties: properties.get("round", 0)),
+        receipts={node: read_receipt(path) for node, path in list_places(artifacts).items() if path.is_file()},
         lineage=trace(store, model_uri),
     )
 

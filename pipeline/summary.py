@@ -19,7 +19,7 @@ from components.text import features
 from configs.schema import RunConfig
 from pipeline import serving
 from pipeline.lineage.graph import get_properties
-from pipeline.lineage.trace_view import describe_cleaning
+from pipeline.lineage.trace_view import describe_cleaning, describe_receipt
 from pipeline.local_runner import RunResult
 
 NUM_SAMPLES = 3
@@ -90,6 +90,9 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample], gr
     )
     if empty := _property(tokenized, "examples_empty"):
         facts.add_row("", f"[yellow]{empty:,} left out: nothing remains of their response once it is cleaned[/]")
+    # The last one is the candidate's; `receipt` shows those of reference models too.
+    for receipt in result.nodes["Receipt"].outputs.get("receipt", []) if "Receipt" in result.nodes else []:
+        facts.add_row("Receipt", escape(describe_receipt(get_properties(receipt))))
     for node in result.nodes.values():
         if node.node_id.endswith("CleaningReport"):
             facts.add_row("Cleaning", describe_cleaning(get_properties(result.artifact(node.node_id, "report"))))

@@ -12,13 +12,14 @@ from tfx.types.channel import BaseChannel
 from components.cleaning_report.component import CleaningReport
 from components.export.formats import HUGGING_FACE
 from components.partitioner.component import Partitioner
+from components.receipt.component import Receipt
 from components.schema_importer.component import SchemaImporter
 from components.splits import EVAL, TRAIN
 from components.token_scorer.component import TokenScorer
 from components.trainer.component import Trainer
 from configs.schema import MethodSection, RunConfig, TrainSection
 from pipeline.code_hash import REPOSITORY_ROOT, hash_code, hash_preset
-from pipeline.paths import PIPELINE_ROOT
+from pipeline.paths import PIPELINE_ROOT, Places
 from pipeline.platforms import Platform
 
 TOKENIZED_SCHEMA = REPOSITORY_ROOT / "components" / "transform" / "tokenized_schema.pbtxt"
@@ -27,17 +28,17 @@ WARMUP = "warmup"
 
 
 def make_training_nodes(
-    config: RunConfig, tokenized: BaseChannel, checkpoint_root: str, platform: Platform
+    config: RunConfig, tokenized: BaseChannel, places: Places, platform: Platform
 ) -> list[BaseNode]:
     """Returns the nodes in order; the last one is the Trainer whose model is the candidate.
 
     Args:
         config: The run.
         tokenized: Output of the Tokenizer.
-        checkpoint_root: Folder of the checkpoints.
+        places: Where the nodes write.
         platform: Where the nodes run.
     """
-    factory = _Factory(config=config, checkpoint_root=checkpoint_root, tokenized=tokenized, platform=platform)
+    factory = _Factory(config=config, places=places, tokenized=tokenized, platform=platform)
     match config.token_cleaning.strategy:
         case "none":
             return factory.make_uncleaned()
@@ -52,14 +53,14 @@ def make_training_nodes(
 @dataclass
 class _Factory:
     config: RunConfig
-    checkpoint_root: str
+    places: Places
     tokenized: BaseChannel
     platform: Platform
 
     def make_uncleaned(self) -> list[BaseNode]:
         schema = self._schema(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
         transform = self._transform("", self.tokenized, schema, TRAIN, is_scored=False)
-        return [schema, transform, self._trainer("", transform, TRAIN)]
+        return [schema, transform, *self._train("", transform, TRAIN)]
 
     def make_with_given_reference(self) -> list[BaseNode]:
         """`random`, which needs no reference, and `fixed` with a preset."""
@@ -67,7 +68,7 @@ class _Factory:
         scorer = self._scorer("", self.tokenized, TRAIN)
         transform = self._transform("", scorer.outputs["scored_examples"], schema, TRAIN, is_scored=True)
         report = self._report("", 1, scorer, transform)
-        return [schema, scorer, transform, report, self._trainer("", transform, TRAIN)]
+        return [schema, scorer, transform, report, *self._train("", transform, TRAIN)]
 
     def make_with_trained_reference(self) -> list[BaseNode]:
         reference = self.config.token_cleaning.reference
@@ -76,15 +77,15 @@ class _Factory:
         parts = partitioner.outputs["parts"]
         schema = self._schema(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
         warmup_transform = self._transform("Reference", parts, schema, WARMUP, is_scored=False)
-        trainer = self._trainer(
+        warmup_receipt, trainer = self._train(
             "Reference", warmup_transform, WARMUP, is_reference=True, method=reference.method, train=reference.train
         )
         scored_schema = self._schema(SCORED_SCHEMA).with_id("ScoredSchema")
         scorer = self._scorer("", self.tokenized, TRAIN, reference_model=trainer.outputs["model"])
         transform = self._transform("", scorer.outputs["scored_examples"], scored_schema, TRAIN, is_scored=True)
         report = self._report("", 1, scorer, transform, shares)
-        last = self._trainer("", transform, TRAIN)
-        return [partitioner, schema, warmup_transform, trainer, scored_schema, scorer, transform, report, last]
+        warmup = [partitioner, schema, warmup_transform, warmup_receipt, trainer]
+        return [*warmup, scored_schema, scorer, transform, report, *self._train("", transform, TRAIN)]
 
     def make_self_evolving(self) -> list[BaseNode]:
         """Part 0 trains the first reference with all tokens; each later part is scored against the newest model."""
@@ -94,9 +95,9 @@ class _Factory:
         parts = partitioner.outputs["parts"]
         schema = self._schema(TOKENIZED_SCHEMA).with_id("TokenizedSchema")
         transform = self._transform("Round0", parts, schema, names[0], is_scored=False)
-        trainer = self._trainer("Round0", transform, names[0], is_reference=True, round_index=0)
+        receipt, trainer = self._train("Round0", transform, names[0], is_reference=True, round_index=0)
         scored_schema = self._schema(SCORED_SCHEMA).with_id("ScoredSchema")
-        nodes: list[BaseNode] = [partitioner, schema, transform, trainer, scored_schema]
+        nodes: list[BaseNode] = [partitioner, schema, transform, receipt, trainer, scored_schema]
         for i in range(1, count):
             is_last = i == count - 1
             prefix = "" if is_last else f"Round{i}"
@@ -104,10 +105,10 @@ class _Factory:
             scorer = self._scorer(prefix, parts, names[i], reference_model=newest)
             transform = self._transform(prefix, scorer.outputs["scored_examples"], scored_schema, TRAIN, is_scored=True)
             report = self._report(prefix, i, scorer, transform)
-            trainer = self._trainer(
+            receipt, trainer = self._train(
                 prefix, transform, TRAIN, is_reference=not is_last, round_index=i, base_model=newest
             )
-            nodes += [scorer, transform, report, trainer]
+            nodes += [scorer, transform, report, receipt, trainer]
         return nodes
 
     def _schema(self, path: Path) -> SchemaImporter:
@@ -172,6 +173,30 @@ class _Factory:
             code_hash=hash_code("components.cleaning_report.executor"),
         ).with_id(f"{prefix}CleaningReport")
 
+    def _train(self, prefix: str, transform: Transform, split: str, **options: Any) -> tuple[Receipt, Trainer]:
+        """Returns a training, which waits for the receipt of what it reads, and that receipt; for `options` see `_trainer`."""
+        receipt = self._receipt(prefix, transform, split)
+        trainer = self._trainer(prefix, transform, split, **options)
+        # As an input it would be part of the cache key, and other rules would train anew.
+        trainer.add_upstream_node(receipt)
+        return receipt, trainer
+
+    def _receipt(self, prefix: str, transform: Transform, split: str) -> Receipt:
+        config = self.config
+        return Receipt(
+            examples=transform.outputs["transformed_examples"],
+            settings={
+                "train_split": split,
+                "eval_split": EVAL,
+                "preset": config.model.preset,
+                "text": config.text.model_dump(mode="json"),
+                "rules": config.receipt.model_dump(mode="json"),
+                "copy_folder": "" if self.platform.keeps_failed_outputs else self.places.receipts,
+            },
+            preset_hash=hash_preset(config.model.preset)[1],
+            code_hash=hash_code("components.receipt.executor"),
+        ).with_id(f"{prefix}Receipt")
+
     def _trainer(
         self,
         prefix: str,
@@ -205,7 +230,7 @@ class _Factory:
                 "export": not is_reference,
                 **({} if is_reference else self._more_formats()),
                 "preset_hash": hash_preset(config.model.preset)[0],
-                "checkpoint_root": self.checkpoint_root,
+                "checkpoint_root": self.places.checkpoints,
                 "code_hash": hash_code("components.trainer.module", "components.trainer.executor"),
                 **self.platform.trainer_config,
             },

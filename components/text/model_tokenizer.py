@@ -12,6 +12,7 @@ from typing import Any
 
 from components.errors import UserError
 from components.presets.side_files import find_side_file, is_hugging_face_folder, read_json_object
+from components.presets.tokenizer_files import stands_for_text
 from components.text.sentencepiece_rules import make_sentencepiece_rules
 from components.text.tokenizer_rules import RULES_NAME, find_family, make_rules, read_rules
 
@@ -19,8 +20,6 @@ from components.text.tokenizer_rules import RULES_NAME, find_family, make_rules,
 _TURN_ENDS = (
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>", "<|eot|>",
 )  # fmt: skip
-# Added tokens that stand for what is not text. Their ids may lie beyond the embedding of a model of text alone.
-_NOT_TEXT = ("image", "audio", "video", "vision")
 
 
 def load_tokenizer(folder: str) -> Any:
@@ -175,7 +174,7 @@ def _make_backend(rules: Mapping[str, Any], known: Mapping[str, int], folder: st
     added = [
         token
         for token in rules.get("added_tokens") or ()
-        if rows is None or token["id"] < rows or token["content"] in known or not _is_not_text(token["content"])
+        if rows is None or token["id"] < rows or token["content"] in known or stands_for_text(token["content"])
     ]
     try:
         backend = Tokenizer.from_str(json.dumps({**rules, "added_tokens": added}))
@@ -222,10 +221,6 @@ def find_embedding_rows(folder: str | Path) -> int | None:
         inner = config.get("config")
         value = inner.get("vocabulary_size") if isinstance(inner, dict) else None
     return value if isinstance(value, int) else None
-
-
-def _is_not_text(token: str) -> bool:
-    return any(word in token for word in _NOT_TEXT)
 
 
 def _read_chat_template(folder: str | Path) -> str:

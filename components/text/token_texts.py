@@ -40,14 +40,15 @@ class TokenTexts:
         return token.replace("\u2581", " ").encode()  # the space of SentencePiece
 
 
-def _make_bytes() -> dict[str, int]:
-    """Returns the byte of each character of GPT-2's byte-level alphabet.
+def byte_symbols() -> list[str]:
+    """Returns the 256 characters that stand for the bytes in a byte-level vocabulary, as GPT-2 chose them.
 
     Printable bytes of Latin-1 stand for themselves, the others, in order, for the characters from U+0100 on.
     """
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
-    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+    symbols = {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(others)}
+    return [symbols[byte] for byte in range(256)]
 
 
-_BYTES = _make_bytes()
+_BYTES = {symbol: byte for byte, symbol in enumerate(byte_symbols())}

@@ -1,21 +1,28 @@
-"""Tokenization inside a TensorFlow graph that gives the ids which KerasHub's tokenizer gives in eager Python.
+"""Tokenization inside a TensorFlow graph that gives the ids which the model's own tokenizer gives in eager Python.
 
-KerasHub has two byte-pair tokenizers under one name. In eager Python, where the training data is tokenized, a text is one
-piece for the merges; inside a graph it is first split into words by a pattern. They differ where a merge crosses a word
-boundary, and the one for graphs also keeps every word that it ever saw in a table that a server would grow without bound.
-The one here follows eager Python, exactly, and has no state.
+KerasHub's byte-pair tokenizers have one pattern for all models inside a graph and keep every word that they ever saw in a table,
+which a server would let grow without bound. Those here follow the rules of the tokenizer's `tokenizer.json` and have no state.
 """
 
+import json
 import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras_hub
-import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
-from keras_hub.tokenizers import BytePairTokenizer
 
-_NO_MERGE = np.iinfo(np.int64).max
+from components.text.graph_rules import AddedToken, Compose, Prepend, Replace, ToBytes, read_graph_rules
+from components.text.model_tokenizer import get_backend
+from components.text.token_texts import byte_symbols
+from components.trainer.graph_merges import Merges, make_table
+from components.trainer.graph_words import Symbols, cut_words, encode_utf8, list_characters
+
+# No byte of UTF-8: it stands between the pieces of a text.
+_BETWEEN = b"\xff"
+# Unicode's white space, which RE2 does not know whole.
+_SPACE = r"\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
 
 
 class GraphTokenizer(Protocol):
@@ -29,17 +36,19 @@ class GraphTokenizer(Protocol):
 
 
 def make_graph_tokenizer(tokenizer: keras_hub.tokenizers.Tokenizer) -> "GraphTokenizer":
-    """Returns the in-graph counterpart of `tokenizer`; all that it needs is tracked, so that it can be saved."""
-    if not isinstance(tokenizer, BytePairTokenizer):
+    """Returns the in-graph counterpart of `tokenizer`; all that it needs is tracked, so that it can be saved.
+
+    Raises:
+        UserError: If the tokenizer follows a rule that is not known here.
+    """
+    backend = get_backend(tokenizer)
+    if backend is None:
         return LayerTokenizer(tokenizer)
-    plain = type(tokenizer)._tokenize_tokenizers is BytePairTokenizer._tokenize_tokenizers
-    if not plain or tokenizer.add_prefix_space or not set(byte_symbols()) <= set(tokenizer.vocabulary):
-        return LayerTokenizer(tokenizer)
-    return GraphBytePairTokenizer(tokenizer)
+    return GraphBytePairTokenizer(backend)
 
 
 class LayerTokenizer(tf.Module):
-    """A KerasHub tokenizer whose graph and eager ids are the same (SentencePiece, WordPiece)."""
+    """A KerasHub tokenizer whose graph and eager ids are the same (SentencePiece not by merges, WordPiece)."""
 
     def __init__(self, tokenizer: keras_hub.tokenizers.Tokenizer):
         super().__init__()
@@ -55,112 +64,244 @@ class LayerTokenizer(tf.Module):
 
 
 class GraphBytePairTokenizer(tf.Module):
-    """Byte-level BPE over flat tensors: one merge in every word at a time, the lowest rank first, the leftmost of equals.
+    """Byte-pair encoding over flat tensors, by the rules of a `tokenizer.json`."""
 
-    A *word* is a stretch of text that no merge can leave: the text is cut between two bytes that stand side by side in no
-    token of the vocabulary. So the words are independent of each other, and the result is that of the whole text at once.
-    """
-
-    def __init__(self, tokenizer: BytePairTokenizer):
+    def __init__(self, backend: Any):
         """Builds the tables.
 
         Args:
-            tokenizer: A byte-level one: each of the 256 byte symbols is a token.
+            backend: A `tokenizers.Tokenizer`.
+
+        Raises:
+            UserError: If there is a rule that is not known here.
         """
         super().__init__()
-        vocabulary: dict[str, int] = tokenizer.vocabulary
-        to_byte = {symbol: byte for byte, symbol in enumerate(byte_symbols())}
-        self._byte_ids = tf.constant([vocabulary[symbol] for symbol in byte_symbols()], tf.int64)  # (256,)
-        merges = [merge.split(" ") for merge in tokenizer.merges if not merge.startswith("#version")]
-        keys = [vocabulary[a] << 32 | vocabulary[b] for a, b in merges]
-        values = [rank << 32 | vocabulary[a + b] for rank, (a, b) in enumerate(merges)]
-        self._merges = _make_table(keys or [-2], values or [_NO_MERGE], tf.int64, _NO_MERGE)
-        spans = np.zeros((256, 256), bool)
-        for a, b in merges:
-            sequence = [to_byte[symbol] for symbol in a + b]
-            spans[sequence[:-1], sequence[1:]] = True
-        self._spans = tf.constant(spans.reshape(-1))  # (256 * 256,), index: left byte * 256 + right byte
-        special = sorted(tokenizer.unsplittable_tokens or [], key=len, reverse=True)
-        self._special_pattern = "|".join(re.escape(token) for token in special)
-        self._special_ids = _make_table(special or [""], [vocabulary[s] for s in special] or [-1], tf.int64, -1)
-        texts = [b""] * (max(vocabulary.values()) + 1)
-        for token, token_id in vocabulary.items():
-            known = token not in special and all(symbol in to_byte for symbol in token)
-            texts[token_id] = bytes(to_byte[symbol] for symbol in token) if known else token.encode()
-        self._texts = tf.constant(texts)  # (vocabulary size,)
+        rules = json.loads(backend.to_str())
+        self._rules = known = read_graph_rules(rules)
+        model, vocabulary = rules["model"], rules["model"]["vocab"]
+        added = known.added_tokens
+        normalize = backend.normalizer.normalize_str if backend.normalizer else str
+        self._raw_tokens = _AddedTokens([token for token in added if not token.normalized])
+        self._normalized_tokens = _AddedTokens([token for token in added if token.normalized], normalize)
+        names = byte_symbols() if known.byte_level else [f"<0x{byte:02X}>" for byte in range(256)]
+        known_bytes = known.byte_level or known.byte_fallback
+        self._byte_ids = tf.constant([vocabulary.get(name, -1) if known_bytes else -1 for name in names], tf.int64)
+        if not known.byte_level:
+            single = {ord(token): token_id for token, token_id in vocabulary.items() if len(token) == 1}
+            self._character_ids = make_table(list(single), list(single.values()), tf.int64, -1)
+        self._knows_all = known.byte_level and all(name in vocabulary for name in names)
+        self._merges = Merges(model, byte_level=known.byte_level)
+        self._whole_words = None
+        if known.ignore_merges or (known.byte_level and isinstance(known.splits[-1], ToBytes)):
+            words = _list_whole_words(vocabulary, backend.model, known.byte_level)
+            self._whole_words = make_table(list(words) or [""], list(words.values()) or [-1], tf.int64, -1)
+        largest = max(backend.get_vocab(with_added_tokens=True).values())
+        tokens = [backend.id_to_token(token_id) or "" for token_id in range(largest + 1)]
+        pairs = [_decode_token(token, known.byte_level) for token in tokens]
+        self._texts = tf.constant([text for text, _ in pairs])  # (largest id + 1,)
+        # (largest id + 1,): whether it is one of the bytes of SentencePiece.
+        self._is_byte = tf.constant([is_byte for _, is_byte in pairs])
 
+    @tf.autograph.experimental.do_not_convert
     def encode(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Returns token ids, int32 (batch, ragged), of UTF-8 texts, string (batch,).
 
-        As in eager Python, the characters of a special token become its id wherever they stand. Unlike there, a text ends at
-        a NUL character (tensorflow_text); cleaned text has none.
+        As in eager Python, the characters of a special token become its id wherever they stand.
         """
         with tf.device("cpu"):
-            pieces, rows = self._split_special(text)  # (pieces,) each
-            special = self._special_ids.lookup(pieces)
-            # A special token is one symbol: a byte stands for it until it has its id.
-            pieces = tf.where(special >= 0, "#", pieces)
-            piece = tf.repeat(tf.range(tf.size(pieces)), tf.strings.length(pieces))  # (bytes,)
-            symbols = tf.cast(tf.io.decode_raw(tf.strings.reduce_join(pieces), tf.uint8), tf.int32)
-            special = tf.gather(special, piece)
-            ids = tf.where(special >= 0, special, tf.gather(self._byte_ids, symbols))
-            joined = tf.gather(self._spans, symbols[:-1] * 256 + symbols[1:]) & (piece[:-1] == piece[1:])
-            cuts = tf.cumsum(tf.cast(~joined, tf.int32))
-            words = tf.concat([tf.zeros([1], tf.int32), cuts], 0)[: tf.size(ids)]  # (bytes,)
-            word_rows = tf.math.segment_min(tf.gather(rows, piece), words)
-            ids, words = self._merge(ids, words)
-            rows = tf.gather(word_rows, words)
-            return tf.RaggedTensor.from_value_rowids(
-                tf.cast(ids, tf.int32), rows, nrows=tf.size(text, tf.int64), validate=False
-            )
+            size = tf.size(text, tf.int64)
+            pieces = _Pieces(text, tf.range(size), tf.fill([size], tf.constant(-1, tf.int64)), tf.fill([size], True))
+            pieces = self._raw_tokens.split(pieces)
+            pieces = pieces.replace_text(self._normalize(pieces, ahead=True))
+            pieces = self._normalized_tokens.split(pieces)
+            pieces = pieces.replace_text(self._normalize(pieces, ahead=False))
+            # A special token is one symbol: a character stands for it until it has its id.
+            texts = tf.where(pieces.special >= 0, "#", pieces.text)
+            characters = list_characters(texts)
+            symbols, character_words = cut_words(texts, characters, self._rules.splits)
+            ids, symbols = self._find_ids(symbols, pieces)
+            ids, symbols = self._take_whole_words(ids, symbols, pieces, characters, character_words)
+            ids, places = self._merges(ids, self._merges.cut(symbols.values, symbols.words))
+            rows = tf.gather(pieces.rows, tf.gather(symbols.pieces, places))
+            return tf.RaggedTensor.from_value_rowids(tf.cast(ids, tf.int32), rows, nrows=size, validate=False)
 
+    @tf.autograph.experimental.do_not_convert
     def decode(self, token_ids: tf.RaggedTensor) -> tf.Tensor:
-        """Returns texts, string (batch,), of token ids, int32 (batch, ragged). Cut characters stay cut."""
+        """Returns texts, string (batch,), of token ids, int32 (batch, ragged). Cut characters stay cut at byte level."""
         with tf.device("cpu"):
-            return tf.strings.reduce_join(tf.ragged.map_flat_values(lambda i: tf.gather(self._texts, i), token_ids), -1)
+            if self._rules.byte_level:
+                texts = tf.ragged.map_flat_values(lambda ids: tf.gather(self._texts, ids), token_ids)
+                return tf.strings.reduce_join(texts, -1)
+            texts = token_ids.with_flat_values(self._decode_bytes(token_ids.flat_values, token_ids.value_rowids()))
+            text = tf.strings.reduce_join(texts, -1)
+            return tf.strings.regex_replace(text, f"^ {{0,{self._rules.strip}}}", "") if self._rules.strip else text
 
-    def _split_special(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        if not self._special_pattern:
-            return text, tf.range(tf.size(text, tf.int64))
-        pieces = tf_text.regex_split(text, self._special_pattern, self._special_pattern)
-        return pieces.flat_values, pieces.value_rowids()
+    def _normalize(self, pieces: "_Pieces", *, ahead: bool) -> tf.Tensor:
+        """Returns the texts as they are cut; `ahead` of the normalized tokens by the normalizer, then by the pre-tokenizer."""
+        text = pieces.text
+        steps = self._rules.normalizers if ahead else self._rules.preparations
+        for step in steps:
+            if isinstance(step, Compose):
+                text = tf_text.normalize_utf8(text, "NFC")
+            elif isinstance(step, Replace):
+                text = tf.strings.regex_replace(text, re.escape(step.old), step.new.replace("\\", "\\\\"))
+            else:
+                text = tf.where(_takes_prefix(text, pieces, step), tf.strings.join([step.text, text]), text)
+        return text
 
-    def _merge(self, ids: tf.Tensor, words: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # ids: (tokens,) int64; words: (tokens,) int32, ascending, the word of each token.
-        def step(ids: tf.Tensor, words: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            left, right, word = ids[:-1], ids[1:], words[:-1]
-            pairs = tf.where(word == words[1:], tf.bitwise.left_shift(left, 32) | right, -1)
-            merged = self._merges.lookup(pairs)  # rank and new id; the smallest is the lowest rank
-            lowest = tf.gather(tf.math.segment_min(merged, word), word)
-            place = tf.range(tf.size(merged))
-            found = (merged == lowest) & (merged != _NO_MERGE)
-            first = tf.math.segment_min(tf.where(found, place, tf.size(merged)), word)
-            take = place == tf.gather(first, word)
-            new = tf.where(take, merged & 0xFFFFFFFF, left)
-            keep = tf.concat([tf.ones([1], bool), ~take], 0)[: tf.size(ids)]
-            ids = tf.concat([new, ids[-1:]], 0)[: tf.size(ids)]
-            return tf.boolean_mask(ids, keep), tf.boolean_mask(words, keep), tf.reduce_any(take)
+    def _find_ids(self, symbols: Symbols, pieces: "_Pieces") -> tuple[tf.Tensor, Symbols]:
+        """Returns the ids of single symbols, int64; what has none is replaced by bytes, the unknown token, or nothing."""
+        values, words, piece = symbols.values, symbols.words, symbols.pieces
+        if self._rules.byte_level:
+            ids = tf.gather(self._byte_ids, values)
+        else:
+            ids = self._character_ids.lookup(tf.cast(values, tf.int64))
+        special = tf.gather(pieces.special, piece)
+        ids = tf.where(special >= 0, special, ids)
+        if self._rules.byte_fallback and not self._rules.byte_level:
+            bytes_, is_there = encode_utf8(values)
+            byte_ids = tf.gather(self._byte_ids, bytes_)  # (symbols, 4)
+            falls_back = (ids < 0) & tf.reduce_all(~is_there | (byte_ids >= 0), axis=1)
+            takes = tf.where(falls_back[:, None], is_there, tf.constant([[True, False, False, False]]))
+            place = tf.repeat(tf.range(tf.size(values)), tf.reduce_sum(tf.cast(takes, tf.int32), axis=1))
+            ids = tf.boolean_mask(tf.where(falls_back[:, None], byte_ids, ids[:, None]), takes)
+            # No merge takes a byte that stands for a part of a character.
+            values = tf.gather(tf.where(falls_back, -1, values), place)
+            words, piece = tf.gather(words, place), tf.gather(piece, place)
+        if self._knows_all:
+            return ids, symbols
+        is_known = ids >= 0
+        if self._rules.unknown_id is not None:
+            goes_on = tf.zeros_like(is_known)
+            if self._rules.fuse_unknown:
+                same = ~is_known[1:] & ~is_known[:-1] & (words[1:] == words[:-1])
+                goes_on = tf.concat([tf.zeros([1], tf.bool), same], 0)[: tf.size(ids)]
+            values = tf.where(is_known, values, -1)
+            ids = tf.where(is_known, ids, self._rules.unknown_id)
+            is_known = ~goes_on
+        return _select(tf.where(is_known)[:, 0], ids, Symbols(values=values, words=words, pieces=piece))
 
-        one = tf.TensorShape([None])
-        ids, words, _ = tf.while_loop(
-            lambda ids, words, more: more,
-            step,
-            (ids, words, tf.constant(True)),
-            shape_invariants=(one, one, tf.TensorShape([])),
-            parallel_iterations=1,
+    def _take_whole_words(
+        self, ids: tf.Tensor, symbols: Symbols, pieces: "_Pieces", characters: Symbols, character_words: tf.Tensor
+    ) -> tuple[tf.Tensor, Symbols]:
+        """Returns the ids of single symbols and, where a word becomes one token, of the word."""
+        if self._whole_words is None:
+            return ids, symbols
+        texts = tf.RaggedTensor.from_value_rowids(characters.values, character_words, validate=False)
+        found = self._whole_words.lookup(tf.strings.unicode_encode(texts, "UTF-8"))  # (words,)
+        # What stands for a special token has its id.
+        found = tf.where(
+            tf.gather(pieces.special, symbols.pieces) >= 0, tf.constant(-1, tf.int64), tf.gather(found, symbols.words)
         )
-        return ids, words
+        is_first = tf.concat([[True], symbols.words[1:] != symbols.words[:-1]], 0)[: tf.size(ids)]
+        keep = (found < 0) | is_first
+        ids = tf.where(found >= 0, found, ids)
+        values = tf.where(found >= 0, -1, symbols.values)
+        return _select(tf.where(keep)[:, 0], ids, Symbols(values=values, words=symbols.words, pieces=symbols.pieces))
+
+    def _decode_bytes(self, ids: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """Returns the text of each token; bytes in a row that are no UTF-8 as a whole become U+FFFD, one for each."""
+        texts, is_byte = tf.gather(self._texts, ids), tf.gather(self._is_byte, ids)
+        goes_on = is_byte[1:] & is_byte[:-1] & (rows[1:] == rows[:-1])
+        steps = tf.concat([tf.zeros([1], tf.int32), tf.cast(~goes_on, tf.int32)], 0)[: tf.size(ids)]
+        runs = tf.cumsum(steps)
+        joined = tf.strings.reduce_join(tf.RaggedTensor.from_value_rowids(texts, runs, validate=False), -1)
+        is_valid = tf.strings.unicode_transcode(joined, "UTF-8", "UTF-8", errors="replace") == joined
+        return tf.where(is_byte & ~tf.gather(is_valid, runs), "\ufffd", texts)
 
 
-def byte_symbols() -> list[str]:
-    """Returns the 256 characters that stand for the bytes in a byte-level vocabulary, as GPT-2 chose them."""
-    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    symbols = {byte: chr(byte) for byte in visible}
-    rest = (byte for byte in range(256) if byte not in symbols)
-    symbols |= {byte: chr(256 + n) for n, byte in enumerate(rest)}
-    return [symbols[byte] for byte in range(256)]
+class _Pieces:
+    """Texts cut at special tokens."""
+
+    def __init__(self, text: tf.Tensor, rows: tf.Tensor, special: tf.Tensor, is_first: tf.Tensor):
+        """Sets the tensors.
+
+        Args:
+            text: string (pieces,).
+            rows: int64 (pieces,), the row of the batch.
+            special: int64 (pieces,), the id of a special token, -1 for other text.
+            is_first: bool (pieces,), whether the row begins with it.
+        """
+        self.text, self.rows, self.special, self.is_first = text, rows, special, is_first
+
+    def replace_text(self, text: tf.Tensor) -> "_Pieces":
+        """Returns the pieces with other text, but for special tokens."""
+        return _Pieces(tf.where(self.special >= 0, self.text, text), self.rows, self.special, self.is_first)
 
 
-def _make_table(keys: Any, values: Any, dtype: tf.DType, default: int) -> tf.lookup.StaticHashTable:
-    initializer = tf.lookup.KeyValueTensorInitializer(tf.constant(keys), tf.constant(values, dtype))
-    return tf.lookup.StaticHashTable(initializer, default)
+class _AddedTokens(tf.Module):
+    """Tokens that are looked for in a text: the leftmost first, the longest of several at one place."""
+
+    def __init__(self, tokens: Sequence[AddedToken], normalize: Callable[[str], str] = str):
+        super().__init__()
+        ids = {normalize(token.content): token.token_id for token in tokens}
+        self._ids = make_table(list(ids) or [""], list(ids.values()) or [-1], tf.int64, -1)
+        longest_first = sorted(tokens, key=lambda token: -len(token.content))
+        self._pattern = "|".join(
+            f"{_spaces(token.takes_left)}{re.escape(normalize(token.content))}{_spaces(token.takes_right)}"
+            for token in longest_first
+        )
+        self._strips = any(token.takes_left or token.takes_right for token in tokens)
+
+    def split(self, pieces: _Pieces) -> _Pieces:
+        """Returns the pieces with these tokens taken out of them."""
+        if not self._pattern:
+            return pieces
+        marked = tf.strings.regex_replace(pieces.text, self._pattern, _BETWEEN + rb"\0" + _BETWEEN)
+        parts = tf.strings.split(tf.where(pieces.special >= 0, pieces.text, marked), _BETWEEN)
+        text, of = parts.flat_values, parts.value_rowids()
+        there = text != ""
+        text, of = tf.boolean_mask(text, there), tf.boolean_mask(of, there)
+        begins = tf.concat([[True], of[1:] != of[:-1]], 0)[: tf.size(of)]
+        name = tf.strings.regex_replace(text, f"^[{_SPACE}]+|[{_SPACE}]+$", "") if self._strips else text
+        before = tf.gather(pieces.special, of)
+        special = tf.where(before >= 0, before, self._ids.lookup(name))
+        return _Pieces(text, tf.gather(pieces.rows, of), special, begins & tf.gather(pieces.is_first, of))
+
+
+def _takes_prefix(text: tf.Tensor, pieces: _Pieces, step: Prepend) -> tf.Tensor:
+    takes = text != ""
+    if step.only_first:
+        takes &= pieces.is_first
+    if step.unless_there:
+        takes &= ~tf.strings.regex_full_match(text, f"(?s){re.escape(step.text)}.*")
+    return takes
+
+
+def _select(at: tf.Tensor, ids: tf.Tensor, symbols: Symbols) -> tuple[tf.Tensor, Symbols]:
+    """Returns the ids and symbols at some places."""
+    values, words, pieces = (tf.gather(tensor, at) for tensor in (symbols.values, symbols.words, symbols.pieces))
+    return tf.gather(ids, at), Symbols(values=values, words=words, pieces=pieces)
+
+
+def _spaces(taken: bool) -> str:
+    return f"[{_SPACE}]*" if taken else ""
+
+
+def _list_whole_words(vocabulary: Mapping[str, int], model: Any, byte_level: bool) -> dict[str, int]:
+    """Returns the tokens that a word of just their characters becomes: their text and id.
+
+    Most words of a text are such, and need no merges.
+    """
+    found = {}
+    for token, token_id in vocabulary.items():
+        if len(token) > 1 and [part.id for part in model.tokenize(token)] == [token_id]:
+            text, _ = _decode_token(token, byte_level) if byte_level else (token.encode(), False)
+            # Those that are a part of a character are no word.
+            if text.decode("utf-8", "replace").encode() == text:
+                found[text.decode()] = token_id
+    return found
+
+
+_TO_BYTE = {symbol: byte for byte, symbol in enumerate(byte_symbols())}
+
+
+def _decode_token(token: str, byte_level: bool) -> tuple[bytes, bool]:
+    """Returns the text of a token, and whether it is one of the bytes of SentencePiece."""
+    if byte_level:
+        # As the library does: a token with a character that stands for no byte is written as it is.
+        is_bytes = all(symbol in _TO_BYTE for symbol in token)
+        return bytes(_TO_BYTE[symbol] for symbol in token) if is_bytes else token.encode(), False
+    if match := re.fullmatch(r"<0x([0-9A-F]{2})>", token):
+        return bytes([int(match[1], 16)]), True
+    return token.replace("\u2581", " ").encode(), False

@@ -233,9 +233,17 @@ class ServingModule(tf.Module):
             token_ids, is_target = token_ids[:, -self._max_scored :], is_target[:, -self._max_scored :]
         return self._score_parsed({features.TOKEN_IDS: token_ids, features.TARGET_MASK: is_target})
 
+    @tf.function(input_signature=[_STRINGS])
+    def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Returns token ids, int32 (batch, ragged), of UTF-8 texts, string (batch,), without start token.
+
+        It is traced once for all signatures, and saved beside them, so that the export can be checked.
+        """
+        return self._tokenizer.encode(text)
+
     def _encode(self, prompt: tf.Tensor) -> tf.RaggedTensor:
         start = tf.tile(tf.constant([self._start], tf.int32), [tf.size(prompt), 1])  # (batch, 0 or 1)
-        return tf.concat([start, self._tokenizer.encode(prompt)], axis=1)
+        return tf.concat([start, self.tokenize(prompt)], axis=1)
 
     def _complete(self, prompt: tf.Tensor) -> tf.Tensor:
         text, _ = self._complete_and_cut(self._encode(prompt))

@@ -20,6 +20,7 @@ from components.trainer.directories import find_preset
 from components.trainer.engine import Engine, make_engine
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.fit import Listener, count_steps, train
+from components.trainer.hugging_face import check_hugging_face
 from components.trainer.memory import cut_to_fit
 from components.trainer.model import (
     check_max_length,
@@ -101,7 +102,13 @@ def train_model(arguments: TrainingArguments) -> Training | None:
     check_precision(dtype, placement)
     logging.info(placement.describe())
     with placement.scope():
+<<<<<<< HEAD
         model = load_model(start, dtype, section["seed"])
+=======
+        model = load_model(start, config["model"]["dtype"], section["seed"])
+        if config.get("hugging_face"):
+            check_hugging_face(model, start)  # what cannot be written is not found out after hours
+>>>>>>> main
         base_hash = hash_weights(model)
         method = make_method(config["method"]["name"], {k: v for k, v in config["method"].items() if k != "name"})
         method.apply(model)

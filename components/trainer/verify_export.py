@@ -49,7 +49,9 @@ def verify_export(
     Raises:
         ExportMismatchError: If a loss or a completion differs by more than rounding explains.
     """
-    signatures = tf.saved_model.load(directory).signatures
+    loaded = tf.saved_model.load(directory)
+    signatures = loaded.signatures
+    _verify_tokens(loaded, model.preprocessor.tokenizer, [*_list_texts(example_records), *prompts])
     tolerance = _TOLERANCE.get(str(model.compute_dtype), _LOW_PRECISION_TOLERANCE)
     if example_records:
         _verify_scores(signatures["score"], model, example_records, tolerance)
@@ -71,6 +73,31 @@ def verify_export(
             logging.warning("Two tokens tie (%.3g apart) in the completion of %r: not compared.", margin, prompt)
     _verify_template(signatures, text)
     logging.info("Verified %s: %d examples, %d prompts.", directory, len(example_records), len(prompts))
+
+
+def _list_texts(example_records: Sequence[bytes]) -> list[str]:
+    found = []
+    for record in example_records:
+        example = tf.train.Example.FromString(record).features.feature
+        found += [
+            text.decode() for name in (features.PROMPT, features.RESPONSE) for text in example[name].bytes_list.value
+        ]
+    return found
+
+
+def _verify_tokens(loaded: Any, tokenizer: Any, texts: Sequence[str]) -> None:
+    """The tokens of a text must be those that the training saw."""
+    if not texts:
+        return
+    for text, exported in zip(texts, loaded.tokenize(tf.constant(texts)).to_list(), strict=True):
+        live = [int(token_id) for token_id in tokenizer(text)]
+        if exported != live:
+            place = next((i for i, pair in enumerate(zip(exported, live, strict=False)) if pair[0] != pair[1]), None)
+            place = min(len(exported), len(live)) if place is None else place
+            raise ExportMismatchError(
+                f"{text!r} has {len(exported)} tokens exported and {len(live)} live, which differ from number {place} on: "
+                f"{exported[place : place + 5]} and {live[place : place + 5]}"
+            )
 
 
 def _verify_template(signatures: Any, text: Mapping[str, Any]) -> None:

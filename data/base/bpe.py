@@ -1,10 +1,10 @@
-"""Train a byte-level BPE vocabulary that KerasHub reads the same way everywhere.
+"""Train a byte-level BPE vocabulary whose ids hardly depend on the pattern that cuts text into words.
 
-KerasHub's byte-pair tokenizer splits text into words by two different patterns: GPT-2's inside a TensorFlow graph, and that of
-Llama 3 in eager Python. With GPT-2's own vocabulary the two disagree on some numbers and quotations. A vocabulary whose merges
-never cross a boundary of *either* pattern gives the same ids in both, so this module learns merges inside the pieces that
-both have in common: a run of letters with the space before it, a run of punctuation with the space before it, one digit. (What
-remains is a word right after an apostrophe that begins like a contraction, such as `'verily`, which GPT-2 splits after `'ve`.)
+The tokenizer is GPT-2's, with its pattern (`components.text.tokenizer_rules`). KerasHub alone cuts by other patterns: none in eager
+Python, one of its own inside a TensorFlow graph. A vocabulary whose merges never cross a boundary of any of them gives the same ids
+by all, so this module learns merges inside the pieces that they have in common: a run of letters with the space before it, a run
+of punctuation with the space before it, one digit. (What remains is a word right after an apostrophe that begins like a
+contraction, such as `'verily`, which GPT-2 splits after `'ve`.)
 """
 
 import itertools

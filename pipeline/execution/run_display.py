@@ -4,9 +4,9 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
@@ -68,6 +68,11 @@ class RunDisplay:
         """Prints above the running ones."""
         with self._lock:
             self._console.print(text, soft_wrap=True)
+
+    def show(self, make: Callable[[Console], RenderableType]) -> None:
+        """Prints something larger above the running ones; `make` is given the console that it is for."""
+        with self._lock:
+            self._console.print(make(self._console))
 
 
 class NodeLine:

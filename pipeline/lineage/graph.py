@@ -96,6 +96,8 @@ class Trace:
     """The run that is traced, then the earlier ones from which it reused steps."""
     token_cleaning: tuple[Artifact, ...] = ()
     """What each cut kept, in the order of the rounds: nothing was made from these reports, so they are no steps."""
+    receipts: tuple[Artifact, ...] = ()
+    """What the loss of each training saw, in the order of time; likewise."""
 
     @property
     def run(self) -> Run:

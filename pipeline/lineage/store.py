@@ -286,13 +286,24 @@ def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
 
 def fetch_cleaning_reports(store: MetadataStore, transform_graph_ids: Iterable[int]) -> list[mlmd.Artifact]:
     """Fetches what was reported of the cuts that transform graphs hold; the newest report of each graph."""
-    reads = [e for e in store.get_events_by_artifact_ids(list(transform_graph_ids)) if e.type == mlmd.Event.INPUT]
+    reports = _fetch_reports(store, transform_graph_ids, "TokenCleaningReport")
+    return sorted(reports, key=lambda report: report.properties["round"].int_value)
+
+
+def fetch_receipts(store: MetadataStore, examples_ids: Iterable[int]) -> list[mlmd.Artifact]:
+    """Fetches the receipts of trainings that read these examples; the newest receipt of each, in order of time."""
+    return sorted(_fetch_reports(store, examples_ids, "pipeline.TrainingReceipt"), key=lambda receipt: receipt.id)
+
+
+def _fetch_reports(store: MetadataStore, artifact_ids: Iterable[int], kind: str) -> list[mlmd.Artifact]:
+    """Fetches artifacts of a type that were made from others by executions which read these; the newest for each of these."""
+    reads = [e for e in store.get_events_by_artifact_ids(list(artifact_ids)) if e.type == mlmd.Event.INPUT]
     readers = {e.execution_id: e.artifact_id for e in reads}
     written = [e for e in store.get_events_by_execution_ids(list(readers)) if e.type == mlmd.Event.OUTPUT]
-    graph_of = {e.artifact_id: readers[e.execution_id] for e in written}
-    reports = [a for a in store.get_artifacts_by_id(list(graph_of)) if a.type == "TokenCleaningReport"]
-    newest = {graph_of[report.id]: report for report in sorted(reports, key=lambda report: report.id)}
-    return sorted(newest.values(), key=lambda report: report.properties["round"].int_value)
+    source_of = {e.artifact_id: readers[e.execution_id] for e in written}
+    reports = [a for a in store.get_artifacts_by_id(list(source_of)) if a.type == kind]
+    newest = {source_of[report.id]: report for report in sorted(reports, key=lambda report: report.id)}
+    return list(newest.values())
 
 
 def _fetch(

@@ -56,6 +56,7 @@ def trace_artifact(store: MetadataStore, start: mlmd.Artifact) -> Trace:
     steps = tuple(graph.make_step(e, traced_run_id=runs[last].id) for e in executions)
     runs.update({e: graph.get_run(e) for e in executions})
     graph_ids = [a.id for step in steps for a in step.outputs if a.type == "TransformGraph"]
+    examples = [a.id for step in steps for a in step.outputs if a.type == "Examples"]
     reports = lineage_store.fetch_cleaning_reports(store, graph_ids) if graph_ids else []
     return Trace(
         pushed=make_artifact(graph.artifacts[pushed_id]) if pushed_id else None,
@@ -65,6 +66,7 @@ def trace_artifact(store: MetadataStore, start: mlmd.Artifact) -> Trace:
         data=tuple(_list_data_files(steps)),
         runs=tuple({run.id: run for run in runs.values()}.values()),
         token_cleaning=tuple(make_artifact(report) for report in reports),
+        receipts=tuple(make_artifact(receipt) for receipt in lineage_store.fetch_receipts(store, examples)),
     )
 
 

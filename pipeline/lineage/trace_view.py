@@ -58,6 +58,8 @@ def _list_rows(trace: Trace) -> Iterator[tuple[str, ...]]:
     for report in trace.token_cleaning:
         recorded = report.properties
         yield "Token cleaning", f"{recorded['strategy']}, {describe_cleaning(recorded)}", *_list_reference(recorded)
+    for receipt in trace.receipts:
+        yield "Receipt", escape(describe_receipt(receipt.properties))
     for data in trace.data:
         yield "← Data file", *_describe_data(data)
     if not trace.data:
@@ -103,6 +105,18 @@ def describe_cleaning(recorded: Properties) -> str:
     ]
     if "threshold" in recorded and recorded["strategy"] != "random":
         facts.append(f"cut at {recorded['threshold']:.4g} nats")
+    return ", ".join(facts)
+
+
+def describe_receipt(recorded: Properties) -> str:
+    """Returns what the loss of a training saw, from the properties of its receipt."""
+    rows = recorded.get("rows", 0)
+    facts = [
+        f"{recorded.get('split', 'train')}: {recorded.get('supervised_tokens', 0):,} supervised tokens in {rows:,} rows",
+        f"end token in {recorded.get('rows_with_supervised_end_token', 0) / max(rows, 1):.1%} of them",
+    ]
+    if recorded.get("warnings"):
+        facts.append(f"warned of {recorded['warnings']}")
     return ", ".join(facts)
 
 

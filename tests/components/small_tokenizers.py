@@ -9,6 +9,7 @@ import sentencepiece
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from components.text import tokenizer_rules
+from components.text.sentencepiece_rules import make_sentencepiece_rules
 from components.text.tokenizer_rules import Family, byte_level, split
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,24 +56,23 @@ def read_texts(count=400):
     return [*texts, *code.split("\n\n"), *[other] * 20]
 
 
-def make_byte_level(name, folder, *, missing_bytes=(), vocabulary_size=700):
+def make_byte_level(name, folder, *, all_bytes=True, vocabulary_size=700):
     """Returns KerasHub's tokenizer of a family with the publisher's rules beside it in `folder`, and these rules.
 
     Args:
         name: A key of `BYTE_LEVEL`.
         folder: Where `hugging_face/tokenizer.json` is written.
-        missing_bytes: Byte symbols that are left out of the vocabulary.
+        all_bytes: Whether each byte is a token; else those of ASCII, and of what stands in the texts.
         vocabulary_size: Tokens without special ones.
     """
     family, kind, special = BYTE_LEVEL[name]
     rules = tokenizer_rules.make_rules(family, {"!": 0}, [], [], prefix_space=False)
     learner = Tokenizer.from_str(json.dumps(rules))
     learner.model = models.BPE()
-    alphabet = [symbol for symbol in pre_tokenizers.ByteLevel.alphabet() if symbol not in missing_bytes]
-    limit = [] if missing_bytes else alphabet
+    alphabet = pre_tokenizers.ByteLevel.alphabet() if all_bytes else _ASCII_BYTES
     learner.train_from_iterator(
         read_texts(),
-        trainers.BpeTrainer(vocab_size=vocabulary_size, initial_alphabet=limit or _ASCII_BYTES, show_progress=False),
+        trainers.BpeTrainer(vocab_size=vocabulary_size, initial_alphabet=alphabet, show_progress=False),
     )
     model = json.loads(learner.to_str())["model"]
     vocabulary, merges = model["vocab"], [" ".join(pair) for pair in model["merges"]]
@@ -84,7 +84,7 @@ def make_byte_level(name, folder, *, missing_bytes=(), vocabulary_size=700):
 
 
 def make_sentencepiece(name, folder, *, vocabulary_size=900):
-    """Returns KerasHub's tokenizer of a SentencePiece family, and the publisher's rules if they are other than the model's own."""
+    """Returns KerasHub's tokenizer of a SentencePiece family; the publisher's rules go into `folder` where there are such."""
     prefix = name != "gemma"
     proto = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -111,14 +111,15 @@ def make_sentencepiece(name, folder, *, vocabulary_size=900):
     )
     kind = {"gemma": keras_hub.tokenizers.GemmaTokenizer, "llama": keras_hub.tokenizers.LlamaTokenizer}
     tokenizer = kind.get(name, keras_hub.tokenizers.MistralTokenizer)(proto=proto.getvalue())
+    rules = make_sentencepiece_rules(proto.getvalue())
+    if name == "gemma":
+        step = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
+        write_rules(folder, {**rules, "pre_tokenizer": step})
     if name == "mistral_legacy":
-        from components.text.sentencepiece_rules import make_sentencepiece_rules
-
         steps = [
             {"type": "Prepend", "prepend": "\u2581"},
             {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
         ]
-        rules = make_sentencepiece_rules(proto.getvalue())
         write_rules(folder, {**rules, "normalizer": {"type": "Sequence", "normalizers": steps}, "pre_tokenizer": None})
     return tokenizer
 

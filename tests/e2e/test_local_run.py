@@ -21,6 +21,7 @@ NODES = {
     "Tokenizer",
     "TokenizedSchema",
     "Transform",
+    "Receipt",
     "Trainer",
     "PresetImporter",
     "BaselineResolver",
@@ -286,3 +287,24 @@ def test_a_killed_training_goes_on_at_its_last_checkpoint(project, refused):
     assert "Tokenizer" in resumed.cached
     assert resumed.properties["Trainer", "Model"]["resumed_from_step"] >= 5
     assert not any(checkpoints.iterdir())
+
+
+def test_the_receipt_stops_a_run_before_training(project, refused):
+    options = {
+        "text.max_length": 28,
+        "text.max_truncated_fraction": 1.0,
+        "generation.max_new_tokens": 4,
+        "receipt.truncated_rows": "error",
+    }
+    stopped = project.run(*(f"--set={key}={value}" for key, value in options.items()), "--to", "Trainer")
+    assert stopped.exit_code == 1
+    assert stopped.failed == {"Receipt"} and "Trainer" not in stopped.executed | stopped.cached
+    output = " ".join(stopped.output.split())
+    assert "Receipt stopped the run: what the loss would see breaks a rule; nothing was trained." in output
+    assert "truncated_rows: at most 5 % of the rows may be truncated to text.max_length = 28 tokens." in output
+    # It is shown all the same, with a row that breaks the rule, and stays.
+    assert "What the loss will see" in output and "breaks truncated_rows" in output
+    path = re.search(r"python -m pipeline receipt (\S+\.Receipt\.json)", output)[1]
+    shown = project.command("receipt", path)
+    assert shown.returncode == 0, shown.stderr
+    assert "breaks truncated_rows" in shown.stdout

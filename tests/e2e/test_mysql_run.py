@@ -63,7 +63,7 @@ def test_run(mariadb, tmp_path):
     code, output = project.call("run", CONFIG, *SHORT)
     assert code == 0, output
     code, output = project.call("run", CONFIG, *SHORT)
-    assert output.count("cached") == 14
+    assert output.count("cached") == 15
     trace = json.loads(project.call("lineage", "show", "--json")[1])["trace"]
     assert trace["data"][0]["path"].endswith("instructions.jsonl")
     assert not list(tmp_path.rglob("*.sqlite"))
@@ -85,7 +85,7 @@ def test_two_pipelines_write_at_once(mariadb, tmp_path):
     runs = project.list_runs()
     assert {run["pipeline_name"] for run in runs} == {"one", "two"}
     # The same data and settings, and nothing of the one was taken for the other's.
-    assert [(run["state"], run["blessed"], len(run["nodes"])) for run in runs] == [("complete", True, 15)] * 2
+    assert [(run["state"], run["blessed"], len(run["nodes"])) for run in runs] == [("complete", True, 16)] * 2
     assert all(set(run["nodes"].values()) == {"complete"} for run in runs)
     assert runs[0]["metrics"] == runs[1]["metrics"]
     assert runs[0]["pushed"] != runs[1]["pushed"]
@@ -115,4 +115,4 @@ def test_a_run_whose_database_went_away_goes_on(mariadb, tmp_path):
     # Each node was executed once, but for the one that was under way.
     shown = json.loads(project.call("lineage", "show", after["id"], "--json")[1])
     nodes = [step["node"] for step in shown["steps"]]
-    assert len(nodes) == len(set(nodes)) == 15
+    assert len(nodes) == len(set(nodes)) == 16

@@ -17,6 +17,7 @@ DONE_BEFORE = {
     "Tokenizer",
     "TokenizedSchema",
     "Transform",
+    "Receipt",
 }
 DEADLINE_SECONDS = 600
 

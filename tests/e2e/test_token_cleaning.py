@@ -80,7 +80,7 @@ def other_share(project, self_evolving):
 
 @pytest.mark.slow
 def test_another_share_cuts_again_but_does_not_score_again(self_evolving, other_share):
-    assert other_share.executed == {"Transform", "CleaningReport"} | FOLLOWING
+    assert other_share.executed == {"Transform", "CleaningReport", "Receipt"} | FOLLOWING
     assert {"Partitioner", "Round0Trainer", "TokenScorer"} <= other_share.cached
     check_report(other_share, "CleaningReport", keep=0.8)
     trained = [run.properties["Trainer", "Model"]["target_tokens_seen"] for run in (self_evolving, other_share)]

@@ -72,7 +72,7 @@ def test_changes_in_words():
 def test_every_container_has_image_command_and_resources(compiled, runner):
     spec = next(iter(yaml.load_all(compiled[runner], yaml.CSafeLoader)))
     containers = [e["container"] for e in spec["deploymentSpec"]["executors"].values() if "container" in e]
-    assert len(containers) == (16 if runner == "kubeflow" else 14)  # Vertex AI resolves without one, and has no check
+    assert len(containers) == (17 if runner == "kubeflow" else 15)  # Vertex AI resolves without one, and has no check
     for container in containers:
         assert container["image"] == write_specs.IMAGE
         assert container["command"][:2] == ["python", "-m"]
@@ -82,7 +82,7 @@ def test_every_container_has_image_command_and_resources(compiled, runner):
 def test_kubeflow_runs_nothing_but_the_check_unless_it_says_so(compiled):
     spec = next(iter(yaml.load_all(compiled["kubeflow"], yaml.CSafeLoader)))
     tasks = flatten(spec)
-    assert len(tasks) == 16
+    assert len(tasks) == 17
     (check,) = [name for name, task in tasks.items() if not task.conditions]
     assert check == "runcheck"
     answer = {"taskOutputParameter": {"outputParameterKey": "needed", "producerTask": check}}

@@ -11,6 +11,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from configs.runner_schema import KubeflowRunnerConfig
 from pipeline.execution.run_record import write_run_record
+from pipeline.receipt_report import Receipt
 from pipeline.specs.compiled_spec import CompiledSpec
 
 
@@ -21,6 +22,68 @@ def _load(name: str):
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def make_receipt():
+    """Returns a function that makes the receipt of a training; `text` is that of what the loss counts."""
+
+    def make(text: str = "Red.", train_split: str = "train", **changes) -> Receipt:
+        quantiles = {"min": 2, "p5": 3, "p25": 8, "median": 12, "p75": 15, "p95": 21, "max": 1300, "mean": 12.34}
+        none = dict.fromkeys(quantiles)
+        figures = {
+            "rows": 100,
+            "tokens": 5000,
+            "supervised_tokens": 1234,
+            "response_tokens": 1234,
+            "weight_sum": 1234.0,
+            "tokens_a_row": quantiles,
+            "supervised_tokens_a_row": quantiles,
+            "spans_a_row": {**quantiles, "max": 1},
+            "rows_without_supervised_token": 3,
+            "rows_cleaned_away": 0,
+            "rows_with_supervised_end_token": 97,
+            "rows_without_supervised_end_token": 0,
+            "rows_with_doubled_start_token": 0,
+            "rows_with_special_ids_in_text": 0,
+            "special_ids_in_text": 0,
+            "truncated": {
+                "rows": 8,
+                "prompt_tokens_cut": 40,
+                "response_tokens_cut": 2,
+                "full_length": quantiles,
+                "fits": [{"length": 60, "rows": 0}, {"length": 72, "rows": 5}, {"length": 1536, "rows": 8}],
+            },
+        }
+        clean = {"rows": 0, "prompt_tokens_cut": 0, "response_tokens_cut": 0, "full_length": none, "fits": []}
+        pieces = [
+            {"text": "<s>", "num_tokens": 1, "weight": 0.0, "special": True},
+            {"text": "Name a\ncolour.", "num_tokens": 4, "weight": 0.0, "special": False},
+            {"text": text, "num_tokens": 2, "weight": 1.0, "special": False},
+            {"text": "!", "num_tokens": 1, "weight": 0.5, "special": False},
+            {"text": "</s>", "num_tokens": 1, "weight": 1.0, "special": True},
+        ]
+        row = {"example_id": "0123456789abcdef0123", "split": train_split, "tokens_cut": [1, 2], "pieces": pieces}
+        violation = {"rule": "truncated_rows", "level": "warn", "split": train_split, "rows": 8, "of": 100}
+        return Receipt.model_validate(
+            {
+                "format_version": 1,
+                "preset": "preset",
+                "text": {"template": "alpaca", "max_length": 48},
+                "train_split": train_split,
+                "eval_split": "eval",
+                "start_token": {"id": 1, "text": "<s>"},
+                "end_tokens": [{"id": 2, "text": "</s>"}],
+                "splits": {train_split: figures, "eval": {**figures, "truncated": clean}},
+                "violations": [
+                    {**violation, "example_id": "0123", "message": "at most 5 % of the rows may be truncated."}
+                ],
+                "examples": [{**row, "rule": "truncated_rows"}],
+                **changes,
+            }
+        )
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,7 @@ def make_report(**given):
             "counts": {"rows_kept": 97},
             "lengths": {},
             "cleaning": [],
+            "receipts": {},
             "lineage": Trace(pushed=None, artifact=model, evaluation=None, steps=(), data=(), runs=(run,)),
             **given,
         }
@@ -233,6 +234,16 @@ def test_general_text_is_compared_with_the_preset_alone():
     assert (row.before, row.after, row.verdict, row.num_examples) == (3.0, 3.5, "worse", 35)
     text = read(report_page.render_page(make_report(evaluation=evaluation))).text
     assert "General text: 35 examples" in text
+
+
+def test_the_receipts_stand_before_the_training(make_receipt):
+    receipts = {"ReferenceReceipt": make_receipt(train_split="warmup"), "Receipt": make_receipt(text=HOSTILE)}
+    page = read(report_page.render_page(make_report(receipts=receipts)))
+    assert "What the loss saw" in page.text
+    assert "ReferenceReceipt: 1,234 supervised tokens in 100 rows" in page.text
+    assert [tag for tag, _ in page.tags].count("mark") == 2 * (1 + 3)
+    assert "script" not in {tag for tag, _ in page.tags} and HOSTILE in page.text
+    assert "What the loss saw" not in read(report_page.render_page(make_report())).text
 
 
 def test_token_cleaning_is_told_round_by_round():

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMON_BEFORE = ["ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer"]
 PREDICTORS = ["CandidatePredictor", "PresetPredictor", "BaselinePredictor"]
 COMMON_AFTER = ["PresetImporter", "BaselineResolver", *PREDICTORS, "Evaluator", "Pusher"]
-CUT = ["TokenScorer", "Transform", "CleaningReport", "Trainer"]
+TRAIN = ["Transform", "Receipt", "Trainer"]
+CUT = ["TokenScorer", "CleaningReport", *TRAIN]
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def list_producers(node, key):
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        ([strategy("none")], ["TokenizedSchema", "Transform", "Trainer"]),
+        ([strategy("none")], ["TokenizedSchema", *TRAIN]),
         ([strategy("random")], ["ScoredSchema", *CUT]),
         (
             [strategy("fixed"), "token_cleaning.reference.preset=data/base/tiny_gpt2_en"],
@@ -62,11 +63,11 @@ def list_producers(node, key):
         ),
         (
             [strategy("fixed")],
-            ["Partitioner", "TokenizedSchema", "ReferenceTransform", "ReferenceTrainer", "ScoredSchema", *CUT],
+            ["Partitioner", "TokenizedSchema", *(f"Reference{name}" for name in TRAIN), "ScoredSchema", *CUT],
         ),
         (
             [strategy("self_evolving"), "token_cleaning.parts=3"],
-            ["Partitioner", "TokenizedSchema", "Round0Transform", "Round0Trainer", "ScoredSchema"]
+            ["Partitioner", "TokenizedSchema", *(f"Round0{name}" for name in TRAIN), "ScoredSchema"]
             + [f"Round1{name}" for name in CUT]
             + CUT,
         ),
@@ -113,6 +114,8 @@ def test_each_round_is_scored_against_the_newest_model_and_goes_on_from_it(compi
         ([strategy("random")], "token_cleaning.seed=4", {"TokenScorer"}),
         ([strategy("random")], "token_cleaning.keep=0.7", {"Transform", "CleaningReport"}),
         ([strategy("none")], "token_cleaning.keep=0.7", set()),
+        ([strategy("none")], "receipt.truncated_rows=error", {"Receipt"}),
+        ([strategy("fixed")], "receipt.doubled_start_token=off", {"Receipt", "ReferenceReceipt"}),
     ],
 )
 def test_a_change_is_in_the_cache_keys_of_the_nodes_that_it_concerns_and_no_others(
@@ -120,6 +123,20 @@ def test_a_change_is_in_the_cache_keys_of_the_nodes_that_it_concerns_and_no_othe
 ):
     first, second = compile_run(*before), compile_run(*before, override)
     assert {name for name in first if get_parameters(first[name]) != get_parameters(second[name])} == changed
+
+
+@pytest.mark.parametrize("name", ["none", "random", "fixed", "self_evolving"])
+def test_every_training_waits_for_the_receipt_of_what_it_reads(compile_run, name):
+    nodes = compile_run(strategy(name), "token_cleaning.parts=3")
+    trainers = [node_id for node_id in nodes if node_id.endswith("Trainer")]
+    assert len(trainers) == {"none": 1, "random": 1, "fixed": 2, "self_evolving": 3}[name]
+    for node_id in trainers:
+        receipt = nodes[node_id.replace("Trainer", "Receipt")]
+        assert receipt.node_info.id in nodes[node_id].upstream_nodes
+        assert list_producers(receipt, "examples") == list_producers(nodes[node_id], "examples")
+        settings = json.loads(get_parameters(receipt)["settings"])
+        assert f'"{settings["train_split"]}"' in get_parameters(nodes[node_id])["train_args"]
+        assert settings["copy_folder"].endswith("/receipts/tiny-gpt2-en-lora")
 
 
 @pytest.mark.parametrize(

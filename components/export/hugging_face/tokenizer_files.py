@@ -28,27 +28,50 @@ _RULES, _CONFIG = "tokenizer.json", "tokenizer_config.json"
 _VOCABULARIES = (_RULES, "tokenizer.model", "tekken.json", "vocab.json")
 
 
-def write_tokenizer(tokenizer: Any, folder: Path, find_file: Callable[[str], Path | None]) -> None:
+def write_tokenizer(
+    tokenizer: Any, folder: Path, find_file: Callable[[str], Path | None], chat_template: str | None = None
+) -> None:
     """Writes the tokenizer's files.
 
     Args:
         tokenizer: KerasHub's, with the model's own rules.
         folder: An existing folder.
         find_file: Returns the publisher's file of a name, or None if there is none.
+        chat_template: Takes the place of the publisher's.
     """
     for name in _COPIED:
         if source := find_file(name):
             (folder / name).write_bytes(source.read_bytes())
-    if not any((folder / name).exists() for name in _VOCABULARIES):
-        with tempfile.TemporaryDirectory() as assets:
-            tokenizer.save_assets(assets)
-            for path in Path(assets).iterdir():
-                if path.name in _NAMES:
-                    (folder / _NAMES[path.name]).write_bytes(path.read_bytes())
+    _write_vocabulary(tokenizer, folder)
     if not (folder / _RULES).exists() and (backend := get_backend(tokenizer)):
         _write_json(folder / _RULES, _add_start_token(json.loads(backend.to_str()), tokenizer))
     if not (folder / _CONFIG).exists():
         _write_json(folder / _CONFIG, make_tokenizer_config(tokenizer))
+    if chat_template is not None:
+        _replace_chat_template(folder, chat_template)
+
+
+def _write_vocabulary(tokenizer: Any, folder: Path) -> None:
+    """Writes what KerasHub saves, where the publisher's files have it not.
+
+    A SentencePiece model beside a publisher's `tokenizer.json`, too: there are readers of either.
+    """
+    is_there = any((folder / name).exists() for name in _VOCABULARIES)
+    with tempfile.TemporaryDirectory() as assets:
+        tokenizer.save_assets(assets)
+        for path in Path(assets).iterdir():
+            name = _NAMES.get(path.name)
+            if name and not (folder / name).exists() and (name == "tokenizer.model" or not is_there):
+                (folder / name).write_bytes(path.read_bytes())
+
+
+def _replace_chat_template(folder: Path, source: str) -> None:
+    """Writes it where readers look first, and takes the publisher's from where others look."""
+    config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    if config.pop("chat_template", None) is not None:
+        _write_json(folder / _CONFIG, config)
+    (folder / "chat_template.json").unlink(missing_ok=True)
+    (folder / "chat_template.jinja").write_text(source, encoding="utf-8")
 
 
 def make_tokenizer_config(tokenizer: Any) -> dict[str, Any]:
@@ -56,7 +79,12 @@ def make_tokenizer_config(tokenizer: Any) -> dict[str, Any]:
 
     The class is the one that takes `tokenizer.json` as it is, in transformers 4 and 5.
     """
-    config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        # That class would add the types of BERT's tokens, which these models do not take.
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
     for name, key in (("start_token", "bos_token"), ("end_token", "eos_token"), ("pad_token", "pad_token")):
         if token := getattr(tokenizer, name, None):
             config[key] = token

@@ -37,6 +37,7 @@ def write_hugging_face(
     find_file: FindFile,
     *,
     end_token_ids: tuple[int, ...] = (),
+    chat_template: str | None = None,
     dtype: str | None = None,
     card: str = "",
     max_shard_bytes: int = MAX_SHARD_BYTES,
@@ -49,6 +50,7 @@ def write_hugging_face(
         folder: An existing, empty folder; whoever calls sees to it that it appears whole or not at all.
         find_file: Returns the publisher's file of a name, such as `tokenizer.json`, or None if there is none.
         end_token_ids: All that end a generation; those of the tokenizer alone, if it is empty.
+        chat_template: Jinja of the template that the model was tuned with, where it is not the publisher's.
         dtype: Of the weights; None keeps the model's.
         card: Text of `README.md`; without it there is none.
         max_shard_bytes: See `write_weights`.
@@ -71,7 +73,7 @@ def write_hugging_face(
         progress.start(count_bytes(tensors, dtype))
     report = progress.advance if progress else (lambda num_bytes: None)
     write_weights(tensors, root, dtype, max_shard_bytes, report)
-    write_tokenizer(tokenizer, root, find_file)
+    write_tokenizer(tokenizer, root, find_file, chat_template)
     _write_json(root / "generation_config.json", generation)
     for name in _TERMS:
         if source := find_file(name):

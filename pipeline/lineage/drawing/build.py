@@ -32,7 +32,7 @@ _KIND_OF_TYPE = {
     **dict.fromkeys(("TransformCache", "DataView", "ExamplesDiff", "HyperParameters", "TunerResults"), "data"),
     **dict.fromkeys(("Model", "ModelRun", "PushedModel"), "model"),
     **dict.fromkeys(("ModelEvaluation", "ModelBlessing", "InfraBlessing", "InferenceResult"), "evidence"),
-    "TokenCleaningReport": "evidence",
+    **dict.fromkeys(("TokenCleaningReport", "pipeline.TrainingReceipt"), "evidence"),
 }
 # What the resolver of the baseline is given.
 _GIVEN = {"candidate"}

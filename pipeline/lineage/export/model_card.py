@@ -67,6 +67,9 @@ def _list_facts(trace: Trace, recorded: Properties) -> dict[str, Any]:
     for report in trace.token_cleaning:
         prefix = f"token-cleaning:{report.properties.get('round', report.id)}"
         facts |= {f"{prefix}:{name}": value for name, value in report.properties.items() if name != "round"}
+    for receipt in trace.receipts:
+        prefix = f"receipt:{receipt.properties.get('split', receipt.id)}"
+        facts |= {f"{prefix}:{name}": value for name, value in receipt.properties.items() if name != "split"}
     return facts
 
 

@@ -12,8 +12,8 @@ from tfx.types import standard_artifacts
 from components.benchmark.executor import Executor
 from components.errors import UserError
 from components.metrics import sandbox
+from components.text.token_texts import byte_symbols
 from components.trainer.export import export_model
-from components.trainer.graph_tokenizer import byte_symbols
 
 END = "<|endoftext|>"
 ASKED = {

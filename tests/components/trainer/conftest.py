@@ -65,7 +65,7 @@ def make_text_model():
     import keras
     import keras_hub
 
-    from components.trainer.graph_tokenizer import byte_symbols
+    from components.text.token_texts import byte_symbols
 
     def make():
         vocabulary = {symbol: i for i, symbol in enumerate(byte_symbols())}

@@ -64,8 +64,11 @@ def test_run_fn_trains_writes_and_cleans_up(fn_args, written, tmp_path):
 def test_the_folder_for_transformers_is_written_and_compared(fn_args, written, monkeypatch, tmp_path):
     for name in ("export_hugging_face", "observe", "verify_hugging_face"):
         monkeypatch.setattr(module, name, lambda *args, _name=name, **kwargs: written.update({_name: (args, kwargs)}))
+    checked = []
+    monkeypatch.setattr(training, "check_hugging_face", lambda model, preset: checked.append(preset))
     fn_args.custom_config["hugging_face"] = {"dtype": "bfloat16"}
     module.run_fn(fn_args)
+    assert checked == ["tiny"]
     folder, preset = str(tmp_path / "model" / "hf"), str(tmp_path / "model" / "preset")
     args, options = written["export_hugging_face"]
     assert args[1:] == (preset, folder)
@@ -74,6 +77,17 @@ def test_the_folder_for_transformers_is_written_and_compared(fn_args, written, m
     assert "| method | `lora` |" in options["card"]
     assert written["observe"][0][0] is args[0]
     assert written["verify_hugging_face"][0] == (folder, None, "bfloat16")
+
+
+def test_a_model_that_cannot_be_written_for_transformers_is_not_trained(fn_args, written, monkeypatch):
+    def refuse(model, preset):
+        raise UserError("no writer")
+
+    monkeypatch.setattr(training, "check_hugging_face", refuse)
+    fn_args.custom_config["hugging_face"] = {"dtype": None}
+    with pytest.raises(UserError, match="no writer"):
+        module.run_fn(fn_args)
+    assert set(written) == {"load_model"}
 
 
 def test_a_preset_that_is_not_the_trained_model_is_an_error(fn_args, written, monkeypatch, make_tiny_model, tmp_path):

@@ -4,15 +4,12 @@ import json
 import random
 from pathlib import Path
 
-import keras_hub
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from components.text.cleaning import clean_text
 from components.text.tokenization import neutralize
 from components.trainer import signatures
-from components.trainer.graph_tokenizer import GraphBytePairTokenizer, byte_symbols, make_graph_tokenizer
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 END = "<|endoftext|>"
@@ -48,25 +45,6 @@ def _texts():
     return texts + (json.loads(naughty.read_text(encoding="utf-8")) if naughty.exists() else [])
 
 
-def _tiny_tokenizer():
-    vocabulary = {symbol: i for i, symbol in enumerate(byte_symbols())}
-    # A merge across words ("n Ġ"), and one of lower rank that a later one competes with.
-    merges = ["t h", "Ġ t", "th e", "Ġ the", "i n", "n Ġ", "a n", "Ġ Ġ", "ĠĠ ĠĠ", "Ċ Ċ", "1 2", "12 3"]
-    for merge in merges:
-        vocabulary.setdefault(merge.replace(" ", ""), len(vocabulary))
-    vocabulary[END] = len(vocabulary)
-    return keras_hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=merges)
-
-
-def _gpt2_tokenizer():
-    folder = SHARED / "gpt2-bpe"
-    if not folder.exists():
-        pytest.skip("GPT-2's vocabulary is not here")
-    merges = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
-    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
-    return keras_hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=[m for m in merges if m])
-
-
 def test_cleaning_in_graph_equals_python():
     texts = _texts()
     cleaned = signatures.clean_in_graph(tf.constant(texts)).numpy()
@@ -83,22 +61,6 @@ def test_special_tokens_are_neutralized_in_graph_as_in_python():
     texts = [*_texts(), "a\\d|[x]b"]
     neutral = signatures.neutralize_in_graph(tf.constant(texts), special).numpy()
     assert [n.decode() for n in neutral] == [neutralize(t, special)[0] for t in texts]
-
-
-@pytest.mark.parametrize("make", [_tiny_tokenizer, _gpt2_tokenizer])
-def test_graph_tokenizer_gives_the_ids_of_eager_python(make):
-    tokenizer = make()
-    graph = make_graph_tokenizer(tokenizer)
-    assert isinstance(graph, GraphBytePairTokenizer)
-    encode = tf.function(graph.encode, input_signature=[tf.TensorSpec([None], tf.string)])
-    texts = [t for t in _texts() if "\0" not in t]  # tensorflow_text ends a string at its first NUL
-    ids = encode(tf.constant(texts))
-    assert ids.to_list() == [list(map(int, i)) for i in tokenizer(texts)]
-    assert [d.decode() for d in graph.decode(ids).numpy()] == texts
-    # One text at a time, and none at all.
-    for row in (3, 4, 12):
-        assert encode(tf.constant(texts[row : row + 1])).to_list() == [ids[row].numpy().tolist()]
-    assert encode(tf.constant([], tf.string)).to_list() == []
 
 
 def test_prompts_lose_their_beginning_behind_the_start_token():

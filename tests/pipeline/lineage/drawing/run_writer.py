@@ -55,6 +55,11 @@ NODES: dict[str, tuple[str, dict[str, tuple[str, str]], dict[str, str]]] = {
         },
         {"report": "TokenCleaningReport"},
     ),
+    "Receipt": (
+        "components.receipt.component.Receipt",
+        {"examples": ("Transform", "transformed_examples")},
+        {"receipt": "pipeline.TrainingReceipt"},
+    ),
     "Trainer": (
         "components.trainer.component.Trainer",
         {"examples": ("Transform", "transformed_examples"), "transform_graph": ("Transform", "transform_graph")},

@@ -26,7 +26,7 @@ def test_a_run_is_drawn_with_all_that_it_read_and_wrote(writer, reader):
     writer.record("other")
     made = writer.record("run-1")
     drawing = select.load_drawing(reader, "run-1")
-    assert len(list_executions(drawing)) == 17
+    assert len(list_executions(drawing)) == 18
     assert {node.id for node in drawing.nodes if node.kind == "artifact"} == set(made.values())
     assert (drawing.title, drawing.name, drawing.pipeline, drawing.lanes) == ("Run run-1", "run-1", "tiny-gpt2", False)
     assert ("ExampleGen", "examples") in list_edges(drawing, "output")
@@ -44,7 +44,7 @@ def test_nodes_of_a_run_from_the_cache_share_the_artifacts_of_the_first(writer, 
     assert find(drawing, "examples").run == "run-1"
     assert find(drawing, "Tokenizer", "run-2").group == "cached"
     assert ("Tokenizer", "tokenized_examples") in list_edges(drawing, "reuse")
-    assert "12 cached" in drawing.runs[0].summary
+    assert "13 cached" in drawing.runs[0].summary
 
 
 def test_what_an_earlier_run_did_is_told(writer, reader):
@@ -58,12 +58,12 @@ def test_what_an_earlier_run_did_is_told(writer, reader):
 
 def test_a_run_is_summed_up(writer, reader):
     writer.record("run-1", blessed=False)
-    assert select.load_drawing(reader, last=5).runs[0].summary == "17 executions, not blessed"
+    assert select.load_drawing(reader, last=5).runs[0].summary == "18 executions, not blessed"
     assert select.load_drawing(reader, last=5).title == "Run run-1"
     writer.record("run-2", failed="Trainer")
     drawing = select.load_drawing(reader, last=5)
     assert drawing.title == "The newest 2 runs"
-    assert drawing.runs[0].summary == "13 executions, 1 failed"
+    assert drawing.runs[0].summary == "14 executions, 1 failed"
 
 
 def test_states_are_told(writer, reader):
@@ -155,7 +155,7 @@ def test_the_newest_runs_of_a_pipeline(writer, reader):
 
 def test_all_of_fifty_runs_is_there(fifty_runs):
     drawing = select.load_drawing(fifty_runs, last=50)
-    assert sum(node.kind == "execution" for node in drawing.nodes) == 50 * 17
+    assert sum(node.kind == "execution" for node in drawing.nodes) == 50 * 18
     assert len(drawing.runs) == 50
 
 

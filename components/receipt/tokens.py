@@ -1,0 +1,26 @@
+"""The special tokens of a model."""
+
+from pathlib import Path
+from typing import Any
+
+from components.receipt.rows import SpecialTokens
+from components.text.model_tokenizer import get_backend, list_end_token_ids, list_special_tokens
+from components.text.tokenization import start_token_id
+
+
+def find_special_tokens(tokenizer: Any, folder: str | Path) -> SpecialTokens:
+    """Returns the special tokens of a preset's tokenizer.
+
+    Args:
+        tokenizer: See `components.text.model_tokenizer.load_tokenizer`.
+        folder: The preset that it comes from.
+    """
+    end_ids, start = list_end_token_ids(tokenizer, folder), start_token_id(tokenizer)
+    # KerasHub's own tables lack some special tokens of the publisher.
+    backend = get_backend(tokenizer)
+    ids = [(backend or tokenizer).token_to_id(token) for token in list_special_tokens(tokenizer)]
+    return SpecialTokens(
+        start_id=None if start is None else int(start),
+        end_ids=end_ids,
+        all_ids=frozenset(end_ids) | {int(token_id) for token_id in ids if token_id is not None},
+    )
