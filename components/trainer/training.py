@@ -102,13 +102,9 @@ def train_model(arguments: TrainingArguments) -> Training | None:
     check_precision(dtype, placement)
     logging.info(placement.describe())
     with placement.scope():
-<<<<<<< HEAD
         model = load_model(start, dtype, section["seed"])
-=======
-        model = load_model(start, config["model"]["dtype"], section["seed"])
         if config.get("hugging_face"):
             check_hugging_face(model, start)  # what cannot be written is not found out after hours
->>>>>>> main
         base_hash = hash_weights(model)
         method = make_method(config["method"]["name"], {k: v for k, v in config["method"].items() if k != "name"})
         method.apply(model)
