@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from components.options import nearest
 from components.presets.families import find_family_problem, read_backbone_arguments
@@ -100,10 +101,9 @@ def read_backbone_number(preset: str, name: str) -> int | None:
             return None
         folder = Path(snapshot.folder)
     config = read_json_object(folder / "config.json") or {}
+    arguments: Any = config.get("config")
     if is_hugging_face_folder(folder):
         arguments = {} if find_family_problem(config) else read_backbone_arguments(config)[0]
-    else:
-        arguments = config.get("config")
     value = arguments.get(name) if isinstance(arguments, dict) else None
     return value if isinstance(value, int) else None
 

@@ -27,7 +27,7 @@ def mend() -> None:
     Gemma3Backbone.__init__ = _pass_on(Gemma3Backbone.__init__, Gemma3RMSNormalization)
 
 
-def _pass_on(init: Callable[..., None], normalization: type) -> Callable[..., None]:
+def _pass_on(init: Callable[..., None], normalization: Any) -> Callable[..., None]:
     @functools.wraps(init)
     def initialize(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)

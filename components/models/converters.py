@@ -32,7 +32,7 @@ def mend() -> None:
     for name in set(_CONVERTERS.values()):
         _mend_config(load_converter(name))
     # Mistral's weights went through float16, whatever the file has: 1e-3 is lost, and what bfloat16 holds above 65,504 is infinite.
-    load_converter("convert_mistral").convert_weights = convert_mistral_weights
+    vars(load_converter("convert_mistral"))["convert_weights"] = convert_mistral_weights
     # Tensors that no layer asked for were left out without a word, such as biases that KerasHub's layers do not have.
     preset_loader.SafetensorLoader = CheckedLoader
 
@@ -59,7 +59,7 @@ def _mend_config(module: ModuleType) -> None:
             raise UserError("config.json of the model: " + " ".join(problems))
         return arguments
 
-    module.convert_backbone_config = convert_backbone_config  # type: ignore[attr-defined]
+    vars(module)["convert_backbone_config"] = convert_backbone_config
 
 
 class CheckedLoader(SafetensorLoader):

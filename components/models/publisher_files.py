@@ -19,8 +19,8 @@ def remember_publisher_files(model: keras.Model, preset_folder: str | Path) -> N
 
 
 def copy_publisher_files(model: keras.Model, other: keras.Model) -> None:
-    """Makes `other` have the publisher's files of `model`."""
-    _FILES[other] = _FILES.get(model, {})
+    """Makes `other`, a model of other sizes, have the publisher's files of `model`, but for the `config.json` that states these."""
+    _FILES[other] = {name: content for name, content in _FILES.get(model, {}).items() if name != "config.json"}
 
 
 def write_publisher_files(model: keras.Model, preset_folder: str | Path) -> None:

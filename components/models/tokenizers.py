@@ -4,12 +4,12 @@ Which ids they give is not mended here.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from keras_hub.models import Llama3Tokenizer, MistralTokenizer
-from keras_hub.tokenizers import BytePairTokenizer
+from keras_hub.tokenizers import BytePairTokenizer, SentencePieceTokenizer
 
 from components.models.converters import load_converter
 from components.models.sentence_piece import make_sentence_piece
@@ -25,14 +25,17 @@ def mend() -> None:
     BytePairTokenizer.get_config = lambda self: _sort_unsplittable(base_config(self))
     Llama3Tokenizer.__init__ = _init_llama3
     Llama3Tokenizer.get_config = _get_llama3_config
-    load_converter("convert_llama3").convert_tokenizer = convert_llama3_tokenizer
+    _replace("convert_llama3", convert_llama3_tokenizer)
     # Folders that transformers 5 writes have `tokenizer.json` alone.
-    load_converter("convert_gpt2").convert_tokenizer = convert_gpt2_tokenizer
-    load_converter("convert_gemma").convert_tokenizer = convert_sentence_piece_tokenizer
-    # For a folder, KerasHub picks one of Mistral's two tokenizers by the order of a set.
-    load_converter("convert_mistral").convert_tokenizer = lambda cls, preset, **options: (
-        convert_sentence_piece_tokenizer(MistralTokenizer, preset, **options)
-    )
+    _replace("convert_gpt2", convert_gpt2_tokenizer)
+    _replace("convert_gemma", convert_sentence_piece_tokenizer)
+    # KerasHub can do that for Gemma 3, but with a module that wants another protobuf than TensorFlow's.
+    _replace("convert_gemma3", convert_gemma3_tokenizer)
+    _replace("convert_mistral", convert_mistral_tokenizer)
+
+
+def _replace(module: str, convert: Callable[..., Any]) -> None:
+    vars(load_converter(module))["convert_tokenizer"] = convert
 
 
 def _sort_unsplittable(config: dict[str, Any]) -> dict[str, Any]:
@@ -99,12 +102,28 @@ def convert_gpt2_tokenizer(cls: type, preset: str, **options: Any) -> Any:
 
 def convert_sentence_piece_tokenizer(cls: type, preset: str, **options: Any) -> Any:
     """Makes the tokenizer of a folder with `tokenizer.model`, or with `tokenizer.json` alone."""
+    return cls(_read_sentence_piece(preset), **options)
+
+
+def convert_mistral_tokenizer(cls: type, preset: str, **options: Any) -> Any:
+    """As `convert_sentence_piece_tokenizer`; for a folder, KerasHub picks one of Mistral's two classes by the order of a set."""
+    del cls
+    return convert_sentence_piece_tokenizer(MistralTokenizer, preset, **options)
+
+
+def convert_gemma3_tokenizer(cls: type, preset: str, **options: Any) -> Any:
+    """As `convert_sentence_piece_tokenizer`, with the tokens for images only where the model has them."""
+    proto = _read_sentence_piece(preset)
+    pieces = set(SentencePieceTokenizer(proto).get_vocabulary())
+    has_images = {"<start_of_image>", "<img>", "<end_of_image>"} <= pieces
+    return cls(proto, has_vision_tokens=has_images, **options)
+
+
+def _read_sentence_piece(preset: str) -> bytes:
     path = Path(preset) / "tokenizer.model"
     if path.is_file():
-        return cls(str(path), **options)
-    return cls(
-        make_sentence_piece(json.loads((Path(preset) / "tokenizer.json").read_text(encoding="utf-8"))), **options
-    )
+        return path.read_bytes()
+    return make_sentence_piece(json.loads((Path(preset) / "tokenizer.json").read_text(encoding="utf-8")))
 
 
 def _read_byte_pair(preset: str) -> tuple[dict[str, int], list[str], list[str]]:

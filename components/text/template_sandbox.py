@@ -138,7 +138,8 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
         _Bounds().visit(tree)
-        return tree.set_environment(self)
+        tree.set_environment(self)
+        return tree
 
 
 def make_marks() -> tuple[str, str]:
@@ -169,7 +170,9 @@ class _Bounds(NodeTransformer):
 
     def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
-        node.filter = nodes.Filter(node.filter, "__bounded", [], [], None, None).set_lineno(node.lineno)
+        bounded = nodes.Filter(node.filter, "__bounded", [], [], None, None)
+        bounded.set_lineno(node.lineno)
+        node.filter = bounded
         return node
 
     def _add_tick(self, node: Any) -> nodes.Node:

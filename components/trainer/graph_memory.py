@@ -7,7 +7,7 @@ many times with the same shapes, as that of a transformer block is, is looked at
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -237,7 +237,7 @@ class _Used:
         for operation in reversed(graph.get_operations()):
             outputs = {tensor.ref() for tensor in operation.outputs}
             if operation in kept or outputs & tensors:
-                numbers = range(len(operation.inputs))
+                numbers: Iterable[int] = range(len(operation.inputs))
                 if operation.type in _CALLS:
                     inner = _list_functions(operation)[0]
                     of_call = frozenset(i for i, tensor in enumerate(operation.outputs) if tensor.ref() in tensors)

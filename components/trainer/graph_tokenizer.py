@@ -97,9 +97,11 @@ class GraphBytePairTokenizer(tf.Module):
             self._whole_words = make_table(list(words) or [""], list(words.values()) or [-1], tf.int64, -1)
         largest = max(backend.get_vocab(with_added_tokens=True).values())
         tokens = [backend.id_to_token(token_id) or "" for token_id in range(largest + 1)]
-        pairs = [_decode_token(token, known.byte_level) for token in tokens]
-        self._texts = tf.constant([text for text, _ in pairs])  # (largest id + 1,)
-        # (largest id + 1,): whether it is one of the bytes of SentencePiece.
+        # Models round their vocabularies up, and may say a token that no tokenizer knows: the last one, which is no text.
+        pairs = [*(_decode_token(token, known.byte_level) for token in tokens), _decode_token("", known.byte_level)]
+        self._unknown_id = largest + 1
+        self._texts = tf.constant([text for text, _ in pairs])  # (largest id + 2,)
+        # (largest id + 2,): whether it is one of the bytes of SentencePiece.
         self._is_byte = tf.constant([is_byte for _, is_byte in pairs])
 
     @tf.autograph.experimental.do_not_convert
@@ -129,6 +131,8 @@ class GraphBytePairTokenizer(tf.Module):
     def decode(self, token_ids: tf.RaggedTensor) -> tf.Tensor:
         """Returns texts, string (batch,), of token ids, int32 (batch, ragged). Cut characters stay cut at byte level."""
         with tf.device("cpu"):
+            unknown = tf.constant(self._unknown_id, token_ids.dtype)
+            token_ids = tf.ragged.map_flat_values(tf.minimum, token_ids, unknown)
             if self._rules.byte_level:
                 texts = tf.ragged.map_flat_values(lambda ids: tf.gather(self._texts, ids), token_ids)
                 return tf.strings.reduce_join(texts, -1)

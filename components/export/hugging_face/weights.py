@@ -50,7 +50,7 @@ def write_weights(
     if len(shards) == 1:
         _write_file(shards[0], Path(folder, WEIGHTS), dtype, report)
         return
-    places = {}
+    places: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
         _write_file(shard, Path(folder, name), dtype, report)

@@ -22,7 +22,8 @@ _COUNTS = ("example_count",)
 def make_card_facts(trace: Trace) -> CardFacts:
     """Returns what a trace says of its model; what it does not say is left out."""
     recorded, config = trace.artifact.properties, _read_config(trace.run.config)
-    method = config.get("method") if isinstance(config.get("method"), dict) else {"name": recorded.get("method", "")}
+    stated = config.get("method")
+    method: dict[str, Any] = stated if isinstance(stated, dict) else {"name": recorded.get("method", "")}
     model, text, evaluation = (config.get(name) or {} for name in ("model", "text", "evaluation"))
     base = find_base(trace)
     return CardFacts(
@@ -41,7 +42,7 @@ def make_card_facts(trace: Trace) -> CardFacts:
             "pipeline": trace.run.pipeline_name,
             "trained at": trace.artifact.created_at,
             "commit": trace.run.code_version,
-            "uncommitted changes": {True: "yes", False: "no"}.get(trace.run.code_dirty),
+            "uncommitted changes": {True: "yes", False: "no", None: ""}[trace.run.code_dirty],
         }
         | describe_weights(recorded),
     )
@@ -71,7 +72,7 @@ def _list_metrics(trace: Trace) -> Iterator[Metric]:
 def _describe_verdict(trace: Trace) -> str:
     if trace.evaluation is None:
         return ""
-    state = {True: "blessed", False: "not blessed"}.get(trace.evaluation.blessed, "")
+    state = {True: "blessed", False: "not blessed", None: ""}[trace.evaluation.blessed]
     return ": ".join(filter(None, (state, trace.evaluation.verdict or trace.evaluation.reason)))
 
 

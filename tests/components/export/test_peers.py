@@ -101,7 +101,7 @@ def test_smollm2(ask_transformers, tmp_path):
             {"largest difference of a logit": difference, "completions": [t["completion"] for t in found["texts"]]}
         )
     )
-    assert difference < 1e-4 * 50  # logits of this model are of the order of 20
+    assert difference < 1e-4
     assert found["chat"].endswith("<|im_start|>user\nWhat is the opposite of hot?<|im_end|>\n<|im_start|>assistant\n")
     del model
     gc.collect()

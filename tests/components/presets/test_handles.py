@@ -133,3 +133,14 @@ def test_what_is_no_handle(handle):
     assert find_handle_problem(handle).startswith("must be hf://owner/name or hf://owner/name@revision")
     with pytest.raises(UserError, match="must be hf://owner/name"):
         resolve_handle(handle)
+
+
+def test_presets_of_keras_hub_are_on_the_hub_too(hub, tmp_path):
+    names = {"config.json", "task.json", "tokenizer.json", "assets/tokenizer/merges.txt", "model.weights.h5"}
+    for name in names | {"README.md"}:
+        (tmp_path / "preset" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "preset" / name).write_text('{"registered_name": "keras_hub>GPT2Backbone"}')
+    hub.put("keras/gpt2", tmp_path / "preset")
+    with local_preset("hf://keras/gpt2") as source:
+        assert list_names(source) == names
+    assert find_snapshot("hf://keras/gpt2").folder == source

@@ -191,3 +191,13 @@ def test_an_export_with_other_tokens_is_refused(small_tokenizers, tmp_path):
     _verify_tokens(loaded, tokenizer, [])
     with pytest.raises(ExportMismatchError, match="'in 12345 days' has"):
         _verify_tokens(loaded, other, ["in 12345 days"])
+
+
+@pytest.mark.parametrize("name", ["smollm2", "gemma"])
+def test_tokens_that_no_tokenizer_knows_are_no_text(small_tokenizers, name, tmp_path):
+    """A model that was rounded up has embeddings for them, and may say one."""
+    tokenizer = make_tokenizer(small_tokenizers, name, tmp_path)
+    graph = make_graph_tokenizer(tokenizer)
+    ids = [int(i) for i in tokenizer("The end.")]
+    known = max(get_backend(tokenizer).get_vocab(with_added_tokens=True).values())
+    assert decode_in_graph(graph, [[*ids, known + 1, *ids, known + 20]]) == decode_in_graph(graph, [ids + ids])
