@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from components.errors import UserError
 from components.export.formats import HUGGING_FACE, KERAS, SAVED_MODEL
 from components.export.hugging_face.card import CardFacts, render_card
 from components.local_copies import local_copy, local_preset
+from components.text.chat_template import DEFAULT_DATE
 from configs.schema import GenerationSection, TextSection
 from pipeline.export_checks import find_family_problem
 from pipeline.export_source import Source
@@ -76,7 +78,15 @@ def _write_hugging_face(source: Source, wish: Wish, tell: Callable[[str], object
     model = _load(source.preset, find_dtype(source.preset), tell)
     card = render_card(make_card_facts(source.trace) if source.trace else _make_own_facts(source))
     with show_bytes("Writing weights") as progress:
-        export_hugging_face(model, source.preset, str(wish.output), dtype=wish.dtype, card=card, progress=progress)
+        export_hugging_face(
+            model,
+            source.preset,
+            str(wish.output),
+            text=_read_text(source),
+            dtype=wish.dtype,
+            card=card,
+            progress=progress,
+        )
     tell("Checking: the folder is loaded again and compared ...")
     expected = observe(model, _TEXTS, _MAX_TOKENS)
     del model
@@ -85,6 +95,21 @@ def _write_hugging_face(source: Source, wish: Wish, tell: Callable[[str], object
     except BaseException:
         shutil.rmtree(wish.output, ignore_errors=True)  # what was not proved right is not there
         raise
+
+
+def _read_text(source: Source) -> dict[str, Any] | None:
+    """Returns what the model was tuned with, as a `text` section; None if it was not tuned here, or was never served."""
+    from components.trainer.model_card import read_card
+
+    card = read_card(os.path.dirname(source.saved_model)) if source.saved_model else {}
+    if "template" not in card:
+        return None
+    return {
+        "date": DEFAULT_DATE,
+        **(card.get("chat_template") or {}),
+        "template": card["template"],
+        "system": card["system"],
+    }
 
 
 def _write_keras(source: Source, wish: Wish, tell: Callable[[str], object]) -> None:

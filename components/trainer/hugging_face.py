@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ from components.export.formats import HUGGING_FACE
 from components.export.hugging_face.write import CONFIG, Progress, check_model, write_hugging_face
 from components.local_copies import local_preset
 from components.presets.side_files import find_side_file
+from components.text.chat_template import ChatTemplate
 from components.text.model_tokenizer import list_end_token_ids
 from components.trainer.directories import whole_directory
 from components.trainer.model import load_model
+from components.trainer.served_template import make_served_template
 
 # Largest difference of a logit, by the precision of the coarser of the two, as a share of the largest logit.
 _TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
@@ -69,6 +71,7 @@ def export_hugging_face(
     preset: str,
     directory: str,
     *,
+    text: Mapping[str, Any] | None = None,
     dtype: str | None = None,
     card: str = "",
     progress: Progress | None = None,
@@ -79,6 +82,8 @@ def export_hugging_face(
         model: The model, with its preprocessor. It is not changed.
         preset: The preset that it was loaded from, whose publisher's files are copied.
         directory: Where to; absent or empty.
+        text: The run's `text` section. A named chat template takes the place of the publisher's, because the model was tuned with it;
+            and its end of a turn ends generation.
         dtype: Of the weights; None keeps the model's.
         card: Text of its `README.md`.
         progress: Is told how far it is.
@@ -88,12 +93,19 @@ def export_hugging_face(
         FileExistsError: If `directory` holds something.
     """
     with local_preset(preset, with_weights=False) as source, whole_directory(directory, last=CONFIG) as local:
-        end_token_ids = list_end_token_ids(model.preprocessor.tokenizer, source)
+        tokenizer, chat_template = model.preprocessor.tokenizer, None
+        end_token_ids = list_end_token_ids(tokenizer, source)
+        if text is not None:
+            served = make_served_template(tokenizer, text, source)
+            end_token_ids = tuple(served.stop_ids)
+            if isinstance(served.template, ChatTemplate) and served.template.name != "auto":
+                chat_template = served.template.sources["default"]
         write_hugging_face(
             model,
             local,
             lambda name: find_side_file(source, name),
             end_token_ids=end_token_ids,
+            chat_template=chat_template,
             dtype=dtype,
             card=card,
             progress=progress,

@@ -95,7 +95,7 @@ def export_tuned(arguments: TrainingArguments, training: Training) -> None:
         folder = os.path.join(arguments.root, HUGGING_FACE)
         with doing("writing the folder for transformers"):
             card = render_card(make_facts(training.record, training.record["dtype"], text["template"]))
-            export_hugging_face(model, find_preset(arguments.root), folder, dtype=asked["dtype"], card=card)
+            export_hugging_face(model, find_preset(arguments.root), folder, text=text, dtype=asked["dtype"], card=card)
         with doing("checking the folder for transformers"):
             behaviour = observe(model, prompts, text["max_length"])
             del model  # the folder is loaded as another one

@@ -9,9 +9,11 @@ import pytest
 import tensorflow as tf
 
 from components.errors import UserError
+from components.text.named_chat_templates import make_named_template
 from components.text.tokenization import RecordTokenizer
 from components.tokenizer.executor import make_record_tokenizer
 from components.trainer import export, model_card
+from components.trainer.hugging_face import export_hugging_face
 from components.trainer.model import load_model, save_preset
 from components.trainer.served_template import find_served_template
 from components.trainer.verify_export import verify_export
@@ -194,3 +196,15 @@ def test_a_named_template_is_kept_too(tmp_path):
     assert prompt == expected
     with pytest.raises(UserError, match="`llama3` writes special tokens"):
         find_served_template(model, text | {"template": "llama3"})
+
+
+def test_a_named_template_takes_the_publishers_place_in_the_folder_for_transformers(chat, tmp_path):
+    _, preset, loaded, text, _, _, end = chat
+    name = "chatml" if end == "<|im_end|>" else "llama3"
+    export_hugging_face(loaded, str(preset), str(tmp_path / "own"), text=text)
+    export_hugging_face(loaded, str(preset), str(tmp_path / "named"), text=text | {"template": name})
+    own, named = ((tmp_path / part / "chat_template.jinja").read_text(encoding="utf-8") for part in ("own", "named"))
+    assert own == (preset / "hugging_face" / "chat_template.jinja").read_text(encoding="utf-8")
+    assert named == make_named_template(name, text["date"]).sources["default"] != own
+    ends = json.loads((tmp_path / "named" / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
+    assert int(loaded.preprocessor.tokenizer(end)[0]) in (ends if isinstance(ends, list) else [ends])
