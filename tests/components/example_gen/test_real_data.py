@@ -44,10 +44,13 @@ def test_an_array_and_its_own_values_are_the_same(ingest, shared_data):
     assert Counter((e["instruction"], e["input"], e["output"]) for e in ingest(path).all_examples) == texts
 
 
-def test_tool_dialogues_are_quarantined_with_a_reason(ingest, shared_data):
+def test_tool_dialogues_are_read_or_quarantined_with_a_reason(ingest, shared_data):
     outcome = ingest(shared_data / "taskmaster4-chat/chat.jsonl", columns={"messages": "messages"})
-    assert (len(outcome.all_examples), len(outcome.quarantine)) == (18, 482)
-    assert {reason.partition(":")[0] for *_, reason in outcome.reasons} == {"a turn calls a tool"}
+    assert (len(outcome.all_examples), len(outcome.quarantine)) == (472, 28)
+    assert {reason.partition(":")[0] for *_, reason in outcome.reasons} == {
+        "a tool call has no name, or arguments that are no JSON object",
+        "the conversation does not end with an assistant turn",
+    }
 
 
 def test_text_without_instructions_is_a_missing_column(ingest, shared_data):
