@@ -90,12 +90,12 @@ def test_body():
 def test_what_is_not_known_is_left_out():
     front, body = split(
         render_card(
-            CardFacts(name="m", base_model="/home/me/models/base", method={}, training={}, provenance={"commit": ""})
+            CardFacts(name="m", base_model="/srv/me/models/base", method={}, training={}, provenance={"commit": ""})
         )
     )
     assert front == {"library_name": "transformers", "pipeline_tag": "text-generation"}
     assert "The model `base`, as it is." in body
-    assert "/home/me" not in body
+    assert "/srv/me" not in body
     assert "None is recorded" in body
     assert "## Data" not in body
     assert "## Provenance" not in body
