@@ -24,6 +24,7 @@ def redirect_output(log_path: Path) -> Iterator[Console]:
     terminal_fd, error_fd = os.dup(1), os.dup(2)
     log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     terminal = os.fdopen(os.dup(terminal_fd), "w", encoding="utf-8", errors="replace")
+    verbosity = absl_logging.get_verbosity()
     try:
         os.dup2(log_fd, 1)
         os.dup2(log_fd, 2)
@@ -36,6 +37,7 @@ def redirect_output(log_path: Path) -> Iterator[Console]:
         sys.stdout.flush()
         sys.stderr.flush()
         terminal.close()
+        absl_logging.set_verbosity(verbosity)  # what comes next on the terminal is not for a log
         os.dup2(terminal_fd, 1)
         os.dup2(error_fd, 2)
         for fd in (terminal_fd, error_fd, log_fd):

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from components.damage import describe_damage
 from components.errors import UserError
 
 RECEIPT_FILE = "receipt.json"
@@ -148,11 +149,8 @@ def read_receipt(path: Path) -> Receipt:
             f"the receipt of a training must be a file that you can read. Received: {path} ({error.strerror}). Put it back "
             "where the run wrote it, or give another run with --run."
         ) from error
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        problem = f"{'.'.join(map(str, detail['loc'])) or 'the whole'}: {detail['msg']}"
     except ValueError as error:
-        problem = str(error)
+        problem = describe_damage(error)
     raise UserError(
         f"{path} must be the receipt of a training, format version 1. Received: {problem[:200]}. If it is damaged, restore it "
         "or give another run with --run."

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from components.damage import describe_damage
 from components.errors import UserError
 
 REPORT_FILE = "report.json"
@@ -134,11 +135,8 @@ def read_report(folder: str) -> Report:
             f"The metadata store names a report that cannot be read: {path} ({error.strerror}). Its folder must stay where "
             "the run wrote it: put it back, or give another run with --run."
         ) from error
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        problem = f"{'.'.join(map(str, detail['loc'])) or 'the whole'}: {detail['msg']}"
     except ValueError as error:
-        problem = str(error)
+        problem = describe_damage(error)
     raise UserError(
         f"{path} must be a report of token cleaning, format version 1. Received: {problem[:200]}. If it is damaged, "
         "restore it or give another run with --run."

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the lowest layer up. A unit is in the layer that names it, else in the one whose pattern fits it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
+        "components.damage",
         "components.errors",
         "components.options",
         "components.places",
@@ -91,6 +92,9 @@ TENSORFLOW_ALLOWED = {
         "statistics",
         "export",
         "signatures",
+        "graph_text",
+        "chunks",
+        "slice_update",
         "decoding",
         "block_functions",
         "graph_memory",

@@ -128,7 +128,8 @@ def explain(violations: Sequence[Violation], copy: str) -> str:
         copy: Where the receipt stays; "" if nowhere.
     """
     broken = [violation for violation in violations if violation.level == ERROR]
-    many = f"{len(broken)} rules" if len(broken) > 1 else "a rule"
+    num_rules = len({violation.rule for violation in broken})  # both splits may break the same one
+    many = f"{num_rules} rules" if num_rules > 1 else "a rule"
     lines = [f"what the loss would see breaks {many}; nothing was trained."]
     lines += [f"  {violation.rule}: {violation.message}" for violation in broken]
     if copy:

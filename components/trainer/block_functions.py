@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from components.trainer.shared_trace import describe_layer, read_values
+from components.trainer.shared_trace import ForeignVariableError, check_captures, describe_layer, read_values
 
 # From the call of a block, its arguments, and its own tensors (of a cache) to its output, and tensors that it hands on.
 Compute = Callable[[Callable[..., Any], Sequence[Any], dict[str, Any], list[tf.Tensor]], tuple[Any, list[tf.Tensor]]]
@@ -123,7 +123,7 @@ class BlockFunctions:
             given = (values[number], own(number), args, kwargs)
             try:
                 outputs, self._handed_on[number] = self._functions[number](*given)
-            except _ForeignVariableError:
+            except ForeignVariableError:
                 self._functions[number] = self._make_function(number, is_shared=False)
                 outputs, self._handed_on[number] = self._functions[number](*given)
             return outputs
@@ -166,11 +166,6 @@ class BlockFunctions:
         # Its weights have other values here: those of the block that is meant.
         with keras.StatelessScope(state_mapping=list(zip(block.weights, values, strict=True))):
             results = compute(call, args, kwargs, own)
-        captures = tf.compat.v1.get_default_graph().captures
-        if is_shared and any(outer.dtype == tf.resource for outer, _ in captures):
-            raise _ForeignVariableError
+        if is_shared:
+            check_captures()
         return results
-
-
-class _ForeignVariableError(Exception):
-    """A block reads a variable that is not among its weights: in a shared function it would be the first block's for all."""

@@ -62,10 +62,7 @@ def plan_compilation(
     """
     if keras.backend.backend() == "jax":
         jit_compile = True  # it knows nothing else
-    # Forward, and backward for activations: 2 operations a parameter each; for a trained parameter 2 more.
-    operations_per_position = 4 * num_frozen + 6 * num_trainable
-    speed = _SPEED_OF_ACCELERATOR if has_accelerator() else _SPEED_OF_CORE * count_cores()
-    cost = _SECONDS_PER_LAYER * num_layers * speed / operations_per_position
+    cost = _SECONDS_PER_LAYER * num_layers / estimate_seconds(num_frozen, num_trainable, 1)
     if jit_compile == "auto":
         # With AVX-512 TensorFlow's own kernels are so fast that XLA gains no more than its few lengths cost in padding.
         pays = not has_avx512() and _SAVED_SHARE * num_positions > cost * num_lengths
@@ -83,8 +80,10 @@ def estimate_seconds(num_frozen: int, num_trainable: int, num_positions: int) ->
         num_trainable: parameters that are trained.
         num_positions: that are trained on, all epochs together.
     """
+    # Forward, and backward for activations: 2 operations a parameter each; for a trained parameter 2 more.
+    operations_per_position = 4 * num_frozen + 6 * num_trainable
     speed = _SPEED_OF_ACCELERATOR if has_accelerator() else _SPEED_OF_CORE * count_cores()
-    return (4 * num_frozen + 6 * num_trainable) * num_positions / speed
+    return operations_per_position * num_positions / speed
 
 
 def is_long(num_frozen: int, num_trainable: int, num_positions: int) -> bool:

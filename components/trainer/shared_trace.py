@@ -53,7 +53,7 @@ def read_values(variables: list[Any]) -> list[Any]:
         return [ops.convert_to_tensor(variable) for variable in variables]
 
 
-class _ForeignVariableError(Exception):
+class ForeignVariableError(Exception):
     """A block reads a variable that is not among its weights: in a shared function it would be the first block's for all."""
 
 
@@ -78,16 +78,21 @@ class _Kind:
         with keras.StatelessScope(state_mapping=mapping) as scope:
             outputs = self.call(*args, **kwargs)
             after = [scope.get_current_value(generator) for generator in generators]
-        _check_captures()
+        check_captures()
         return outputs, after
 
 
-def _check_captures() -> None:
+def check_captures() -> None:
+    """Checks that the function that is being traced reads no variable but those that are its arguments.
+
+    Raises:
+        ForeignVariableError: It does.
+    """
     import tensorflow as tf
 
     captures = tf.compat.v1.get_default_graph().captures
     if any(outer.dtype == tf.resource for outer, _ in captures):
-        raise _ForeignVariableError
+        raise ForeignVariableError
 
 
 def _call_shared(kind: _Kind, block: keras.layers.Layer, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -101,7 +106,7 @@ def _call_shared(kind: _Kind, block: keras.layers.Layer, call: Callable[..., Any
     states = [ops.copy(generator.value) for generator in generators]
     try:
         outputs, after = kind.run(values, states, args, kwargs)
-    except _ForeignVariableError:
+    except ForeignVariableError:
         kind.is_shared = False
         logging.info(
             "Blocks like %s are traced one by one: they read variables that are not their weights.", block.name

@@ -2,23 +2,22 @@
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
-from unittest import mock
 
 import keras_hub
 import tensorflow as tf
-import tensorflow_text as tf_text
-from keras.src.backend.tensorflow import core as keras_core
 
 from components.text import features
-from components.text.cleaning import CLEANING_STEPS
 from components.trainer.block_functions import BlockFunctions, Blocks
+from components.trainer.chunks import map_chunks
 from components.trainer.decoding import generate_tokens, max_prompt_length, score_tokens
+from components.trainer.graph_text import clean_in_graph, neutralize_in_graph, truncate_prompts, valid_utf8
 from components.trainer.graph_tokenizer import make_graph_tokenizer
 from components.trainer.kv_cache import products_of_matrices
 from components.trainer.samplers import make_sampler
 from components.trainer.served_template import find_served_template
+from components.trainer.slice_update import without_xla
 
 # A batch is worked on in chunks of similar length, longest first, so that memory has a bound whatever the batch: so many
 # logits at once (float32, 256 MiB) when scoring, so many rows when generating.
@@ -28,28 +27,6 @@ _ROWS_PER_CHUNK = 64
 _LENGTH_SPREAD = 16
 
 _STRINGS = tf.TensorSpec([None], tf.string)
-
-
-def clean_in_graph(text: tf.Tensor) -> tf.Tensor:
-    """Returns `components.text.cleaning.clean_text` of texts, string (batch,). Invalid UTF-8 becomes U+FFFD."""
-    text = tf_text.normalize_utf8(_valid_utf8(text), "NFC")
-    for pattern, replacement in CLEANING_STEPS:
-        text = tf.strings.regex_replace(text, pattern, replacement)
-    return tf_text.normalize_utf8(text, "NFC")
-
-
-def neutralize_in_graph(text: tf.Tensor, special_tokens: Sequence[str]) -> tf.Tensor:
-    """Returns `components.text.tokenization.neutralize` of texts, string (batch,)."""
-    for token in filter(None, special_tokens):
-        broken = f"{token[0]} {token[1:]}".replace("\\", "\\\\")
-        text = tf.strings.regex_replace(text, re.escape(token), broken)
-    return text
-
-
-def truncate_prompts(token_ids: tf.RaggedTensor, max_length: tf.Tensor | int, num_head: int) -> tf.RaggedTensor:
-    """Returns prompts, (batch, ragged), cut to `max_length` at their beginning, behind `num_head` tokens that stay."""
-    head, body = token_ids[:, :num_head], token_ids[:, num_head:]
-    return tf.concat([head, body[:, num_head - max_length :]], axis=1)
 
 
 class ServingModule(tf.Module):
@@ -113,7 +90,7 @@ class ServingModule(tf.Module):
         # Traced once and called by several signatures.
         scalar = tf.TensorSpec([], tf.int32)
         self._generate = tf.function(
-            _without_xla(generate),
+            without_xla(generate),
             input_signature=[dense, tf.TensorSpec([None], tf.int32), scalar, scalar],
             autograph=False,
         )
@@ -164,7 +141,7 @@ class ServingModule(tf.Module):
         Returns:
             `completion`: string (batch,).
         """
-        return {"completion": self._complete(_valid_utf8(prompt))}
+        return {"completion": self._complete(valid_utf8(prompt))}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
     def score(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -228,7 +205,7 @@ class ServingModule(tf.Module):
         """
         room = self._max_positions or tf.int32.max
         max_new_tokens = tf.minimum(max_new_tokens, room - 2)
-        text, _ = self._complete_tokens(self._encode(_valid_utf8(prompt)), room - max_new_tokens, max_new_tokens, seed)
+        text, _ = self._complete_tokens(self._encode(valid_utf8(prompt)), room - max_new_tokens, max_new_tokens, seed)
         return {"completion": text}
 
     @tf.function(
@@ -252,7 +229,7 @@ class ServingModule(tf.Module):
         Returns:
             The outputs of `score`, of the continuation's tokens.
         """
-        prompt, continuation = _valid_utf8(prompt), _valid_utf8(continuation)
+        prompt, continuation = valid_utf8(prompt), valid_utf8(continuation)
         heads = self._encode(prompt).row_lengths()
         token_ids = self._encode(prompt + continuation)
         stop = tf.fill([tf.size(prompt), tf.cast(end, tf.int32)], self._stop_ids[0])
@@ -318,10 +295,10 @@ class ServingModule(tf.Module):
             return self._generate(token_ids, tf.maximum(tf.gather(lengths, rows), 1), max_new_tokens, seed)
 
         empty = (tf.zeros([size, max_new_tokens], tf.int32), tf.zeros([size], tf.int32))
-        new, counts = _map_chunks(generate, lengths, lambda longest: _ROWS_PER_CHUNK, empty, _LENGTH_SPREAD)
+        new, counts = map_chunks(generate, lengths, lambda longest: _ROWS_PER_CHUNK, empty, _LENGTH_SPREAD)
         completion = tf.RaggedTensor.from_tensor(new, lengths=counts, row_splits_dtype=tf.int64)
         # max_new_tokens may cut a character in two; a client must be able to rely on UTF-8.
-        return _valid_utf8(self._decode(completion)), counts
+        return valid_utf8(self._decode(completion)), counts
 
     def _score_parsed(self, parsed: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         token_ids, mask = (parsed[name][:, : self._max_scored] for name in (features.TOKEN_IDS, features.TARGET_MASK))
@@ -338,7 +315,7 @@ class ServingModule(tf.Module):
         names = ("nll_sum", "token_count", "correct_count")
         zeros = tuple(tf.zeros(tf.shape(lengths)) for _ in names)
         num_rows = lambda longest: _LOGITS_PER_CHUNK // (longest * self._vocabulary_size)  # noqa: E731
-        sums = dict(zip(names, _map_chunks(score, lengths, num_rows, zeros), strict=True))
+        sums = dict(zip(names, map_chunks(score, lengths, num_rows, zeros), strict=True))
         return {**sums, "byte_count": self._count_bytes(token_ids, mask)}
 
     def _count_bytes(self, token_ids: tf.RaggedTensor, mask: tf.RaggedTensor) -> tf.Tensor:
@@ -361,71 +338,3 @@ def _parse(examples: tf.Tensor) -> dict[str, Any]:
     for name in (features.TOKEN_IDS, features.TARGET_MASK):
         parsed[name] = tf.cast(parsed[name], tf.int32)
     return parsed
-
-
-def _map_chunks(
-    fn: Callable[[tf.Tensor], tuple[tf.Tensor, ...]],
-    lengths: tf.Tensor,
-    num_rows: Callable[[tf.Tensor], tf.Tensor | int],
-    results: tuple[tf.Tensor, ...],
-    spread: int | None = None,
-) -> tuple[tf.Tensor, ...]:
-    """Returns `results` with the rows that `fn` gives, chunk by chunk, longest examples first.
-
-    Args:
-        fn: From row numbers, int32 (rows,), to that many rows of each result.
-        lengths: int32 (batch,), tokens of each example.
-        num_rows: From the longest length of a chunk to how many rows it may have.
-        results: What to start from, each (batch, ...).
-        spread: By how much lengths in one chunk may differ; None for no bound.
-    """
-    order = tf.argsort(lengths, direction="DESCENDING", stable=True)
-    size = tf.size(lengths)
-
-    def step(begin: tf.Tensor, results: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-        longest = tf.maximum(lengths[order[begin]], 2)
-        end = tf.minimum(begin + tf.maximum(num_rows(longest), 1), size)
-        if spread is not None:
-            end = tf.minimum(end, tf.math.count_nonzero(lengths >= lengths[order[begin]] - spread, dtype=tf.int32))
-        rows = order[begin:end]
-        updates = zip(results, fn(rows), strict=True)
-        return end, tuple(tf.tensor_scatter_nd_update(all_rows, rows[:, None], new) for all_rows, new in updates)
-
-    start = tf.zeros([], tf.int32)
-    _, results = tf.while_loop(lambda begin, _: begin < size, step, (start, results), parallel_iterations=1)
-    return results
-
-
-def _without_xla(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns `fn` traced without XLA operations.
-
-    Keras updates a slice through XLA, which TensorFlow compiles anew for every shape of cache, and which TensorFlow
-    Serving refuses on a CPU unless it is told otherwise.
-    """
-
-    @functools.wraps(fn)
-    def traced(*arguments: Any) -> Any:
-        with mock.patch.object(keras_core, "slice_update", slice_update):
-            return fn(*arguments)
-
-    return traced
-
-
-def slice_update(inputs: Any, start_indices: Sequence[Any], updates: Any) -> tf.Tensor:
-    """Returns `keras.ops.slice_update` by plain TensorFlow operations."""
-    inputs, updates = tf.convert_to_tensor(inputs), tf.convert_to_tensor(updates)
-    moved = [axis for axis, start in enumerate(start_indices) if not (isinstance(start, int) and start == 0)]
-    old, new = tf.shape(inputs), tf.shape(updates)
-    if len(moved) == 1:
-        # The usual case, one step of decoding: one axis moves, the update spans the others.
-        axis, start = moved[0], start_indices[moved[0]]
-        rest = old[axis] - start - new[axis]
-        before, _, after = tf.split(inputs, [start, new[axis], rest], axis=axis, num=3)
-        return tf.concat([before, updates, after], axis)
-    starts = tf.stack([tf.cast(start, tf.int32) for start in start_indices])
-    paddings = tf.stack([starts, old - starts - new], axis=1)
-    return tf.where(tf.pad(tf.ones_like(updates, tf.bool), paddings), tf.pad(updates, paddings), inputs)
-
-
-def _valid_utf8(text: tf.Tensor) -> tf.Tensor:
-    return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")

@@ -300,7 +300,7 @@ def test_the_receipt_stops_a_run_before_training(project, refused):
     assert stopped.exit_code == 1
     assert stopped.failed == {"Receipt"} and "Trainer" not in stopped.executed | stopped.cached
     output = " ".join(stopped.output.split())
-    assert "Receipt stopped the run: what the loss would see breaks 2 rules; nothing was trained." in output
+    assert "Receipt stopped the run: what the loss would see breaks a rule; nothing was trained." in output
     assert "truncated_rows: at most 5 % of the rows may be truncated to text.max_length = 28 tokens." in output
     # It is shown all the same, with a row that breaks the rule, and stays.
     assert "What the loss will see" in output and "breaks truncated_rows" in output

@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from absl import logging as absl_logging
+
+from pipeline.console import redirect_output
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
@@ -38,3 +42,10 @@ def test_what_was_printed_before_an_exception_is_kept(tmp_path):
     assert result.stdout.splitlines() == ["ours"]
     assert "ValueError: x" in result.stderr
     assert log.read_text().splitlines() == ["python noise"]
+
+
+def test_what_libraries_say_afterwards_is_not_for_the_terminal(tmp_path):
+    before = absl_logging.get_verbosity()
+    with redirect_output(tmp_path / "run.log"):
+        assert absl_logging.get_verbosity() == absl_logging.INFO
+    assert absl_logging.get_verbosity() == before != absl_logging.INFO

@@ -13,9 +13,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.errors import UserError
-from components.trainer import decoding, export, model_card, signatures
+from components.trainer import decoding, export, model_card
 from components.trainer.model import save_preset
 from components.trainer.samplers import make_sampler
+from components.trainer.slice_update import slice_update
 from components.trainer.verify_export import ExportMismatchError, verify_export
 
 END = "<|endoftext|>"
@@ -243,7 +244,7 @@ def test_slice_update_equals_that_of_keras():
     inputs, updates = np.arange(24).reshape(2, 3, 4), -np.ones((2, 1, 4), int)
     for start in ([0, 1, 0], [0, tf.constant(2), 0], [0, 0, 0]):
         np.testing.assert_array_equal(
-            signatures.slice_update(inputs, start, updates), keras.ops.slice_update(inputs, start, updates)
+            slice_update(inputs, start, updates), keras.ops.slice_update(inputs, start, updates)
         )
 
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from components.text.cleaning import clean_text
 from components.text.tokenization import neutralize
-from components.trainer import signatures
+from components.trainer import graph_text
+from components.trainer.chunks import map_chunks
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 END = "<|endoftext|>"
@@ -47,26 +48,26 @@ def _texts():
 
 def test_cleaning_in_graph_equals_python():
     texts = _texts()
-    cleaned = signatures.clean_in_graph(tf.constant(texts)).numpy()
+    cleaned = graph_text.clean_in_graph(tf.constant(texts)).numpy()
     assert [c.decode() for c in cleaned] == [clean_text(t) for t in texts]
 
 
 def test_cleaning_in_graph_mends_invalid_utf8():
-    cleaned = signatures.clean_in_graph(tf.constant([b"a\xff b", b"\xe2\x82"])).numpy()
+    cleaned = graph_text.clean_in_graph(tf.constant([b"a\xff b", b"\xe2\x82"])).numpy()
     assert [c.decode() for c in cleaned] == ["a\ufffd b", "\ufffd"]
 
 
 def test_special_tokens_are_neutralized_in_graph_as_in_python():
     special = [END, "\\d|[x]", ""]
     texts = [*_texts(), "a\\d|[x]b"]
-    neutral = signatures.neutralize_in_graph(tf.constant(texts), special).numpy()
+    neutral = graph_text.neutralize_in_graph(tf.constant(texts), special).numpy()
     assert [n.decode() for n in neutral] == [neutralize(t, special)[0] for t in texts]
 
 
 def test_prompts_lose_their_beginning_behind_the_start_token():
     prompts = tf.ragged.constant([[9, 1, 2, 3, 4], [9, 1], [9], []], dtype=tf.int32)
-    assert signatures.truncate_prompts(prompts, 3, 1).to_list() == [[9, 3, 4], [9, 1], [9], []]
-    assert signatures.truncate_prompts(prompts, 3, 0).to_list() == [[2, 3, 4], [9, 1], [9], []]
+    assert graph_text.truncate_prompts(prompts, 3, 1).to_list() == [[9, 3, 4], [9, 1], [9], []]
+    assert graph_text.truncate_prompts(prompts, 3, 0).to_list() == [[2, 3, 4], [9, 1], [9], []]
 
 
 def test_chunks_cover_each_row_once_and_keep_bounds():
@@ -77,8 +78,6 @@ def test_chunks_cover_each_row_once_and_keep_bounds():
         tf.py_function(lambda r: chunks.append(r.numpy().tolist()), [rows], [])
         return (tf.gather(lengths, rows) * 2,)
 
-    run = tf.function(
-        lambda: signatures._map_chunks(double, lengths, lambda _: 2, (tf.zeros([6], tf.int32),), spread=16)
-    )
+    run = tf.function(lambda: map_chunks(double, lengths, lambda _: 2, (tf.zeros([6], tf.int32),), spread=16))
     np.testing.assert_array_equal(run()[0], [10, 80, 14, 80, 0, 44])
     assert chunks == [[1, 3], [5, 2], [0, 4]]

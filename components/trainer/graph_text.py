@@ -1,0 +1,36 @@
+"""Texts inside a TensorFlow graph: the same cleaning and cutting as in Python, over strings (batch,)."""
+
+import re
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from components.text.cleaning import CLEANING_STEPS
+
+
+def clean_in_graph(text: tf.Tensor) -> tf.Tensor:
+    """Returns `components.text.cleaning.clean_text` of texts, string (batch,). Invalid UTF-8 becomes U+FFFD."""
+    text = tf_text.normalize_utf8(valid_utf8(text), "NFC")
+    for pattern, replacement in CLEANING_STEPS:
+        text = tf.strings.regex_replace(text, pattern, replacement)
+    return tf_text.normalize_utf8(text, "NFC")
+
+
+def neutralize_in_graph(text: tf.Tensor, special_tokens: Sequence[str]) -> tf.Tensor:
+    """Returns `components.text.record_cleaning.neutralize` of texts, string (batch,)."""
+    for token in filter(None, special_tokens):
+        broken = f"{token[0]} {token[1:]}".replace("\\", "\\\\")
+        text = tf.strings.regex_replace(text, re.escape(token), broken)
+    return text
+
+
+def truncate_prompts(token_ids: tf.RaggedTensor, max_length: tf.Tensor | int, num_head: int) -> tf.RaggedTensor:
+    """Returns prompts, (batch, ragged), cut to `max_length` at their beginning, behind `num_head` tokens that stay."""
+    head, body = token_ids[:, :num_head], token_ids[:, num_head:]
+    return tf.concat([head, body[:, num_head - max_length :]], axis=1)
+
+
+def valid_utf8(text: tf.Tensor) -> tf.Tensor:
+    """Returns texts with U+FFFD in place of bytes that are no UTF-8."""
+    return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
