@@ -43,9 +43,11 @@ _NEEDS_INPUTS = (
     "StridedSliceGrad",
     "UnsortedSegmentSum",
 )
+# They are computed as soon as their input is there, and do not keep it.
+_SHAPES = ("Shape", "ShapeN", "Size", "Rank")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _LOOPS = ("While", "StatelessWhile")
-# Integers that may be sizes are carried into functions and out of them.
+# Numbers that may be sizes are carried into functions and out of them.
 _MAX_SIZES = 16
 
 
@@ -73,7 +75,7 @@ def count_operations(graph: Any) -> int:
 def _count(graph: Any, wanted: frozenset[int], used: "_Used", known: dict[Any, int]) -> int:
     key = graph, wanted
     if key not in known:
-        operations, tensors = used.find(graph, wanted)
+        operations, tensors, _ = used.find(graph, wanted)
         known[key] = len(operations) + sum(
             _count(inner, _list_wanted(operation, tensors), used, known)
             for operation in operations
@@ -91,7 +93,7 @@ class _Need:
         sizes: bytes of each output that is a tensor of its own.
         sources: for each output, the number of the input that it is under another name; None: it is its own.
         shapes: of the outputs.
-        values: of outputs that are integers known before anything is computed.
+        values: of outputs that are a few numbers known before anything is computed.
     """
 
     peak: int
@@ -115,17 +117,17 @@ class _Estimator:
         return self._known[key]
 
     def _estimate(self, graph: Any, shapes: Sequence[Any], values: Sequence[Any], wanted: frozenset[int]) -> _Need:
-        operations, read = self._used.find(graph, wanted)
+        operations, read, held = self._used.find(graph, wanted)
         inferred, needs = self._infer(graph, operations, read, shapes, values)
         root: dict[Any, Any] = {}  # of a tensor: the one whose memory it is in
         last_use: dict[Any, int] = {}
         for number, operation in enumerate(operations):
             inputs = [root.get(tensor.ref()) for tensor in operation.inputs]  # None: what makes it is not needed
             for index, tensor in enumerate(operation.outputs):
-                source = _find_alias(operation, index, needs.get(operation))
+                source = _find_alias(operation, index, needs.get(operation), inferred)
                 root[tensor.ref()] = tensor.ref() if source is None else inputs[source]
             for tensor, used in zip(operation.inputs, inputs, strict=True):
-                if tensor.ref() in read[operation]:
+                if tensor.ref() in held[operation]:
                     last_use[used] = number
         outputs = [tensor for i, tensor in enumerate(graph.outputs) if i in wanted]
         pinned = {root[tensor.ref()] for tensor in outputs}
@@ -227,32 +229,46 @@ class _Used:
     """Which operations and tensors outputs depend on; those of functions count if what the function is wanted for needs them."""
 
     def __init__(self) -> None:
-        self._inputs: dict[Any, set[int]] = {}
+        self._inputs: dict[Any, tuple[set[int], set[int]]] = {}
 
-    def find(self, graph: Any, wanted: frozenset[int]) -> tuple[list[Any], dict[Any, set[Any]]]:
-        """The operations in their order, and for each the tensors among its inputs that it reads; inputs are there always."""
+    def find(self, graph: Any, wanted: frozenset[int]) -> tuple[list[Any], dict[Any, set[Any]], dict[Any, set[Any]]]:
+        """The operations in their order, and of each the inputs that it reads, and those that have to be kept until then.
+
+        Inputs of the graph are there always.
+        """
         kept = {tensor.op for tensor in graph.inputs} | set(graph.control_outputs)
         tensors = {tensor.ref() for number, tensor in enumerate(graph.outputs) if number in wanted}
+        values = set(tensors)  # of which more than the shape is needed
         read: dict[Any, set[Any]] = {}
+        held: dict[Any, set[Any]] = {}
         for operation in reversed(graph.get_operations()):
             outputs = {tensor.ref() for tensor in operation.outputs}
             if operation in kept or outputs & tensors:
-                numbers: Iterable[int] = range(len(operation.inputs))
+                read[operation] = held[operation] = {tensor.ref() for tensor in operation.inputs}
                 if operation.type in _CALLS:
                     inner = _list_functions(operation)[0]
                     of_call = frozenset(i for i, tensor in enumerate(operation.outputs) if tensor.ref() in tensors)
-                    numbers = self._find_inputs(inner, of_call)
-                read[operation] = {operation.inputs[number].ref() for number in numbers}
+                    read[operation], held[operation] = (
+                        {operation.inputs[number].ref() for number in numbers}
+                        for numbers in self._find_inputs(inner, of_call)
+                    )
+                elif operation.type in _SHAPES or (operation.type in _ALIASES and not outputs & values):
+                    held[operation] = set()
                 tensors |= read[operation]
+                values |= held[operation]
                 kept |= set(operation.control_inputs)
-        read["all"] = tensors
-        return [operation for operation in graph.get_operations() if operation in read], read
+        read["all"], held["all"] = tensors, values
+        return [operation for operation in graph.get_operations() if operation in read], read, held
 
-    def _find_inputs(self, graph: Any, wanted: frozenset[int]) -> set[int]:
+    def _find_inputs(self, graph: Any, wanted: frozenset[int]) -> tuple[set[int], set[int]]:
+        """Numbers of the inputs that are read, and of those that have to be kept."""
         key = graph, wanted
         if key not in self._inputs:
-            _, read = self.find(graph, wanted)
-            self._inputs[key] = {i for i, tensor in enumerate(graph.inputs) if tensor.ref() in read["all"]}
+            _, read, held = self.find(graph, wanted)
+            read_inputs, held_inputs = (
+                {i for i, tensor in enumerate(graph.inputs) if tensor.ref() in found["all"]} for found in (read, held)
+            )
+            self._inputs[key] = read_inputs, held_inputs
         return self._inputs[key]
 
 
@@ -281,13 +297,20 @@ def _is_plain(tensor: Any) -> bool:
 
 
 def _may_be_size(tensor: Any) -> bool:
-    return tensor.dtype.is_integer and tensor.shape.rank in (0, 1) and (tensor.shape.num_elements() or 99) <= _MAX_SIZES
+    """Whether it may be a few sizes; floating-point ones too, which is how positions are counted for rotary embeddings."""
+    count = tensor.shape.num_elements() if tensor.shape.rank in (0, 1) else None
+    return (tensor.dtype.is_integer or tensor.dtype.is_floating) and count is not None and count <= _MAX_SIZES
 
 
-def _find_alias(operation: Any, index: int, need: _Need | None) -> int | None:
+def _find_alias(operation: Any, index: int, need: _Need | None, inferred: dict[Any, "_Tensor"]) -> int | None:
     """Which input an output is, under another name."""
+    if operation.type == "IdentityN":
+        return index
     if operation.type in _ALIASES:
         return 0 if len(operation.inputs) else None
+    if operation.type == "Transpose":  # nothing is moved where each dimension stays
+        order = _evaluate(inferred[operation.inputs[1].ref()].copy)
+        return 0 if order == list(range(len(order or ()))) and order else None
     if operation.type in _LOOPS:
         body = _list_functions(operation)[-1]
         return index if body.outputs[index] is body.inputs[index] else None
@@ -306,7 +329,7 @@ def _list_wanted(operation: Any, read: dict[Any, set[Any]]) -> frozenset[int]:
 
 
 def _evaluate(tensor: Any) -> Any:
-    """The values of a few integers, where they follow from shapes; else None."""
+    """The values of a few numbers, where they follow from shapes; else None."""
     if tensor is None or not _may_be_size(tensor):
         return None
     from tensorflow.python.client import pywrap_tf_session

@@ -18,8 +18,8 @@ from components.trainer.model import count_parameters
 # 12.9 s in micro-batches of 1,024 positions and 12.9 s in one of 4,096, in 3.7 and 10.7 GiB; full tuning 17.5 s in
 # micro-batches of 512, 17.2 s of 1,024 and 16.1 s in one, in 5.8, 6.5 and 9.9 GiB.
 _VALUES_ON_CPU = 1024 * 768
-# Estimates were up to a third too low: they know nothing of how an allocator's memory is cut up.
-_USABLE_SHARE = 0.75
+# Estimates are up to 15 % too low or too high: test_memory_peak.py.
+_USABLE_SHARE = 0.85
 _CGROUP = Path("/sys/fs/cgroup")
 
 

@@ -1,6 +1,8 @@
 """Trains one step in a process of its own, whose growth is compared with the estimate. Prints JSON: bytes by name.
 
-python memory_process.py METHOD NUM_MICRO_BATCHES ROWS LENGTH
+python memory_process.py METHOD NUM_MICRO_BATCHES ROWS LENGTH [FOLDER]
+
+FOLDER holds a pretrained model; without one, it is a random model of 12 blocks.
 """
 
 import json
@@ -15,6 +17,7 @@ import numpy as np
 
 from components.methods import make_method
 from components.trainer.data import Step
+from components.trainer.model import load_model
 from components.trainer.placement import Placement
 from components.trainer.shared_trace import share_trace
 from components.trainer.training import make_training_engine
@@ -39,9 +42,9 @@ def make_step(num_micro_batches, rows, length):
     return Step(token_ids, np.ones_like(token_ids), positions, positions % 4096, weight)
 
 
-def main():
-    method, *shape = sys.argv[1:]
-    shape = tuple(map(int, shape))
+def make_model(folder):
+    if folder:
+        return load_model(folder, "float32", 0)
     backbone = keras_hub.models.Llama3Backbone(
         vocabulary_size=8192,
         num_layers=12,
@@ -50,7 +53,13 @@ def main():
         hidden_dim=384,
         intermediate_dim=1024,
     )
-    model = keras_hub.models.Llama3CausalLM(backbone=backbone, preprocessor=None)
+    return keras_hub.models.Llama3CausalLM(backbone=backbone, preprocessor=None)
+
+
+def main():
+    method, *shape = sys.argv[1:5]
+    shape = tuple(map(int, shape))
+    model = make_model("".join(sys.argv[5:]))
     make_method(method, {}).apply(model)
     share_trace(model)
     placement = Placement(name="one_device", devices=("CPU:0",))
