@@ -7,7 +7,7 @@ many times with the same shapes, as that of a transformer block is, is looked at
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
