@@ -14,3 +14,11 @@ def set_defaults() -> None:
     """Sets what the user has not set; to be called before TensorFlow is imported. The Dockerfile has the same."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def silence_tensorflow() -> None:
+    """For commands whose output people read; to be called before TensorFlow is imported.
+
+    What it prints on its own, such as that there is no GPU, is no answer; errors come as exceptions.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -152,7 +152,7 @@ def tokens(
     if as_json and page is not None:
         raise click.UsageError("give --html or --json, not both.")
     # An example that is in no report is looked up with TensorFlow.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    runtime.silence_tensorflow()
     runner = load_runner_file(runner_name, root)
     store = lineage_store.open_store(make_connection_config(runner))
     cleaning = tokens_store.load_cleaning(store, run_id, pipeline_name)
@@ -297,7 +297,7 @@ def generate(
         folder = serving.find_pushed_model(serving_root / (pipeline_name or serving.find_only_pipeline(serving_root)))
     else:
         folder = Path(model_path)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    runtime.silence_tensorflow()
     model = serving.load_model(folder)
     if conversation is not None:
         texts, rendered = [serving.render_conversation(folder, conversation)], True

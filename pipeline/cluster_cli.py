@@ -48,7 +48,7 @@ def compile_command(
 def _prepare_to_compile() -> None:
     runtime.set_defaults()
     # What TensorFlow says while it is loaded would stand among our lines.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    runtime.silence_tensorflow()
 
 
 @click.command("run-spec")

@@ -1,6 +1,5 @@
 """`export`: a model in a format for others."""
 
-import os
 from pathlib import Path
 
 import click
@@ -54,7 +53,7 @@ def export_command(
     config = load_config(config_path) if config_path else None
     source = find_source(model, pipeline_name, lambda: open_store(make_connection_config(runner)))
     folder = Path(output) if output else Path(find_root(runner)).resolve() / "exports" / f"{source.name}-{format_name}"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    runtime.silence_tensorflow()
     runtime.set_defaults()
     wish = Wish(
         format_name=format_name,

@@ -13,17 +13,22 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 # What the Trainer and the TokenScorer write: `train 40/160  loss 2.1 …`. A carriage return ends what the next one overwrites.
 _STEPS = re.compile(r"(?P<what>\w+) (?P<done>\d+)/(?P<total>\d+) *(?P<text>.*)")
 
+# Where nothing can be overwritten, in a file or a pipe, a reader still wants to know how far a long training is.
+_SECONDS_BETWEEN_KEPT = 60
+
 
 class RunDisplay:
     """Shows the nodes of a run; safe between threads."""
 
-    def __init__(self, console: Console):
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         """Shows nothing yet.
 
         Args:
             console: Where the lines go.
+            clock: Seconds.
         """
         self._console = console
+        self._clock = clock
         self._lock = threading.Lock()
         self._progress = Progress(
             SpinnerColumn(),
@@ -83,19 +88,26 @@ class NodeLine:
         self._name = name
         self._task = task
         self._started = time.monotonic()
+        self._kept = display._clock()
         self._rest = b""
 
     def write(self, data: bytes) -> None:
-        """Takes what the node writes for the console: lines stay, what ends in a carriage return is overwritten."""
+        """Takes what the node writes for the console: lines stay, what ends in a carriage return is overwritten.
+
+        Without a terminal what would be overwritten stays too, but only once a minute.
+        """
         *pieces, self._rest = re.split(rb"(?<=[\r\n])", self._rest + data)
         for piece in pieces:
             text = piece.decode("utf-8", "replace").strip()
-            if piece.endswith(b"\r"):
-                self._show(text)
-            elif text:
-                self._show(text)
-                if not self._display._console.is_terminal:
-                    self._display.print(f"  {escape(self._name)}: {escape(text)}")
+            self._show(text)
+            if text and not self._display._console.is_terminal:
+                self._keep(text, is_overwritten=piece.endswith(b"\r"))
+
+    def _keep(self, text: str, is_overwritten: bool) -> None:
+        now = self._display._clock()
+        if not is_overwritten or now - self._kept >= _SECONDS_BETWEEN_KEPT:
+            self._kept = now
+            self._display.print(f"  {escape(self._name)}: {escape(text)}")
 
     def _show(self, text: str) -> None:
         progress = self._display._progress

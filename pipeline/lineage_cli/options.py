@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from components import runtime
 from pipeline.cli_options import load_runner_file
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ def find_runner_root(runner_name: str, root: str | None) -> str:
 
 def announce_bucket(place: str) -> None:
     """Says what takes half a minute: a bucket is read through TensorFlow's client. Local folders never need it."""
-    import os
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    runtime.silence_tensorflow()
     if "tensorflow" not in sys.modules:
         click.echo(f"Loading TensorFlow, which reads {place} ...", err=True)
 

@@ -32,3 +32,19 @@ def test_on_a_terminal_the_running_node_has_a_bar():
         line.end("✓")
         assert not display._progress.tasks
     assert "Trainer" in stream.getvalue()
+
+
+def test_in_a_file_a_long_training_says_every_minute_how_far_it_is():
+    stream, now = io.StringIO(), [0.0]
+    display = RunDisplay(Console(file=stream, width=100), clock=lambda: now[0])
+    line = display.start("Trainer")
+    for step in range(1, 7):
+        now[0] += 25
+        line.write(f"train {step}/6  loss 3.0\r".encode())
+        if step == 3:
+            line.write(b"train 3/6  eval_loss 2.5\n")
+    assert stream.getvalue().splitlines() == [
+        "  Trainer: train 3/6  loss 3.0",
+        "  Trainer: train 3/6  eval_loss 2.5",
+        "  Trainer: train 6/6  loss 3.0",
+    ]
