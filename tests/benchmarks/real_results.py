@@ -1,0 +1,199 @@
+"""What comes out when a real pretrained model is tuned on real data: the gate's verdict, forgetting, wall time and memory.
+
+Each experiment is one `python -m pipeline run` of configs/runs/smollm2_135m_lora.yaml with settings of its own, which are printed.
+The runs of one experiment and those of its group share a root, so that the untouched model is asked once. Experiments of which
+the report has a result already are left out: an interrupted campaign goes on.
+
+    python tests/benchmarks/real_results.py --model FOLDER --data FOLDER [EXPERIMENT ...]
+
+--model is SmolLM2-135M-Instruct in Hugging Face's layout; --data a folder with gsm8k/train.jsonl.gz, clinc150/clinc150.jsonl.gz,
+dolly-15k/dolly.jsonl.gz and c4-sample/c4_demo.jsonl.
+"""
+
+import argparse
+import gzip
+import itertools
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from harness import write_report
+from real_model import measure
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = "configs/runs/smollm2_135m_lora.yaml"
+_BLESSED_OR_NOT = (0, 3)
+_SMALLER_THAN_LORA = {"learning_rate": 5e-5}
+# Of dolly, so many records whose answer is not longer; all of them would take hours of two cores.
+_DOLLY_RECORDS, _DOLLY_CHARACTERS = 1200, 600
+GSM8K = {
+    "data": {
+        "path": "gsm8k/train.jsonl.gz",
+        "columns": {"instruction": "question", "output": "answer"},
+        "splits": {"train": 0.96, "eval": 0.01, "test": 0.03},
+    },
+    "text": {"max_length": 384},
+    "train": {"batch_size": 8, "max_steps": 300},
+    "generation": {"max_new_tokens": 160},
+    "evaluation": {
+        "metrics": ["perplexity", "number_match", "example_count"],
+        "thresholds": [
+            {"metric": "perplexity", "min_improvement": 0.0, "against": "preset"},
+            {"metric": "number_match", "min_improvement": 0.0, "against": "preset", "require": "not_worse"},
+        ],
+    },
+}
+CLINC150 = {
+    "data": {
+        "path": "clinc150/clinc150.jsonl.gz",
+        "columns": {"instruction": "text", "output": "label"},
+        "splits": {"train": 0.95, "eval": 0.01, "test": 0.04},
+    },
+    "text": {"max_length": 96, "system": "Name the intent of what the user says."},
+    "train": {"batch_size": 16, "max_steps": 300},
+    "generation": {"max_new_tokens": 12},
+    "evaluation": {
+        "metrics": ["perplexity", "classification", "example_count"],
+        "thresholds": [
+            {"metric": "perplexity", "min_improvement": 0.0, "against": "preset"},
+            {"metric": "accuracy", "lower_bound": 0.5},
+        ],
+    },
+}
+DOLLY = {
+    "data": {
+        "path": "dolly.jsonl",
+        "columns": {"instruction": "instruction", "input": "context", "output": "response"},
+        "splits": {"train": 0.75, "eval": 0.05, "test": 0.2},
+    },
+    "text": {"max_length": 256},
+    "train": {"batch_size": 8, "max_steps": 110},
+    "generation": {"max_new_tokens": 1},
+    "evaluation": {
+        "metrics": ["perplexity", "token_accuracy", "example_count"],
+        "thresholds": [{"metric": "perplexity", "min_improvement": 0.0, "against": "preset"}],
+    },
+}
+EXPERIMENTS: dict[str, list[dict[str, Any]]] = {
+    "gsm8k-lora": [GSM8K],
+    "clinc150-lora": [CLINC150],
+    "clinc150-full": [CLINC150, {"method": {"name": "full"}, "train": _SMALLER_THAN_LORA}],
+}
+for _seed, _strategy in itertools.product((0, 1), ("none", "random", "fixed")):
+    _cleaning = {"strategy": _strategy, "seed": _seed, "reference": {"method": {"name": "lora", "rank": 16}}}
+    EXPERIMENTS[f"dolly-{_strategy}-{_seed}"] = [DOLLY, {"token_cleaning": _cleaning, "train": {"seed": _seed}}]
+
+
+def make_options(name: str, model: Path, data: Path, work: Path) -> list[str]:
+    """The `--set` options of an experiment."""
+    general = {"path": str(data / "c4-sample" / "c4_demo.jsonl"), "columns": {"text": "text"}}
+    common = {
+        "pipeline": {"name": name.partition("-")[0]},
+        "data": {"schema_path": None, "slice_columns": []},
+        "model": {"preset": str(model)},
+        "evaluation": {"slice_columns": [], "general": general},
+        "export": {"formats": []},
+    }
+    settings: dict[str, dict[str, Any]] = {}
+    for part in [common, *EXPERIMENTS[name]]:
+        for section, values in part.items():
+            settings.setdefault(section, {}).update(values)
+    path = settings["data"]["path"]
+    settings["data"]["path"] = str((work if path == "dolly.jsonl" else data) / path)
+    if settings.get("method") == {"name": "full"}:
+        return [*_list_options({"method": json.dumps(settings.pop("method"))}), *_list_nested(settings)]
+    return _list_nested(settings)
+
+
+def _list_nested(settings: dict[str, dict[str, Any]]) -> list[str]:
+    return _list_options(
+        {
+            f"{section}.{key}": value if isinstance(value, str) else json.dumps(value)
+            for section, values in settings.items()
+            for key, value in values.items()
+        }
+    )
+
+
+def _list_options(values: dict[str, str]) -> list[str]:
+    return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+
+
+def write_dolly(data: Path, work: Path) -> None:
+    """Writes the first records of dolly whose answers are short."""
+    with gzip.open(data / "dolly-15k" / "dolly.jsonl.gz", "rt", encoding="utf-8") as stream:
+        short = (line for line in stream if len(json.loads(line)["response"]) <= _DOLLY_CHARACTERS)
+        lines = list(itertools.islice(short, _DOLLY_RECORDS))
+    (work / "dolly.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def read_result(root: Path, log: Path) -> dict[str, Any]:
+    """What the run's store and its training say."""
+    (run_id,) = re.findall(r"run (\d{8}-\d{6}-\d{6})", log.read_text())[:1]
+    return {"run": run_id} | _read_store(root, run_id)
+
+
+def _read_store(root: Path, run_id: str) -> dict[str, Any]:
+    from ml_metadata.metadata_store import MetadataStore
+    from ml_metadata.proto import metadata_store_pb2
+
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(root / "metadata.sqlite")
+    store = MetadataStore(config)
+    context = store.get_context_by_type_and_name("pipeline_run", run_id)
+    found: dict[str, Any] = {"cleaning": []}
+    for artifact in store.get_artifacts_by_context(context.id):
+        values = {**artifact.properties, **artifact.custom_properties}
+        plain = {name: getattr(value, value.WhichOneof("value")) for name, value in values.items()}
+        if artifact.type == "ModelEvaluation":
+            found["metrics"] = json.loads(plain["metrics"])
+        elif artifact.type == "ModelBlessing":
+            found["blessed"] = bool(plain["blessed"])
+        elif artifact.type == "TokenCleaningReport":
+            found["cleaning"].append({name: plain[name] for name in ("strategy", "kept_share", "num_kept_tokens")})
+        elif artifact.type == "Model":
+            (record,) = Path(artifact.uri).rglob("training_record.json")
+            content = json.loads(record.read_text())
+            names = ("steps", "seconds", "eval_loss_before", "eval_loss_after", "target_tokens_seen")
+            found.setdefault("trainings", []).append({name: content.get(name) for name in names})
+    return found
+
+
+def main() -> None:
+    """Runs what is asked for and writes the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"one of {', '.join(EXPERIMENTS)}")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "real_results")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "real_results.json")
+    parser.add_argument("--print", action="store_true", help="print the commands, run nothing")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.experiments) - set(EXPERIMENTS):
+        parser.error(f"experiments must be among {', '.join(EXPERIMENTS)}. Received: {', '.join(sorted(unknown))}")
+    work = arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    write_dolly(arguments.data, work)
+    results = json.loads(arguments.output.read_text())["results"] if arguments.output.exists() else {}
+    for name in arguments.experiments or EXPERIMENTS:
+        options = make_options(name, arguments.model.resolve(), arguments.data.resolve(), work)
+        root = work / name.partition("-")[0]
+        command = ["-m", "pipeline", "run", RUN, "--root", str(root), *options]
+        print(shlex.join(["python", *command]), flush=True)
+        if arguments.print or name in results:
+            continue
+        log = work / f"{name}.log"
+        cost = measure([sys.executable, *command], {}, log, _BLESSED_OR_NOT)
+        settings = make_options(name, Path("MODEL"), Path("DATA"), Path("WORK"))[1::2]
+        results[name] = cost | read_result(root, log) | {"settings": settings}
+        write_report({"results": results}, arguments.output)
+        print(json.dumps({key: results[name][key] for key in (*cost, "blessed")}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
