@@ -297,7 +297,7 @@ def generate(
         folder = serving.find_pushed_model(serving_root / (pipeline_name or serving.find_only_pipeline(serving_root)))
     else:
         folder = Path(model_path)
-    runtime.silence_tensorflow()
+    runtime.load_tensorflow_silently()
     model = serving.load_model(folder)
     if conversation is not None:
         texts, rendered = [serving.render_conversation(folder, conversation)], True

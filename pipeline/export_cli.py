@@ -53,8 +53,8 @@ def export_command(
     config = load_config(config_path) if config_path else None
     source = find_source(model, pipeline_name, lambda: open_store(make_connection_config(runner)))
     folder = Path(output) if output else Path(find_root(runner)).resolve() / "exports" / f"{source.name}-{format_name}"
-    runtime.silence_tensorflow()
     runtime.set_defaults()
+    runtime.load_tensorflow_silently()
     wish = Wish(
         format_name=format_name,
         output=folder,

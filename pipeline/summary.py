@@ -1,9 +1,11 @@
 """The summary at the end of a run: what went in, what was trained, what it is worth, where it is."""
 
+import itertools
 import json
 import math
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,9 +236,27 @@ def _make_samples_table(samples: list[Sample], split: str) -> Table:
     table = Table(title=f"Completions on the {split} split", title_justify="left", title_style="bold", show_lines=True)
     for title in ("Prompt", "Tuned model", "Reference"):
         table.add_column(title, overflow="fold", ratio=2 if title == "Prompt" else 1)
-    for sample in samples:
-        table.add_row(*(Text(_shorten(t)) for t in (sample.prompt, sample.completion, sample.reference)))
+    prompts = _leave_out_what_all_share([sample.prompt for sample in samples])
+    for prompt, sample in zip(prompts, samples, strict=True):
+        table.add_row(*(Text(_shorten(t)) for t in (prompt, sample.completion, sample.reference)))
     return table
+
+
+def _leave_out_what_all_share(prompts: Sequence[str]) -> list[str]:
+    """Returns prompts without the lines of their template around them, of which `…` is left."""
+    if len(set(prompts)) < 2:
+        return list(prompts)
+    lines = [prompt.split("\n") for prompt in prompts]
+    head = _count_shared(lines)
+    tail = _count_shared([of_one[head:][::-1] for of_one in lines])
+    dots = (["…"] * (head > 0), ["…"] * (tail > 0))
+    return ["\n".join([*dots[0], *of_one[head : len(of_one) - tail], *dots[1]]) for of_one in lines]
+
+
+def _count_shared(lists: Sequence[Sequence[str]]) -> int:
+    """How many items all begin with."""
+    alike = (len(set(items)) == 1 for items in zip(*lists, strict=False))
+    return sum(itertools.takewhile(bool, alike))
 
 
 def _format(value: float | None, sign: bool = False) -> str:

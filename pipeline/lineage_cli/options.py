@@ -41,9 +41,9 @@ def find_runner_root(runner_name: str, root: str | None) -> str:
 
 def announce_bucket(place: str) -> None:
     """Says what takes half a minute: a bucket is read through TensorFlow's client. Local folders never need it."""
-    runtime.silence_tensorflow()
     if "tensorflow" not in sys.modules:
         click.echo(f"Loading TensorFlow, which reads {place} ...", err=True)
+        runtime.load_tensorflow_silently()
 
 
 def print_result(as_json: bool, value: Any, render: Callable[[], "RenderableType"]) -> None:

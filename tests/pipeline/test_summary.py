@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline import serving
-from pipeline.summary import _format, _pick_options, make_samples
+from pipeline.summary import _format, _leave_out_what_all_share, _pick_options, make_samples
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,13 @@ def test_the_model_is_asked_where_the_evaluation_needed_no_completions(tmp_path,
     _write(tmp_path / "tokenized" / "Split-test" / "examples.gz", {"prompt": "p", "response": "r"})
     found = make_samples(*(str(tmp_path / name) for name in ("predictions", "tokenized", "model")), "test")
     assert found == [{"prompt": "p", "completion": "Format-Serving complete p", "reference": "r"}]
+
+
+def test_what_the_template_puts_around_all_prompts_is_left_out():
+    frame = "<|system|>\nBe kind.\n<|user|>\n{}<|end|>\n<|assistant|>\n"
+    prompts = [frame.format(text) for text in ("How are you?", "Who are you?")]
+    assert _leave_out_what_all_share(prompts) == ["…\nHow are you?<|end|>\n…", "…\nWho are you?<|end|>\n…"]
+    assert _leave_out_what_all_share(["a", "b"]) == ["a", "b"]
+    assert _leave_out_what_all_share(["a\n", "a\n"]) == ["a\n", "a\n"]
+    assert _leave_out_what_all_share(["a\n", "a\nb\n"]) == ["…\n…", "…\nb\n…"]
+    assert _leave_out_what_all_share([]) == []

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from components.text.template_choice import AUTO, WITHOUT_OWN
+
 _HANDLE = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@.*)?")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
@@ -159,8 +161,9 @@ def _list_lines(facts: CardFacts) -> Iterator[str]:
     yield "model = AutoModelForCausalLM.from_pretrained(folder)"
     yield "```"
     if facts.template:
+        own = f"the model's own chat template, or, if it has none, by {quote(WITHOUT_OWN)}"
         yield ""
-        yield f"Prompts were written by the template {quote(facts.template)}."
+        yield f"Prompts were written by {own if facts.template == AUTO else f'the template {quote(facts.template)}'}."
     yield from _list_table("Training", facts.method, facts.training)
     if facts.data:
         yield from ("", "## Data", "", "| file | SHA-256 | rows |", "| --- | --- | --- |")

@@ -87,6 +87,11 @@ def test_body():
     assert "hardware" not in body
 
 
+def test_the_models_own_template():
+    _, body = split(render_card(make(template="auto")))
+    assert "\nPrompts were written by the model's own chat template, or, if it has none, by `alpaca`.\n" in body
+
+
 def test_what_is_not_known_is_left_out():
     front, body = split(
         render_card(
