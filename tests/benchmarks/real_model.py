@@ -17,6 +17,7 @@ FOLDER is in Hugging Face's layout. The peer's environment is requirements-parit
 """
 
 import argparse
+import contextlib
 import gzip
 import json
 import os
@@ -30,6 +31,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import psutil
 from harness import parse_columns, write_report
 
 from components import runtime
@@ -77,22 +79,44 @@ def measure(
 ) -> dict[str, Any]:
     """Runs a command; returns its wall and CPU seconds and the peak of resident memory of its largest process.
 
-    CPU seconds and memory are those of the process and of all descendants that were waited for.
+    CPU seconds and memory are read once a second from all processes of its session, whoever their parent is.
     """
     started = time.monotonic()
+    seconds: dict[int, float] = {}
+    peak = 0
     with log.open("w") as stream:
         process = subprocess.Popen(
-            command, env=os.environ | environment, cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT
+            command,
+            env=os.environ | environment,
+            cwd=ROOT,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code not in accepted:
-        sys.exit(f"{command} ended with {code}:\n{log.read_text()[-6000:]}")
+        while process.poll() is None:
+            for one, (cpu, most) in _read_session(process.pid).items():
+                seconds[one], peak = cpu, max(peak, most)
+            time.sleep(1)
+    if process.returncode not in accepted:
+        sys.exit(f"{command} ended with {process.returncode}:\n{log.read_text()[-6000:]}")
     return {
         "wall": round(time.monotonic() - started, 2),
-        "cpu": round(usage.ru_utime + usage.ru_stime, 2),
-        "peak_rss_gib": round(usage.ru_maxrss / 2**20, 3),
+        "cpu": round(sum(seconds.values()), 2),
+        "peak_rss_gib": round(peak / 2**30, 3),
     }
+
+
+def _read_session(session: int) -> dict[int, tuple[float, int]]:
+    """By process: CPU seconds so far, and the most bytes that it has held."""
+    found = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error, StopIteration):
+            if os.getsid(process.pid) == session:
+                times = process.cpu_times()
+                lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+                most = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+                found[process.pid] = times.user + times.system, most * 1024
+    return found
 
 
 def run_pipeline(config: Path, root: Path, log: Path) -> dict[str, Any]:

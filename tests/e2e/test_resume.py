@@ -52,7 +52,7 @@ def get_failure(project, run_id):
     return failed.custom_properties["failure"].string_value
 
 
-OPTIONS = ("--set", "train.epochs=6", "--set", "train.checkpoint_every_steps=5")
+OPTIONS = ("--set", "train.epochs=3", "--set", "train.checkpoint_every_steps=5")
 
 
 @pytest.fixture(scope="module")
