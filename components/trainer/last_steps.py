@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import keras_hub
+from absl import logging
 
 from components.trainer.adapter import save_adapter
 from components.trainer.directories import find_preset
@@ -14,16 +16,18 @@ from components.trainer.model import hash_weights, save_preset
 
 @contextlib.contextmanager
 def doing(what: str) -> Iterator[None]:
-    """Notes on an exception what was being done, for whoever reports it (`list_doings`).
+    """Logs how long something took, and notes on an exception what was being done, for whoever reports it (`list_doings`).
 
     Args:
         what: Completes "while", such as `merging the adapter`.
     """
+    started = time.monotonic()
     try:
         yield
     except Exception as error:
         note_doing(error, what)
         raise
+    logging.info("Time: %s took %.1f s.", what, time.monotonic() - started)
 
 
 def note_doing(error: BaseException, what: str) -> None:
@@ -76,7 +80,8 @@ def write_tuned(
             )
     with doing("saving the tuned model as a preset"):
         save_preset(model, find_preset(root))
-    return facts | {"tuned_hash": hash_weights(model)}
+    with doing("hashing the tuned weights"):
+        return facts | {"tuned_hash": hash_weights(model)}
 
 
 _WHILE = "while "

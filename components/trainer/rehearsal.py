@@ -76,7 +76,7 @@ def rehearse(model: keras_hub.models.CausalLM, arguments: TrainingArguments, exp
         line.keep(
             f"rehearsal: merge, save, load, export and check of a small copy took {time.monotonic() - started:.0f} s"
         )
-        logging.info("The rehearsal took %.1f s.", time.monotonic() - started)
+        logging.info("Time: the rehearsal took %.1f s.", time.monotonic() - started)
     finally:
         line.close()
 

@@ -21,7 +21,7 @@ from components.trainer.engine import Engine, make_engine
 from components.trainer.fine_tuner import FineTuner
 from components.trainer.fit import Listener, count_steps, train
 from components.trainer.hugging_face import check_hugging_face
-from components.trainer.last_steps import write_tuned
+from components.trainer.last_steps import doing, write_tuned
 from components.trainer.memory import cut_to_fit
 from components.trainer.model import (
     check_max_length,
@@ -108,10 +108,12 @@ def train_model(
     check_precision(dtype, placement)
     logging.info(placement.describe())
     with placement.scope():
-        model = load_model(start, dtype, section["seed"])
+        with doing("loading the model"):
+            model = load_model(start, dtype, section["seed"])
         if config.get("hugging_face"):
             check_hugging_face(model, start)  # what cannot be written is not found out after hours
-        base_hash = hash_weights(model)
+        with doing("hashing its weights"):
+            base_hash = hash_weights(model)
         method = make_method(config["method"]["name"], {k: v for k, v in config["method"].items() if k != "name"})
         method.apply(model)
         if placement.num_replicas == 1:
@@ -132,9 +134,10 @@ def train_model(
         micro_batch_tokens = None
         if section["fit"] == "auto":
             remat = None if section["rematerialize"] else functools.partial(rematerialize, model)
-            micro_batch_tokens = cut_to_fit(
-                engine, train_data, model.backbone.token_embedding.output_dim, section["memory_gib"], remat
-            )
+            with doing("tracing a step and estimating its memory"):
+                micro_batch_tokens = cut_to_fit(
+                    engine, train_data, model.backbone.token_embedding.output_dim, section["memory_gib"], remat
+                )
             train_data, eval_data = (
                 dataclasses.replace(data, micro_batch_tokens=micro_batch_tokens) for data in (train_data, eval_data)
             )
@@ -154,17 +157,18 @@ def train_model(
         listeners: list[Listener] = []
         if is_chief:
             listeners = [ConsoleProgress(num_steps), TensorBoardWriter(arguments.model_run_dir)]
-        state = train(
-            engine,
-            train_data,
-            eval_data,
-            num_steps=num_steps,
-            eval_every_steps=section["eval_every_steps"],
-            checkpoint_every_steps=section["checkpoint_every_steps"],
-            patience=section["early_stopping_patience"],
-            checkpoints=checkpoints,
-            listeners=listeners,
-        )
+        with doing("training and evaluating"):
+            state = train(
+                engine,
+                train_data,
+                eval_data,
+                num_steps=num_steps,
+                eval_every_steps=section["eval_every_steps"],
+                checkpoint_every_steps=section["checkpoint_every_steps"],
+                patience=section["early_stopping_patience"],
+                checkpoints=checkpoints,
+                listeners=listeners,
+            )
         if not is_chief:
             return None
         restore_calls(model)

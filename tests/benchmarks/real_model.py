@@ -21,6 +21,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -132,7 +133,21 @@ def run_trainer(config: Path, examples: Path, folder: Path, log: Path) -> dict[s
     """The Trainer's own function, on examples that the first run of the pipeline has written."""
     request = {"config": str(config), "examples": str(examples), "folder": str(folder)}
     result = measure([sys.executable, __file__, "--trainer", json.dumps(request)], runtime.DEFAULTS, log)
-    return result | {"record": read_record(folder / "model" / "training_record.json")}
+    record = read_record(folder / "model" / "training_record.json")
+    return result | {"record": record, "phases": read_phases(log, record["seconds"])}
+
+
+def read_phases(log: Path, steps: float) -> dict[str, float]:
+    """Where the seconds went, by the training's own log; the steps, which are part of the training, apart."""
+    phases: dict[str, float] = {}
+    before: dict[str, float] = {}
+    for what, seconds in re.findall(r"Time: (.+) took ([\d.]+) s\.", log.read_text()):
+        if what == "the rehearsal":  # it did once what follows the last step
+            phases = dict(before)
+        phases[what] = float(seconds)
+        if what.startswith("tracing"):
+            before = dict(phases)
+    return phases | {"of which steps": round(steps, 1)}
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -154,8 +169,11 @@ def train(request: dict[str, Any]) -> None:
     """Runs the Trainer in this process."""
     from types import SimpleNamespace
 
+    from absl import logging
+
     from components.trainer.module import run_fn
 
+    logging.set_verbosity(logging.INFO)
     run_fn(SimpleNamespace(**list_trainer_arguments(request)))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 
 import keras
@@ -12,7 +13,7 @@ import pytest
 from components.errors import UserError
 from components.methods import make_method
 from components.trainer import compilation, module, rehearsal, training
-from components.trainer.last_steps import list_doings
+from components.trainer.last_steps import doing, list_doings
 from components.trainer.model import hash_weights, save_preset
 from components.trainer.training import TrainingArguments
 
@@ -171,3 +172,9 @@ def test_export_in_another_process_tells_why_it_fails(fn_args, tmp_path):
     with pytest.raises(RuntimeError, match="UserError: model.preset must be a built-in name") as caught:
         rehearsal.export_in_process(arguments, training.Training(record=record, checkpoints=""))
     assert list_doings(caught.value) == ["loading the tuned preset"]
+
+
+def test_how_long_each_part_took_is_in_the_log(caplog):
+    with caplog.at_level("INFO", logger="absl"), doing("saving"):
+        pass
+    assert re.fullmatch(r"Time: saving took \d+\.\d s\.", caplog.messages[-1])
