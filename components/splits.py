@@ -13,6 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
+from components.datasets import without_autotuning
 from components.text import features
 
 TRAIN = "train"
@@ -95,7 +96,7 @@ def read_records(path: str) -> Iterator[bytes]:
     compression = "GZIP" if path.endswith(".gz") else ""
     records = tf.data.TFRecordDataset(path, compression, buffer_size=_READ_BUFFER_BYTES)
     # A step of the iterator takes longer than most records.
-    for batch in records.batch(_READ_BATCH).as_numpy_iterator():
+    for batch in without_autotuning(records.batch(_READ_BATCH)).as_numpy_iterator():
         yield from batch.tolist()
 
 

@@ -65,8 +65,11 @@ def _read_records(files: list[Path]) -> list[Any]:
     """The features of the first `NUM_SAMPLES` records."""
     import tensorflow as tf
 
+    from components.datasets import without_autotuning
+
     records = tf.data.TFRecordDataset([str(file) for file in files], compression_type="GZIP").take(NUM_SAMPLES)
-    return [tf.train.Example.FromString(serialized.numpy()).features.feature for serialized in records]
+    found = without_autotuning(records).as_numpy_iterator()
+    return [tf.train.Example.FromString(serialized).features.feature for serialized in found]
 
 
 def _get_text(values: Any, name: str) -> str:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "components.damage",
+        "components.datasets",
         "components.errors",
         "components.options",
         "components.places",

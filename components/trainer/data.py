@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from components.datasets import without_autotuning
 from components.errors import UserError
 from components.text import features
+from components.trainer.compilation import count_cores
 from components.trainer.lengths import count_positions, plan_lengths
 from components.trainer.statistics import TokenStatistics, measure
 
@@ -195,7 +197,8 @@ class TokenDataset:
         epoch, skip = divmod(first, self.steps_per_epoch)
         remaining = (self.steps_per_epoch - skip if last is None else last - first) if first != last else 0
         while remaining > 0:
-            for step in self._epoch(epoch).skip(skip).take(remaining).prefetch(2).as_numpy_iterator():
+            steps = self._epoch(epoch).skip(skip).take(remaining).prefetch(2)
+            for step in without_autotuning(steps).as_numpy_iterator():
                 yield Step(*step)
                 remaining -= 1
             epoch, skip = epoch + 1, 0
@@ -203,11 +206,11 @@ class TokenDataset:
     def name_examples(self, number: int) -> list[str]:
         """`example_id` of the examples of step `number` (0 is the first), by row; for messages."""
         epoch, skip = divmod(number, self.steps_per_epoch)
-        (batch,) = self._read_batches(epoch).skip(skip).take(1).as_numpy_iterator()
+        (batch,) = without_autotuning(self._read_batches(epoch).skip(skip).take(1)).as_numpy_iterator()
         return [example_id.decode() for example_id in batch[-1]]
 
     def _epoch(self, epoch: int) -> tf.data.Dataset:
-        return self._read_batches(epoch).map(self._finish, num_parallel_calls=tf.data.AUTOTUNE)
+        return self._read_batches(epoch).map(self._finish, num_parallel_calls=count_cores())
 
     def _read_batches(self, epoch: int) -> tf.data.Dataset:
         """Batches of examples of one padded length: inputs, mask, targets, weights, example ids."""
@@ -218,7 +221,7 @@ class TokenDataset:
         records = tf.data.TFRecordDataset(files, compression_type="GZIP")
         if self.shuffle:
             records = records.shuffle(SHUFFLE_BUFFER, seed=epoch_seed, reshuffle_each_iteration=False)
-        examples = records.map(_parse, num_parallel_calls=tf.data.AUTOTUNE).map(_align)
+        examples = records.map(_parse, num_parallel_calls=count_cores()).map(_align)
         examples = examples.filter(lambda inputs, mask, targets, weight, example_id: tf.reduce_any(weight > 0))
         # The bucket of TensorFlow excludes its boundary, and it pads to one less than it.
         return examples.bucket_by_sequence_length(
@@ -254,7 +257,7 @@ def read_examples(patterns: Sequence[str], num_examples: int) -> list[tuple[np.n
     """The first examples of a split with a target: token ids int32 (n,) and loss weights float32 (n,), unpadded."""
     examples = tf.data.TFRecordDataset(expand_patterns(patterns), compression_type="GZIP").map(_parse)
     examples = examples.filter(lambda token_ids, weight, example_id: tf.reduce_any(weight[1:] > 0))
-    return [example[:2] for example in examples.take(num_examples).as_numpy_iterator()]
+    return [example[:2] for example in without_autotuning(examples.take(num_examples)).as_numpy_iterator()]
 
 
 def _put_targets_first(targets: tf.Tensor, weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

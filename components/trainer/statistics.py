@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from components.datasets import without_autotuning
 from components.errors import UserError
 from components.text import features
 
@@ -93,7 +94,8 @@ def _read(files: Sequence[str]) -> tf.data.Dataset:
         examples = tf.io.parse_example(records, spec)
         return examples[features.TOKEN_IDS], examples[features.LOSS_WEIGHT]  # each (examples, n) ragged
 
-    return tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_BATCH).map(parse).prefetch(1)
+    records = tf.data.TFRecordDataset(list(files), compression_type="GZIP")
+    return without_autotuning(records.batch(_BATCH).map(parse).prefetch(1))
 
 
 def _check(

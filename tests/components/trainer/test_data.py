@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from components.errors import UserError
-from components.trainer.data import make_dataset, shift
+from components.trainer.data import make_dataset, read_examples, shift
 
 COMMON = {"max_length": 6, "vocabulary_size": 64, "pad_token_id": 9}
 
@@ -173,3 +174,21 @@ def test_long_steps_are_cut_into_more_micro_batches(make_split, limit, at_least,
         assert step.positions.shape == (cuts, 1, 8 // cuts * step.token_ids.shape[-1])
     largest = data.largest_shape
     assert largest[0] * largest[1] == 8
+
+
+def test_no_iterator_waits_for_the_tuner_of_tf_data(make_split, monkeypatch):
+    """Its thread sleeps for seconds, and the end of an iterator waits for it."""
+    asked = []
+    as_iterator = tf.data.Dataset.as_numpy_iterator
+
+    def note(dataset):
+        asked.append(dataset.options().autotune.enabled)
+        return as_iterator(dataset)
+
+    monkeypatch.setattr(tf.data.Dataset, "as_numpy_iterator", note)
+    pattern = make_split()
+    data = make_dataset([pattern], bucket_boundaries=[], max_length=16, vocabulary_size=64, batch_size=8)
+    next(data.iterate())
+    data.name_examples(0)
+    read_examples([pattern], 1)
+    assert asked == [False] * 3
