@@ -146,21 +146,22 @@ def _read_store(root: Path, run_id: str) -> dict[str, Any]:
     config.sqlite.filename_uri = str(root / "metadata.sqlite")
     store = MetadataStore(config)
     context = store.get_context_by_type_and_name("pipeline_run", run_id)
-    found: dict[str, Any] = {"cleaning": []}
+    found: dict[str, Any] = {"cleaning": [], "trainings": []}
     for artifact in store.get_artifacts_by_context(context.id):
         values = {**artifact.properties, **artifact.custom_properties}
         plain = {name: getattr(value, value.WhichOneof("value")) for name, value in values.items()}
         if artifact.type == "ModelEvaluation":
-            found["metrics"] = json.loads(plain["metrics"])
+            found |= {name: json.loads(plain[name]) for name in ("metrics", "intervals", "changes")}
         elif artifact.type == "ModelBlessing":
-            found["blessed"] = bool(plain["blessed"])
+            found |= {"blessed": bool(plain["blessed"]), "reason": plain["reason"]}
         elif artifact.type == "TokenCleaningReport":
             found["cleaning"].append({name: plain[name] for name in ("strategy", "kept_share", "num_kept_tokens")})
         elif artifact.type == "Model":
-            (record,) = Path(artifact.uri).rglob("training_record.json")
-            content = json.loads(record.read_text())
-            names = ("steps", "seconds", "eval_loss_before", "eval_loss_after", "target_tokens_seen")
-            found.setdefault("trainings", []).append({name: content.get(name) for name in names})
+            for record in Path(artifact.uri).rglob("training_record.json"):  # the preset has none
+                content = json.loads(record.read_text())
+                names = ("steps", "seconds", "eval_loss_before", "eval_loss_after", "target_tokens_seen")
+                node = {"node": Path(artifact.uri).parts[-3]}
+                found["trainings"].append(node | {name: content.get(name) for name in names})
     return found
 
 
