@@ -25,10 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from harness import write_report
 from real_model import measure
 
+from pipeline.cli_options import load_runner_file
+from pipeline.lineage.graph import get_properties
+from pipeline.lineage.store import open_store
+from pipeline.metadata_connection import make_connection_config
+
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "configs/runs/smollm2_135m_lora.yaml"
 _BLESSED_OR_NOT = (0, 3)
-_SMALLER_THAN_LORA = {"learning_rate": 5e-5}
 # Of dolly, so many records whose answer is not longer; all of them would take hours of two cores.
 _DOLLY_RECORDS, _DOLLY_CHARACTERS = 1200, 600
 GSM8K = {
@@ -82,7 +86,7 @@ DOLLY = {
 EXPERIMENTS: dict[str, list[dict[str, Any]]] = {
     "gsm8k-lora": [GSM8K],
     "clinc150-lora": [CLINC150],
-    "clinc150-full": [CLINC150, {"method": {"name": "full"}, "train": _SMALLER_THAN_LORA}],
+    "clinc150-full": [CLINC150, {"method": {"name": "full"}, "train": {"learning_rate": 5e-5}}],
 }
 for _seed, _strategy in itertools.product((0, 1), ("none", "random", "fixed")):
     _cleaning = {"strategy": _strategy, "seed": _seed, "reference": {"method": {"name": "lora", "rank": 16}}}
@@ -105,23 +109,12 @@ def make_options(name: str, model: Path, data: Path, work: Path) -> list[str]:
             settings.setdefault(section, {}).update(values)
     path = settings["data"]["path"]
     settings["data"]["path"] = str((work if path == "dolly.jsonl" else data) / path)
-    if settings.get("method") == {"name": "full"}:
-        return [*_list_options({"method": json.dumps(settings.pop("method"))}), *_list_nested(settings)]
-    return _list_nested(settings)
-
-
-def _list_nested(settings: dict[str, dict[str, Any]]) -> list[str]:
-    return _list_options(
-        {
-            f"{section}.{key}": value if isinstance(value, str) else json.dumps(value)
-            for section, values in settings.items()
-            for key, value in values.items()
-        }
-    )
-
-
-def _list_options(values: dict[str, str]) -> list[str]:
-    return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+    values = {f"{section}.{key}": value for section, keys in settings.items() for key, value in keys.items()}
+    if "method" in settings:  # whole: the options of one method are not those of another
+        values = {key: value for key, value in values.items() if not key.startswith("method.")}
+        values["method"] = settings["method"]
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+    return [word for key, text in texts.items() for word in ("--set", f"{key}={text}")]
 
 
 def write_dolly(data: Path, work: Path) -> None:
@@ -139,17 +132,11 @@ def read_result(root: Path, log: Path) -> dict[str, Any]:
 
 
 def _read_store(root: Path, run_id: str) -> dict[str, Any]:
-    from ml_metadata.metadata_store import MetadataStore
-    from ml_metadata.proto import metadata_store_pb2
-
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(root / "metadata.sqlite")
-    store = MetadataStore(config)
+    store = open_store(make_connection_config(load_runner_file("local", str(root))))
     context = store.get_context_by_type_and_name("pipeline_run", run_id)
     found: dict[str, Any] = {"cleaning": [], "trainings": []}
     for artifact in store.get_artifacts_by_context(context.id):
-        values = {**artifact.properties, **artifact.custom_properties}
-        plain = {name: getattr(value, value.WhichOneof("value")) for name, value in values.items()}
+        plain = get_properties(artifact)
         if artifact.type == "ModelEvaluation":
             found |= {name: json.loads(plain[name]) for name in ("metrics", "intervals", "changes")}
         elif artifact.type == "ModelBlessing":

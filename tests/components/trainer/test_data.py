@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from components.errors import UserError
+from components.splits import read_records
 from components.trainer.data import make_dataset, read_examples, shift
 
 COMMON = {"max_length": 6, "vocabulary_size": 64, "pad_token_id": 9}
@@ -191,4 +192,5 @@ def test_no_iterator_waits_for_the_tuner_of_tf_data(make_split, monkeypatch):
     next(data.iterate())
     data.name_examples(0)
     read_examples([pattern], 1)
-    assert asked == [False] * 3
+    next(read_records(data.files[0]))
+    assert asked == [False] * 4

@@ -34,6 +34,6 @@ def test_the_estimate_is_what_the_process_grows_by(method, shape):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not FOLDER, reason="set SMOLLM2_FOLDER to SmolLM2-135M-Instruct in Hugging Face's layout")
-@pytest.mark.parametrize("shape", [(1, 2, 320), (2, 4, 320)])
+@pytest.mark.parametrize("shape", [(1, 2, 320), (1, 4, 320)])
 def test_also_of_a_real_model(shape):
     check_estimate("lora", *shape, FOLDER)
