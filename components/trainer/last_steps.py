@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import resource
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +18,7 @@ from components.trainer.model import hash_weights, save_preset
 
 @contextlib.contextmanager
 def doing(what: str) -> Iterator[None]:
-    """Logs how long something took, and notes on an exception what was being done, for whoever reports it (`list_doings`).
+    """Logs what something cost (`log_cost`), and notes on an exception what was being done, for whoever reports it (`list_doings`).
 
     Args:
         what: Completes "while", such as `merging the adapter`.
@@ -27,7 +29,14 @@ def doing(what: str) -> Iterator[None]:
     except Exception as error:
         note_doing(error, what)
         raise
-    logging.info("Time: %s took %.1f s.", what, time.monotonic() - started)
+    log_cost(what, time.monotonic() - started)
+
+
+def log_cost(what: str, seconds: float) -> None:
+    """Logs how long something took, and the most memory that this process has held until then."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    logging.info("Time: %s took %.1f s; peak of memory so far %.2f GiB.", what, seconds, peak / 2**30)
 
 
 def note_doing(error: BaseException, what: str) -> None:

@@ -27,7 +27,7 @@ from components.trainer.training import Training, TrainingArguments, train_model
 from components.trainer.verify_export import verify_export
 
 # Examples that the written model must score and complete as the model in memory does.
-NUM_VERIFIED_EXAMPLES = 4
+NUM_VERIFIED_EXAMPLES = 2
 
 
 def run_fn(fn_args: Any) -> None:

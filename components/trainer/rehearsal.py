@@ -32,7 +32,7 @@ from components.methods import make_method
 from components.models.publisher_files import copy_publisher_files
 from components.precision import resolve_dtype
 from components.trainer.directories import find_preset
-from components.trainer.last_steps import doing, list_doings, note_doing, write_tuned
+from components.trainer.last_steps import doing, list_doings, log_cost, note_doing, write_tuned
 from components.trainer.model import load_model
 from components.trainer.progress import ConsoleLine
 from components.trainer.record import make_record
@@ -76,7 +76,7 @@ def rehearse(model: keras_hub.models.CausalLM, arguments: TrainingArguments, exp
         line.keep(
             f"rehearsal: merge, save, load, export and check of a small copy took {time.monotonic() - started:.0f} s"
         )
-        logging.info("Time: the rehearsal took %.1f s.", time.monotonic() - started)
+        log_cost("the rehearsal", time.monotonic() - started)
     finally:
         line.close()
 

@@ -129,7 +129,9 @@ class ServingModule(tf.Module):
         """
         before, behind = around
         instruction = neutralize_in_graph(clean_in_graph(prompt), self.template.special_tokens)
-        return {"completion": self._complete(tf.strings.join([before, instruction, behind]), self._num_head)}
+        prompts = self._encode(tf.strings.join([before, instruction, behind]))
+        completion, _ = self._complete_and_cut(prompts, self._num_head)
+        return {"completion": completion}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")], autograph=False)
     def complete(self, prompt: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -141,7 +143,16 @@ class ServingModule(tf.Module):
         Returns:
             `completion`: string (batch,).
         """
-        return {"completion": self._complete(valid_utf8(prompt))}
+        completion, _ = self.complete_with_tokens(prompt)
+        return {"completion": completion}
+
+    @tf.function(input_signature=[_STRINGS], autograph=False)
+    def complete_with_tokens(self, prompt: tf.Tensor) -> tuple[tf.Tensor, tf.RaggedTensor]:
+        """Returns `complete`'s text and the tokens it is, int32 (batch, ragged); saved so that the export can be checked.
+
+        The tokens are those before a stop text was cut off.
+        """
+        return self._complete_and_cut(self._encode(valid_utf8(prompt)))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
     def score(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -176,11 +187,11 @@ class ServingModule(tf.Module):
         lengths = tf.where(given >= 0, given, lengths)
         token_ids = parsed[features.TOKEN_IDS].to_tensor()
         prompts = tf.RaggedTensor.from_tensor(token_ids, lengths=lengths, row_splits_dtype=tf.int64)
-        completion, counts = self._complete_and_cut(prompts)
+        completion, new = self._complete_and_cut(prompts)
         return {
             **self._score_parsed(parsed),
             "completion": completion,
-            "completion_tokens": tf.cast(counts, tf.float32),
+            "completion_tokens": tf.cast(new.row_lengths(), tf.float32),
             "reference": parsed[features.RESPONSE],
         }
 
@@ -257,19 +268,17 @@ class ServingModule(tf.Module):
         start = tf.RaggedTensor.from_row_lengths(tf.fill([tf.reduce_sum(counts)], self._start[0]), counts)
         return tf.concat([start, token_ids], axis=1)
 
-    def _complete(self, prompt: tf.Tensor, num_head: int | None = None) -> tf.Tensor:
-        text, _ = self._complete_and_cut(self._encode(prompt), num_head)
-        return text
-
-    def _complete_and_cut(self, prompts: tf.RaggedTensor, num_head: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        text, counts = self._complete_tokens(
+    def _complete_and_cut(
+        self, prompts: tf.RaggedTensor, num_head: int | None = None
+    ) -> tuple[tf.Tensor, tf.RaggedTensor]:
+        text, tokens = self._complete_tokens(
             prompts,
             tf.constant(self._max_prompt_length),
             tf.constant(self._max_new_tokens),
             tf.constant(self._seed),
             num_head,
         )
-        return (tf.strings.regex_replace(text, f"(?s)(?:{self._cut}).*", "") if self._cut else text), counts
+        return (tf.strings.regex_replace(text, f"(?s)(?:{self._cut}).*", "") if self._cut else text), tokens
 
     def _complete_tokens(
         self,
@@ -278,8 +287,8 @@ class ServingModule(tf.Module):
         max_new_tokens: tf.Tensor,
         seed: tf.Tensor,
         num_head: int | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns completions, string (batch,), and how many tokens each has, int32 (batch,)."""
+    ) -> tuple[tf.Tensor, tf.RaggedTensor]:
+        """Returns completions, string (batch,), and their tokens, int32 (batch, ragged)."""
         prompts = truncate_prompts(prompts, max_prompt_length, len(self._start) if num_head is None else num_head)
         # A prompt without any token cannot be continued: an end token stands for the end of the text before.
         lengths = tf.cast(prompts.row_lengths(), tf.int32)
@@ -298,7 +307,7 @@ class ServingModule(tf.Module):
         new, counts = map_chunks(generate, lengths, lambda longest: _ROWS_PER_CHUNK, empty, _LENGTH_SPREAD)
         completion = tf.RaggedTensor.from_tensor(new, lengths=counts, row_splits_dtype=tf.int64)
         # max_new_tokens may cut a character in two; a client must be able to rely on UTF-8.
-        return valid_utf8(self._decode(completion)), counts
+        return valid_utf8(self._decode(completion)), completion
 
     def _score_parsed(self, parsed: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         token_ids, mask = (parsed[name][:, : self._max_scored] for name in (features.TOKEN_IDS, features.TARGET_MASK))

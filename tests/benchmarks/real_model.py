@@ -8,8 +8,8 @@ The sides, each in a process of its own, taking turns:
 - `peer`: real_model_peers.py: load, evaluate, the same steps on the same rows, evaluate, write answers, merge, save.
 
 Tokens, rows, their order, batches and the weight of each target are those that this project's Trainer computes with; the peer is
-given them. What counts is the ratio of wall time; CPU seconds and the peak of resident memory (of the largest process of a
-side) stand beside it.
+given them, and takes autocast where the data type says bfloat16. What counts is the ratio of wall time; CPU seconds and the peak of
+resident memory (of the largest process of a side) stand beside it.
 
     python tests/benchmarks/real_model.py --model FOLDER --data gsm8k/train.jsonl.gz --peer-python /path/to/python
 
@@ -44,7 +44,7 @@ _BLESSED_OR_NOT = (0, 3)
 SPLITS = {"train": 0.81, "eval": 0.09, "test": 0.1}
 
 
-def make_config(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def make_config(arguments: argparse.Namespace, folder: Path, dtype: str) -> dict[str, Any]:
     """Writes the records and returns the run's configuration."""
     opener = gzip.open if arguments.data.suffix == ".gz" else open
     with opener(arguments.data, "rt", encoding="utf-8") as stream:
@@ -55,7 +55,7 @@ def make_config(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "pipeline": {"name": "real-model"},
         "data": {"path": str(records), "columns": arguments.columns, "splits": SPLITS},
         "text": {"max_length": arguments.max_length},
-        "model": {"preset": str(arguments.model), "dtype": arguments.dtype},
+        "model": {"preset": str(arguments.model), "dtype": dtype},
         "method": {"name": "lora", "rank": 16, "alpha": 32},
         "train": {
             "batch_size": arguments.batch_size,
@@ -120,28 +120,71 @@ def _read_session(session: int) -> dict[int, tuple[float, int]]:
     return found
 
 
-def run_pipeline(config: Path, root: Path, log: Path) -> dict[str, Any]:
-    """The command that users type, in a new root."""
-    result = measure(
-        [sys.executable, "-m", "pipeline", "run", str(config), "--root", str(root)], {}, log, _BLESSED_OR_NOT
-    )
-    (record,) = root.rglob("training_record.json")
-    return result | {"record": read_record(record)}
+class Bench:
+    """The sides, by `run_` and their names."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path):
+        """Runs the pipeline up to the examples that the sides share, and writes the rows of the peer."""
+        self._arguments, self._folder = arguments, folder
+        self._configs = {}
+        for dtype in dict.fromkeys(turn.split("/")[1] for turn in arguments.turns):
+            self._configs[dtype] = folder / f"{dtype}.yaml"  # JSON is YAML
+            self._configs[dtype].write_text(json.dumps(make_config(arguments, folder, dtype)))
+        config = next(iter(self._configs.values()))
+        command = [sys.executable, "-m", "pipeline", "run", str(config), "--root", str(folder / "examples")]
+        measure([*command, "--to", "Transform"], {}, folder / "examples.log")
+        (self._examples,) = folder.glob("examples/**/Transform/transformed_examples/*")
+        self._rows = folder / "rows.json"
+        request = self._make_request(config, folder) | {"output": str(self._rows), "answers": arguments.answers}
+        command = [sys.executable, __file__, "--write-rows", json.dumps(request)]
+        measure(command, runtime.DEFAULTS, folder / "rows.log")
+
+    def run_pipeline(self, dtype: str, number: int) -> dict[str, Any]:
+        """The command that users type, in a new root."""
+        root = self._folder / f"root-{dtype}-{number}"
+        command = [sys.executable, "-m", "pipeline", "run", str(self._configs[dtype]), "--root", str(root)]
+        result = measure(command, {}, self._folder / f"pipeline-{dtype}-{number}.log", _BLESSED_OR_NOT)
+        (record,) = root.rglob("training_record.json")
+        return result | {"record": read_record(record)}
+
+    def run_trainer(self, dtype: str, number: int) -> dict[str, Any]:
+        """The Trainer's own function."""
+        folder = self._folder / f"trainer-{dtype}-{number}"
+        log = folder.with_suffix(".log")
+        command = [sys.executable, __file__, "--trainer", json.dumps(self._make_request(self._configs[dtype], folder))]
+        result = measure(command, runtime.DEFAULTS, log)
+        record = read_record(folder / "model" / "training_record.json")
+        losses = read_losses(folder / "model_run")
+        return result | {"record": record, "phases": read_phases(log, record["seconds"]), "losses": losses}
+
+    def run_peer(self, dtype: str, number: int) -> dict[str, Any]:
+        """The other libraries' script."""
+        output = self._folder / f"peer-{dtype}-{number}"
+        settings = {"model": str(self._arguments.model.resolve()), "rows": str(self._rows), "output": str(output)}
+        settings |= {"dtype": dtype, "new_tokens": self._arguments.new_tokens}
+        script = str(Path(__file__).with_name("real_model_peers.py"))
+        command = [self._arguments.peer_python, script, json.dumps(settings)]
+        result = measure(command, {"HF_HUB_OFFLINE": "1"}, output.with_suffix(".log"))
+        return result | json.loads((output / "result.json").read_text())
+
+    def _make_request(self, config: Path, folder: Path) -> dict[str, Any]:
+        return {"config": str(config), "examples": str(self._examples), "folder": str(folder)}
 
 
-def run_trainer(config: Path, examples: Path, folder: Path, log: Path) -> dict[str, Any]:
-    """The Trainer's own function, on examples that the first run of the pipeline has written."""
-    request = {"config": str(config), "examples": str(examples), "folder": str(folder)}
-    result = measure([sys.executable, __file__, "--trainer", json.dumps(request)], runtime.DEFAULTS, log)
-    record = read_record(folder / "model" / "training_record.json")
-    return result | {"record": record, "phases": read_phases(log, record["seconds"])}
+def read_losses(folder: Path) -> list[float]:
+    """The loss of each step, from the training's TensorBoard events."""
+    import tensorflow as tf
+
+    (path,) = folder.glob("events.*")
+    values = (value for event in tf.compat.v1.train.summary_iterator(str(path)) for value in event.summary.value)
+    return [round(float(tf.make_ndarray(value.tensor)), 5) for value in values if value.tag == "loss"]
 
 
 def read_phases(log: Path, steps: float) -> dict[str, float]:
     """Where the seconds went, by the training's own log; the steps, which are part of the training, apart."""
     phases: dict[str, float] = {}
     before: dict[str, float] = {}
-    for what, seconds in re.findall(r"Time: (.+) took ([\d.]+) s\.", log.read_text()):
+    for what, seconds in re.findall(r"Time: (.+) took ([\d.]+) s;", log.read_text()):
         if what == "the rehearsal":  # it did once what follows the last step
             phases = dict(before)
         phases[what] = float(seconds)
@@ -242,22 +285,22 @@ def write_rows(request: dict[str, Any]) -> None:
 
 
 def summarize(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians and ranges by side, and medians against the peer's."""
+    """Medians and ranges by side and data type, and medians against those of the peer in the same data type."""
+    names = ("wall", "cpu", "peak_rss_gib")
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault((run["side"], run["dtype"]), []).append(run)
+    medians = {key: {n: statistics.median(run[n] for run in mine) for n in names} for key, mine in groups.items()}
     summary: dict[str, Any] = {}
-    for side in dict.fromkeys(run["side"] for run in runs):
-        mine = [run for run in runs if run["side"] == side]
-        summary[side] = {
-            name: {
-                "median": statistics.median(run[name] for run in mine),
-                "range": [f(run[name] for run in mine) for f in (min, max)],
-            }
-            for name in ("wall", "cpu", "peak_rss_gib")
-        }
-    for side in set(summary) - {"peer"} if "peer" in summary else ():
-        for name in ("wall", "cpu", "peak_rss_gib"):
-            summary[side][name]["against_peer"] = round(
-                summary[side][name]["median"] / summary["peer"][name]["median"], 3
-            )
+    for (side, dtype), mine in groups.items():
+        entry: dict[str, Any] = {}
+        for name in names:
+            values = [run[name] for run in mine]
+            entry[name] = {"median": medians[side, dtype][name], "range": [min(values), max(values)]}
+            for label, key in (("against_peer", ("peer", dtype)), ("against_float32_peer", ("peer", "float32"))):
+                if side != "peer" and key in medians:
+                    entry[name][label] = round(medians[side, dtype][name] / medians[key][name], 3)
+        summary.setdefault(side, {})[dtype] = entry
     return summary
 
 
@@ -270,9 +313,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="JSON Lines (also .gz)")
     parser.add_argument("--columns", type=parse_columns, default="instruction=question,output=answer")
     parser.add_argument("--peer-python", default="", help="interpreter with torch, transformers and peft")
-    parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument(
-        "--dtype", default="float32", help="`model.dtype`; the peer takes autocast where it says bfloat16"
+        "--turns",
+        nargs="+",
+        default=[f"{side}/float32" for side in SIDES],
+        choices=[f"{side}/{dtype}" for dtype in ("float32", "mixed_bfloat16", "bfloat16") for side in SIDES],
+        metavar="SIDE/DTYPE",
+        help="what runs in a round, with which `model.dtype`; default: all sides in float32",
     )
     parser.add_argument("--rows", type=int, default=410, help="records that are used")
     parser.add_argument("--steps", type=int, default=100)
@@ -284,6 +331,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="2 steps, 60 rows, 4 answers, one round: does it work?")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "real_model.json")
     arguments = parser.parse_args()
+    if "peer" in " ".join(arguments.turns) and not (arguments.peer_python or arguments.trainer or arguments.write_rows):
+        parser.error("the peer needs --peer-python; without it, name the --turns of the other sides")
     if not (arguments.trainer or arguments.write_rows or (arguments.model and arguments.data)):
         parser.error("--model and --data are needed")
     if arguments.quick:
@@ -300,42 +349,18 @@ def main() -> None:
     if arguments.write_rows:
         write_rows(json.loads(arguments.write_rows))
         return
+    names = ("turns", "rows", "steps", "batch_size", "max_length", "answers", "new_tokens", "repeats")
+    settings = {name: getattr(arguments, name) for name in names}
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        config = folder / "run.yaml"
-        config.write_text(json.dumps(make_config(arguments, folder.resolve())))  # JSON is YAML
-        # The first run of the pipeline writes the examples that the others need; it counts as the first round's.
-        first = run_pipeline(config, folder / "root-0", folder / "pipeline-0.log") | {"side": "pipeline", "round": 0}
-        (examples,) = folder.glob("root-0/**/Transform/transformed_examples/*")
-        rows = folder / "rows.json"
-        request = {"config": str(config), "examples": str(examples), "folder": name, "output": str(rows)}
-        command = [sys.executable, __file__, "--write-rows", json.dumps(request | {"answers": arguments.answers})]
-        measure(command, runtime.DEFAULTS, folder / "rows.log")
+        bench = Bench(arguments, Path(name).resolve())
+        turns = [turn.split("/") for turn in arguments.turns]
         for number in range(arguments.repeats):
-            for side in arguments.sides if number % 2 == 0 else reversed(arguments.sides):
-                log = folder / f"{side}-{number}.log"
-                if side == "pipeline":
-                    root = folder / f"root-{number}"
-                    result = first if number == 0 else run_pipeline(config, root, log)
-                elif side == "trainer":
-                    result = run_trainer(config, examples, folder / f"trainer-{number}", log)
-                elif arguments.peer_python:
-                    output = folder / f"peer-{number}"
-                    settings = {"model": str(arguments.model.resolve()), "rows": str(rows), "output": str(output)}
-                    settings |= {"dtype": arguments.dtype, "new_tokens": arguments.new_tokens}
-                    script = str(Path(__file__).with_name("real_model_peers.py"))
-                    result = measure(
-                        [arguments.peer_python, script, json.dumps(settings)], {"HF_HUB_OFFLINE": "1"}, log
-                    )
-                    result |= json.loads((output / "result.json").read_text())
-                else:
-                    continue
-                runs.append(result | {"side": side, "round": number})
+            for side, dtype in turns if number % 2 == 0 else reversed(turns):
+                result = getattr(bench, f"run_{side}")(dtype, number)
+                runs.append(result | {"side": side, "dtype": dtype, "round": number})
                 print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
-    names = ("dtype", "rows", "steps", "batch_size", "max_length", "answers", "new_tokens", "repeats")
-    settings = {name: getattr(arguments, name) for name in names}
-    write_report({"settings": settings, "summary": summarize(runs), "runs": runs}, arguments.output)
+                write_report({"settings": settings, "summary": summarize(runs), "runs": runs}, arguments.output)
     print(json.dumps(summarize(runs), indent=1))
 
 

@@ -5,7 +5,12 @@ from components.precision import resolve_dtype
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"), [("avx2 amx_bf16 amx_tile", "mixed_bfloat16"), ("avx2 amx_bf16_x", "float32")]
+    ("flags", "expected"),
+    [
+        ("avx2 amx_bf16 amx_tile", "mixed_bfloat16"),
+        ("avx512f avx512_bf16", "mixed_bfloat16"),
+        ("avx2 amx_bf16_x", "float32"),
+    ],
 )
 def test_auto_goes_by_the_processor(tmp_path, monkeypatch, flags, expected):
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\n")

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import keras_hub
@@ -14,6 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from components.errors import UserError
 from components.trainer import decoding, export, model_card
+from components.trainer import verify_export as verify
 from components.trainer.model import save_preset
 from components.trainer.samplers import make_sampler
 from components.trainer.slice_update import slice_update
@@ -279,6 +281,50 @@ def test_verify_accepts_the_export_and_refuses_another_model(saved_model, model,
             verify_export(str(saved_model), model, [], PROMPTS[:1], TEXT, GENERATION)
     finally:
         variable.assign(before)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "gap", "is_right"),
+    [
+        ("float32", 0.0005, True),
+        ("float32", 0.002, False),
+        ("bfloat16", 0.4, True),  # two units in the last place of 33 are 0.52
+        ("bfloat16", 0.6, False),
+        ("float16", 0.055, True),
+        ("float16", 0.08, False),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_choice_may_differ_by_what_rounding_explains(monkeypatch, dtype, gap, is_right, place):
+    logits = np.zeros(
+        (4, 5), np.float32
+    )  # of the last prompt token and three more: tokens 1 and 2, then the end token 4
+    for row, token in zip(logits[1:], (1, 2, 4), strict=True):
+        row[token] = 33
+    logits[1 + place, 3] = 33 + gap
+    monkeypatch.setattr(verify, "_logits", lambda model, token_ids: logits)
+    tokenizer = SimpleNamespace(detokenize=str)
+    model = SimpleNamespace(compute_dtype=dtype, preprocessor=SimpleNamespace(tokenizer=tokenizer))
+    arguments = (model, "hello", [7, 7], [1, 2], 6, [0, 4])
+    if is_right:
+        verify._verify_choices(*arguments)
+        return
+    with pytest.raises(ExportMismatchError, match=rf"number {place} the live model takes '\[3\]' \(id 3\)"):
+        verify._verify_choices(*arguments)
+    if place == 2:  # as many tokens as may be: nothing need end it
+        verify._verify_choices(*arguments[:4], 2, [0, 4])
+
+
+def test_a_text_that_is_not_that_of_its_tokens_is_refused(saved_model, model):
+    class Other:
+        def complete_with_tokens(self, prompts):
+            _, tokens = loaded.complete_with_tokens(prompts)
+            return tf.constant(["something else"]), tokens
+
+    loaded = tf.saved_model.load(str(saved_model))
+    template = verify.find_served_template(model, TEXT)
+    with pytest.raises(ExportMismatchError, match="is 'something else' exported, and its tokens"):
+        verify._verify_completions(Other(), model, ["hello"], TEXT, GENERATION, template)
 
 
 def test_verify_refuses_a_template_that_is_not_the_trained_one(saved_model, model):

@@ -177,4 +177,4 @@ def test_export_in_another_process_tells_why_it_fails(fn_args, tmp_path):
 def test_how_long_each_part_took_is_in_the_log(caplog):
     with caplog.at_level("INFO", logger="absl"), doing("saving"):
         pass
-    assert re.fullmatch(r"Time: saving took \d+\.\d s\.", caplog.messages[-1])
+    assert re.fullmatch(r"Time: saving took \d+\.\d s; peak of memory so far \d+\.\d\d GiB\.", caplog.messages[-1])
