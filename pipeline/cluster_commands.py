@@ -24,6 +24,7 @@ from pipeline.execution.child_process import (
 from pipeline.exit_codes import FAILED, INTERRUPTED
 from pipeline.local_runner import make_run_id
 from pipeline.paths import PIPELINE_ROOT
+from pipeline.preset_pins import pin_presets
 from pipeline.runner_checks import require_valid_run
 from pipeline.specs.compiled_spec import CompiledSpec
 from pipeline.specs.file import fill_parameters, name_parameters_file, read_spec, write_spec
@@ -70,9 +71,11 @@ def compile_to_file(config: RunConfig, config_path: str, runner: ClusterRunnerCo
 
     Raises:
         ConfigError: If the run cannot run there, with every reason.
+        UserError: If a handle's commit cannot be found.
     """
     config = require_valid_run(config, config_path, runner)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    config = pin_presets(config, console)
     log_path = path.with_suffix(".log")
     with console.status("Loading TensorFlow and TFX"):
         compiled = compile_run(config, config_path, runner, log_path)

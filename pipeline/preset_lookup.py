@@ -9,7 +9,7 @@ from rich.console import Console
 
 from components.errors import UserError
 from components.metrics.table import make_metrics
-from components.presets.handles import HUB, fetch_snapshot, is_pinned
+from components.presets.handles import HUB, fetch_snapshot, is_pinned, pin_handle
 from configs.schema import RunConfig
 from pipeline.execution.run_record import PRESET_REVISION
 from pipeline.execution.run_state import RUN_CONTEXT
@@ -65,10 +65,9 @@ def describe_move(store: Any, config: RunConfig, commit: str) -> str | None:
         if properties["preset"].string_value == preset and before:
             if before == commit:
                 return None
-            repository = preset.partition("@")[0]
             return (
                 f"{preset} has moved since the run {context.name}: from commit {before[:12]} to {commit[:12]}. To stay with the model of "
-                f"then: model.preset: {repository}@{before}"
+                f"then: model.preset: {pin_handle(preset, before)}"
             )
     return None
 

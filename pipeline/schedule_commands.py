@@ -21,6 +21,7 @@ from pipeline.cluster_commands import compile_run
 from pipeline.console import PLAIN_WIDTH
 from pipeline.cron import find_cron_problem, find_timezone_problem, next_times
 from pipeline.kubeflow import schedules as kubeflow_schedules
+from pipeline.preset_pins import pin_presets
 from pipeline.runner_checks import require_valid_run
 from pipeline.specs.compiled_spec import CompiledSpec
 from pipeline.specs.parameters import FORCE
@@ -192,6 +193,7 @@ def change_schedule(runner: ClusterRunnerConfig, action: str, name: str) -> None
 
 
 def _compile(config: RunConfig, config_path: str, runner: ClusterRunnerConfig, console: Console) -> CompiledSpec:
+    config = pin_presets(config, console)
     # Stays where it is if compiling fails.
     folder = tempfile.mkdtemp(prefix="compile-")
     with console.status("Loading TensorFlow and TFX"):

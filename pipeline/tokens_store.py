@@ -11,9 +11,12 @@ from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
+from pipeline.lineage.graph import get_properties
+from pipeline.lineage.store import CLEANING_REPORT_TYPES
 from pipeline.tokens_report import Example, Report, read_report
 
-_REPORTS = ListOptions(filter_query="type = 'TokenCleaningReport' AND state = LIVE")
+_OF_A_TYPE = " OR ".join(f"type = '{name}'" for name in CLEANING_REPORT_TYPES)
+_REPORTS = ListOptions(filter_query=f"({_OF_A_TYPE}) AND state = LIVE")
 _WAY_OUT = "Set token_cleaning.strategy to fixed, self_evolving or random, and run the pipeline"
 _NUM_NAMED = 5  # of what an error message lists
 
@@ -125,9 +128,7 @@ def _list_runs(store: MetadataStore) -> list[_Run]:
 
 
 def _get_order(artifact: mlmd.Artifact) -> tuple[int, int]:
-    declared = "round" in artifact.properties
-    value = (artifact.properties if declared else artifact.custom_properties)["round"]
-    return value.int_value or int(value.double_value), artifact.id
+    return int(get_properties(artifact)["round"]), artifact.id
 
 
 def _explain_absence(store: MetadataStore, runs: list[_Run], run_id: str | None, pipeline_name: str | None) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -20,6 +20,22 @@ from components.text.model_tokenizer import load_tokenizer
 from components.text.token_texts import TokenTexts
 
 REPORT_NAME = "report.json"
+# What of a report stands on its artifact as well.
+FIGURES = (
+    "strategy",
+    "scope",
+    "round",
+    "base",
+    "reference",
+    "keep",
+    "kept_share",
+    "threshold",
+    "rank_error_bound",
+    "num_examples",
+    "num_examples_without_target",
+    "num_response_tokens",
+    "num_kept_tokens",
+)
 _BATCH_SIZE = 256
 # A column of the report's own: whether the reference model was trained on an example.
 _SEEN_COLUMN = "seen by the reference"
@@ -93,14 +109,24 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | beam.io.WriteToText(os.path.join(artifact.uri, REPORT_NAME), shard_name_template="")
             )
         report = read_json(os.path.join(artifact.uri, REPORT_NAME))
-        for name, value in report.items():
-            if name in artifact.PROPERTIES and value is not None:
-                setattr(artifact, name, value)
+        set_properties(artifact, report)
         if not report["num_kept_tokens"]:
             raise UserError(
                 f"token cleaning must leave training targets. Received: 0 of {report['num_response_tokens']} response "
                 f"tokens kept. Raise token_cleaning.keep ({report['keep']}), or give more data."
             )
+
+
+def set_properties(artifact: Any, report: Mapping[str, Any]) -> None:
+    """Sets the report's figures on its artifact, where lineage finds them; none where a strategy has none."""
+    for name in FIGURES:
+        value = report.get(name)
+        if isinstance(value, str):
+            artifact.set_string_custom_property(name, value)
+        elif isinstance(value, float):
+            artifact.set_float_custom_property(name, value)
+        elif value is not None:
+            artifact.set_int_custom_property(name, value)
 
 
 def load_texts(preset: str) -> TokenTexts:

@@ -48,6 +48,11 @@ def is_pinned(preset: str) -> bool:
     return found is not None and bool(_COMMIT.fullmatch(found["revision"] or ""))
 
 
+def pin_handle(preset: str, commit: str) -> str:
+    """Returns the handle of one commit of a handle's repository."""
+    return f"{preset.partition('@')[0]}@{commit}"
+
+
 def find_snapshot(preset: str, *, with_weights: bool = True) -> Snapshot | None:
     """Returns what this machine has of a handle, without asking the hub; None if that is not all.
 
@@ -102,9 +107,11 @@ def resolve_handle(preset: str, *, with_weights: bool = True) -> Snapshot:
 
 
 def find_commit(preset: str) -> str:
-    """Returns the commit of a handle's state on this machine; "" where there is none, or `preset` is no `hf://` handle."""
+    """Returns the commit that a handle names, or of its state on this machine; "" where neither is there, or for other presets."""
     if not preset.startswith(HUB) or find_handle_problem(preset):
         return ""
+    if is_pinned(preset):
+        return preset.rpartition("@")[2]
     found = find_snapshot(preset, with_weights=False)
     return found.commit if found else ""
 

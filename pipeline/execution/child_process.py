@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ class ChildProcess:
         self._texts, text = context.Pipe(duplex=False)
         self._log_path = log_path
         log_path.parent.mkdir(parents=True, exist_ok=True)
+        _start_server(log_path)
         self._process = context.Process(
             target=_run, args=(function, arguments, str(log_path), answer, text), name=function.__name__
         )
@@ -130,6 +132,19 @@ class ChildProcess:
                 os.kill(self._process.pid, number)
         except ProcessLookupError:
             pass
+
+
+def _start_server(log_path: Path) -> None:
+    """Starts the server unless it runs; what libraries print while it loads them goes to the log."""
+    with log_path.open("ab") as log:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            forkserver.ensure_running()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def describe_exit(exit_code: int | None, log_path: Path) -> str:

@@ -1,6 +1,5 @@
 """What a container of Kubeflow Pipelines does: one node of a run, from driver to publisher."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pipeline.execution.child_process import (
 )
 from pipeline.execution.node_launcher import CompiledPipeline, compile_pipeline
 from pipeline.execution.node_runner import NodeFailedError, run_node
+from pipeline.execution.run_display import RunDisplay
 from pipeline.execution.task_graph import RunningTasks
 from pipeline.exit_codes import FAILED, INTERRUPTED
 from pipeline.kubeflow.arguments import ContainerRun
@@ -52,7 +52,7 @@ def run_node_in_container(run: ContainerRun, node_id: str) -> int:
                 run.connection,
                 _LOG,
                 on_start=lambda child: tasks.add(node_id, child.stop),
-                on_text=_show,
+                on_text=RunDisplay(console).start(node_id).write,  # a container's log is no terminal
             )
             growth = tell_growth(run.connection, pipeline.name, run.run_id, state)
     except (NodeFailedError, Interrupted, ChildError, ChildDiedError) as error:
@@ -81,10 +81,3 @@ def _compile(run: ContainerRun, tasks: RunningTasks) -> CompiledPipeline:
     compiled = CompiledPipeline.from_json(child.wait())
     tasks.remove("compile")
     return compiled
-
-
-def _show(data: bytes) -> None:
-    """Passes on the lines that stay; nobody overwrites the others here."""
-    for line in data.split(b"\n"):
-        if text := line.rpartition(b"\r")[2].strip():
-            print(text.decode("utf-8", "replace"), file=sys.stdout, flush=True)

@@ -16,10 +16,13 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
 from pipeline.execution.run_state import RUN_CONTEXT
+from pipeline.lineage.graph import get_properties
 from pipeline.metadata_connection import ConnectionConfig, describe_connection
 
 _SubgraphQuery = mlmd.LineageSubgraphQueryOptions
 MODEL_TYPES = ("PushedModel", "Model")
+# The second is what earlier runs wrote.
+CLEANING_REPORT_TYPES = ("pipeline.TokenCleaningReport", "TokenCleaningReport")
 # A chain of this project is below 30 hops; the rest is room for warm starts from an earlier run's model.
 _MAX_HOPS = 100
 # One hop leads to the executions that read the model (Evaluator, Pusher), the second to what they wrote.
@@ -286,8 +289,8 @@ def fetch_verdict(store: MetadataStore, model_id: int) -> mlmd.LineageGraph:
 
 def fetch_cleaning_reports(store: MetadataStore, transform_graph_ids: Iterable[int]) -> list[mlmd.Artifact]:
     """Fetches what was reported of the cuts that transform graphs hold; the newest report of each graph."""
-    reports = _fetch_reports(store, transform_graph_ids, "TokenCleaningReport")
-    return sorted(reports, key=lambda report: report.properties["round"].int_value)
+    reports = _fetch_reports(store, transform_graph_ids, *CLEANING_REPORT_TYPES)
+    return sorted(reports, key=lambda report: get_properties(report)["round"])
 
 
 def fetch_receipts(store: MetadataStore, examples_ids: Iterable[int]) -> list[mlmd.Artifact]:
@@ -295,13 +298,13 @@ def fetch_receipts(store: MetadataStore, examples_ids: Iterable[int]) -> list[ml
     return sorted(_fetch_reports(store, examples_ids, "pipeline.TrainingReceipt"), key=lambda receipt: receipt.id)
 
 
-def _fetch_reports(store: MetadataStore, artifact_ids: Iterable[int], kind: str) -> list[mlmd.Artifact]:
-    """Fetches artifacts of a type that were made from others by executions which read these; the newest for each of these."""
+def _fetch_reports(store: MetadataStore, artifact_ids: Iterable[int], *kinds: str) -> list[mlmd.Artifact]:
+    """Fetches artifacts of some types that were made from others by executions which read these; the newest for each of these."""
     reads = [e for e in store.get_events_by_artifact_ids(list(artifact_ids)) if e.type == mlmd.Event.INPUT]
     readers = {e.execution_id: e.artifact_id for e in reads}
     written = [e for e in store.get_events_by_execution_ids(list(readers)) if e.type == mlmd.Event.OUTPUT]
     source_of = {e.artifact_id: readers[e.execution_id] for e in written}
-    reports = [a for a in store.get_artifacts_by_id(list(source_of)) if a.type == kind]
+    reports = [a for a in store.get_artifacts_by_id(list(source_of)) if a.type in kinds]
     newest = {source_of[report.id]: report for report in sorted(reports, key=lambda report: report.id)}
     return list(newest.values())
 

@@ -141,7 +141,7 @@ def _read_store(root: Path, run_id: str) -> dict[str, Any]:
             found |= {name: json.loads(plain[name]) for name in ("metrics", "intervals", "changes")}
         elif artifact.type == "ModelBlessing":
             found |= {"blessed": bool(plain["blessed"]), "reason": plain["reason"]}
-        elif artifact.type == "TokenCleaningReport":
+        elif artifact.type == "pipeline.TokenCleaningReport":
             found["cleaning"].append({name: plain[name] for name in ("strategy", "kept_share", "num_kept_tokens")})
         elif artifact.type == "Model":
             for record in Path(artifact.uri).rglob("training_record.json"):  # the preset has none

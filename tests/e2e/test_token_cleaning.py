@@ -26,7 +26,7 @@ def self_evolving(project):
 
 
 def check_report(run, node, keep=0.6):
-    report = run.properties[node, "TokenCleaningReport"]
+    report = run.properties[node, "pipeline.TokenCleaningReport"]
     assert report["kept_share"] == pytest.approx(keep, abs=0.005)
     assert report["num_kept_tokens"] == round(report["kept_share"] * report["num_response_tokens"])
     return report

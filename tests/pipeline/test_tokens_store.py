@@ -45,10 +45,9 @@ class StoreWriter:
     def __init__(self, root: Path):
         self.root = root
         self.store = MetadataStore(connect(root / "metadata.sqlite"))
-        types = {"declared": {"round": mlmd.INT}, "custom": {}}
         self.types = {
-            where: mlmd.ArtifactType(name="TokenCleaningReport", properties=properties)
-            for where, properties in types.items()
+            "declared": mlmd.ArtifactType(name="TokenCleaningReport", properties={"round": mlmd.INT}),  # of earlier runs
+            "custom": mlmd.ArtifactType(name="pipeline.TokenCleaningReport"),
         }
 
     def context(self, kind: str, name: str) -> mlmd.Context:
@@ -58,7 +57,7 @@ class StoreWriter:
             self.store.put_contexts([mlmd.Context(type_id=type_id, name=name)])
         return self.store.get_context_by_type_and_name(kind, name)
 
-    def artifact(self, run: str, report: dict, where: str = "declared", state: int = mlmd.Artifact.LIVE):
+    def artifact(self, run: str, report: dict, where: str = "custom", state: int = mlmd.Artifact.LIVE):
         folder = self.root / "artifacts" / f"{run}-{report['round']}"
         folder.mkdir(parents=True)
         (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
@@ -80,7 +79,7 @@ class StoreWriter:
             stored += self.store.get_artifacts_by_id(ids)
         return stored
 
-    def clean(self, run: str, *reports: dict, pipeline: str = PIPELINE, where: str = "declared") -> list[mlmd.Artifact]:
+    def clean(self, run: str, *reports: dict, pipeline: str = PIPELINE, where: str = "custom") -> list[mlmd.Artifact]:
         return self.record(run, [self.artifact(run, report, where) for report in reports], pipeline)
 
 

@@ -158,8 +158,9 @@ def test_names_of_nodes_that_are_known_without_tfx(compile_run, overrides):
     assert sorted(list_node_names(config, runner)) == sorted([RUN_CHECK, *compile_run(*overrides)])
 
 
-def test_containers_on_vertex(compile_run):
-    config = load_config("configs/runs/tiny_gpt2_en_lora.yaml")
+@pytest.mark.parametrize("name", ["none", "random", "fixed", "self_evolving"])
+def test_containers_on_vertex(compile_run, name):
+    config = load_config("configs/runs/tiny_gpt2_en_lora.yaml", [strategy(name)])
     runner = VertexRunnerConfig.model_validate(
         {
             "kind": "vertex",

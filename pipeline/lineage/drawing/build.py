@@ -25,6 +25,7 @@ from pipeline.lineage.drawing.model import (
 )
 from pipeline.lineage.drawing.text import make_plain
 from pipeline.lineage.graph import Graph, format_time, get_properties
+from pipeline.lineage.store import CLEANING_REPORT_TYPES
 from pipeline.lineage.times import format_duration
 
 _KIND_OF_TYPE = {
@@ -32,7 +33,7 @@ _KIND_OF_TYPE = {
     **dict.fromkeys(("TransformCache", "DataView", "ExamplesDiff", "HyperParameters", "TunerResults"), "data"),
     **dict.fromkeys(("Model", "ModelRun", "PushedModel"), "model"),
     **dict.fromkeys(("ModelEvaluation", "ModelBlessing", "InfraBlessing", "InferenceResult"), "evidence"),
-    **dict.fromkeys(("TokenCleaningReport", "pipeline.TrainingReceipt"), "evidence"),
+    **dict.fromkeys((*CLEANING_REPORT_TYPES, "pipeline.TrainingReceipt"), "evidence"),
 }
 # What the resolver of the baseline is given.
 _GIVEN = {"candidate"}

@@ -89,8 +89,10 @@ def test_report_and_lookup(graph, empty_artifact):
     assert (report["num_examples"], report["num_response_tokens"]) == (120, 600)
     assert report["num_kept_tokens"] == 360
     assert report["threshold"] == pytest.approx(np.sort(scores)[240], abs=1e-6)
-    assert (artifact.kept_share, artifact.round, artifact.reference) == (0.6, 2, "the reference")
-    assert artifact.threshold == report["threshold"]
+    assert artifact.get_float_custom_property("kept_share") == 0.6
+    assert artifact.get_int_custom_property("round") == 2
+    assert artifact.get_string_custom_property("reference") == "the reference"
+    assert artifact.get_float_custom_property("threshold") == report["threshold"]
     assert set(report["slices"]) == {"kind", "seen by the reference"}
     assert report["slices"]["kind"]["odd"]["examples"] == 60
     seen = sum(assign_part(e["example_id"].encode(), **WARMUP) == "warmup" for e in examples)

@@ -13,6 +13,7 @@ from components.presets.handles import (
     find_handle_problem,
     find_snapshot,
     is_pinned,
+    pin_handle,
     resolve_handle,
 )
 
@@ -46,6 +47,13 @@ def test_a_handle_becomes_a_folder(hub, folder):
     assert list_names(snapshot.folder) == names
     with local_preset(HANDLE) as source:
         assert source == snapshot.folder
+
+
+def test_a_pinned_handle_tells_its_commit_itself():
+    commit = "0123456789abcdef" * 2 + "01234567"
+    pinned = pin_handle("hf://someone/tiny@main", commit)
+    assert pinned == f"hf://someone/tiny@{commit}" == pin_handle(HANDLE, commit)
+    assert (is_pinned(pinned), find_snapshot(pinned), find_commit(pinned)) == (True, None, commit)
 
 
 def test_what_needs_no_weights_downloads_none(hub, folder):

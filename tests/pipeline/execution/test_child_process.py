@@ -50,6 +50,20 @@ def test_what_it_prints_goes_to_the_log_and_what_is_for_the_console_here(call, t
     assert "step" not in log
 
 
+def test_what_libraries_say_while_they_are_loaded_goes_to_the_log(tmp_path):
+    (tmp_path / "noisy.py").write_text("import os\nos.write(2, b'no GPU here')\n")
+    script = (
+        "import os, pathlib\nfrom pipeline.execution import child_process\nchild_process.PRELOAD = ('noisy',)\n"
+        "child_process.ChildProcess(os.getpid, (), pathlib.Path('child.log')).wait()\nos.write(2, b'mine')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "mine")
+    assert "no GPU here" in (tmp_path / "child.log").read_text()
+
+
 def test_errors_that_a_user_can_mend_stay_what_they_are(call):
     with pytest.raises(UserError, match="there is no such file"):
         call(load_runner, "nowhere.yaml").wait()

@@ -53,7 +53,7 @@ NODES: dict[str, tuple[str, dict[str, tuple[str, str]], dict[str, str]]] = {
             "scored_examples": ("TokenScorer", "scored_examples"),
             "transform_graph": ("Transform", "transform_graph"),
         },
-        {"report": "TokenCleaningReport"},
+        {"report": "pipeline.TokenCleaningReport"},
     ),
     "Receipt": (
         "components.receipt.component.Receipt",
