@@ -107,6 +107,51 @@ def find_manifest(place: str) -> str:
     return f"{node}/.system/contents/{execution}/{output}"
 
 
+def read_manifest(place: str, sha256: str) -> tuple[FileContent, ...] | None:
+    """Returns the files that an artifact consisted of when it was published; None if that is not known.
+
+    Args:
+        place: The artifact's URI.
+        sha256: That was recorded of it; a manifest that was changed itself has another one.
+    """
+    try:
+        content = parse_manifest(storage.read_text(find_manifest(place)))
+    except (OSError, ValueError):
+        return None
+    return content.files if content.sha256 == sha256 else None
+
+
+def find_difference(place: str, sha256: str) -> str:
+    """Compares the files of an artifact with its manifest, by names and sizes; nothing is read of them.
+
+    Args:
+        place: See `read_manifest`.
+        sha256: See `read_manifest`.
+
+    Returns:
+        The first difference, such as `a.gz is missing`; "" if there is none, or no manifest.
+
+    Raises:
+        OSError: They cannot be listed.
+    """
+    files = read_manifest(place, sha256)
+    if files is None:
+        return ""
+    try:
+        found = {file.name: file.size for file in storage.list_files(place)}
+    except FileNotFoundError:
+        found = {}
+    expected = {file.name: file.size for file in files}
+    for name in sorted({*found, *expected}):
+        if name not in found:
+            return f"{name or 'it'} is missing"
+        if name not in expected:
+            return f"{name or 'it'} was added"
+        if found[name] != expected[name]:
+            return f"{name or 'it'} has {found[name]:,} bytes instead of {expected[name]:,}"
+    return ""
+
+
 def record_content(artifact: Any) -> None:
     """Hashes an artifact that is complete, writes its manifest, and sets the custom properties `content_...`.
 

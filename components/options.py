@@ -2,8 +2,32 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+# How keys of known services begin.
+_KEY_BEGINS = ("sk_", "hf_", "ghp_", "gho_", "github_pat_", "xoxb", "AKIA", "AIza")
+_KEY_LENGTH = 20
+
+
+def check_environment_name(value: str) -> str:
+    """Returns the name of an environment variable as it is.
+
+    Raises:
+        ValueError: It cannot be one, or looks like a secret that was put where its variable's name belongs. The message does not
+            repeat it: it would stand in logs and in the metadata store.
+    """
+    looks_like_key = value.startswith(_KEY_BEGINS) or (
+        len(value) >= _KEY_LENGTH and any(c.isdigit() for c in value) and any(c.islower() for c in value)
+    )
+    if looks_like_key or not _ENVIRONMENT_NAME.fullmatch(value):
+        raise ValueError(
+            "must be the name of an environment variable (letters, digits and _), not a key or a password itself. What was received is not "
+            "shown, as it may be one. Put it into a variable, and name that"
+        )
+    return value
 
 
 def list_options(table: Mapping[str, type], name: str) -> list[str]:

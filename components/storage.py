@@ -53,6 +53,11 @@ def list_files(place: str) -> list[StoredFile]:
     return sorted(found, key=lambda file: file.name)
 
 
+def is_folder(place: str) -> bool:
+    """Returns whether there is a folder."""
+    return bool(_gfile().isdir(place)) if is_remote(place) else os.path.isdir(place)
+
+
 def find_files(pattern: str) -> list[str]:
     """Returns the files and folders that match a pattern with `*`, `?` and `[...]`, hidden ones too, in order."""
     return sorted(_gfile().glob(pattern) if is_remote(pattern) else glob.glob(pattern, include_hidden=True))
@@ -135,6 +140,22 @@ def remove(place: str) -> None:
     except FileNotFoundError:  # another process was faster
         if os.path.lexists(place):
             raise
+
+
+def clear_folder(folder: str) -> bool:
+    """Removes all that is in a folder, but not the folder; returns whether there was anything.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
+    if is_remote(folder):
+        with _remote_errors():
+            names = _gfile().listdir(folder) if _gfile().isdir(folder) else []
+    else:
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+    for name in names:
+        remove(join(folder, name.rstrip("/")))
+    return bool(names)
 
 
 def _list_local(place: str) -> Iterator[StoredFile]:

@@ -19,6 +19,8 @@ from configs.schema import RunConfig
 from configs.section import NamedSection
 
 MAX_CONFIG_BYTES = 1_000_000
+# Of a problem; what was received may be long.
+_MAX_MESSAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,11 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.message}" if self.key else self.message
+        return f"{_shorten(self.key)}: {_shorten(self.message)}" if self.key else _shorten(self.message)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_MESSAGE else f"{text[: _MAX_MESSAGE - 200]} ... {text[-200:]}"
 
 
 class ConfigError(UserError):
@@ -48,7 +54,24 @@ class NumberLoader(yaml.SafeLoader):
 
 
 class _Loader(NumberLoader):
-    """Also refuses a key given twice."""
+    """Also refuses a key given twice, and aliases: a file of 2 KB can stand for gigabytes with them."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Composes the next node."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(
+                problem="aliases (*name) are not accepted, write the value out", problem_mark=mark
+            )
+        return super().compose_node(parent, index)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes no aliases, which would not be read."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        """Whatever it is."""
+        return True
 
 
 NumberLoader.add_implicit_resolver(
@@ -191,7 +214,7 @@ def parse_runner(raw: Mapping[str, Any]) -> tuple[LocalRunnerConfig | ClusterRun
 
 def dump_config(config: RunConfig) -> str:
     """Returns the whole configuration, defaults included, as YAML that `pipeline run` reads back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _unknown_keys(prefix: str, raw: Mapping[str, Any], model: type[BaseModel]) -> list[Problem]:
@@ -221,9 +244,8 @@ def _to_problem(section: str, detail: Any, root: type[BaseModel]) -> Problem:
     rule = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     if detail["type"] != "value_error":
         rule = f"must be {rule}" if not rule.startswith("must") else rule
-    received = (
-        f" Received: {detail['input']!r}." if isinstance(detail["input"], str | int | float | list | None) else ""
-    )
+    is_shown = isinstance(detail["input"], str | int | float | list | None) and not key.endswith("env")
+    received = f" Received: {detail['input']!r}." if is_shown else ""
     choices = detail.get("ctx", {}).get("expected", "")
     near = nearest(str(detail["input"]), re.findall(r"'([^']+)'", choices)) if choices else ""
     return Problem(key, f"{rule}.{received}{near}")

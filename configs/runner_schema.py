@@ -8,14 +8,23 @@ import re
 import zoneinfo
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from configs.section import Name, Section
+from configs.section import EnvironmentName, Name, Section
 
 DEFAULT_RESOURCES = "default"
 # What a scheduled run may be given at its start, unless the YAML says otherwise.
 PARAMETERS = ["data.path", "train.learning_rate", "train.epochs", "train.max_steps", "train.batch_size", "train.seed"]
+_PATTERN_CHARACTERS = "*?[]"
 _LABEL = re.compile(r"[a-z0-9_-]{0,63}")
+
+
+def _check_root(value: str) -> str:
+    if not value or any(character in value for character in _PATTERN_CHARACTERS):
+        raise ValueError(
+            f"must be a folder whose name has none of {' '.join(_PATTERN_CHARACTERS)}, which stand for other names where files are looked for"
+        )
+    return value
 
 
 class SqliteSection(Section):
@@ -35,7 +44,7 @@ class DatabaseSection(Section):
     port: int = Field(ge=1, le=65535)
     database: Name
     user: Name
-    password_env: Name
+    password_env: EnvironmentName
     password_file: Name | None = None
 
 
@@ -44,7 +53,7 @@ class MysqlSection(DatabaseSection):
 
     kind: Literal["mysql"]
     port: int = Field(3306, ge=1, le=65535)
-    password_env: Name = "MLMD_MYSQL_PASSWORD"
+    password_env: EnvironmentName = "MLMD_MYSQL_PASSWORD"
 
 
 class PostgresqlSection(DatabaseSection):
@@ -53,7 +62,7 @@ class PostgresqlSection(DatabaseSection):
     kind: Literal["postgresql"]
     database: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     port: int = Field(5432, ge=1, le=65535)
-    password_env: Name = "MLMD_POSTGRESQL_PASSWORD"
+    password_env: EnvironmentName = "MLMD_POSTGRESQL_PASSWORD"
 
 
 class GrpcSection(Section):
@@ -99,7 +108,7 @@ class LocalRunnerConfig(Section):
     """This machine. `max_parallel_nodes` is how many nodes may run side by side."""
 
     kind: Literal["local"]
-    root: Name = "runs"
+    root: Annotated[str, AfterValidator(_check_root)] = "runs"
     metadata: MetadataSection = SqliteSection(kind="sqlite")
     beam: BeamSection = BeamSection()
     max_parallel_nodes: int | Literal["auto"] = "auto"
@@ -142,7 +151,7 @@ class VolumeSection(Section):
 class SecretSection(Section):
     """A key of a Kubernetes secret that becomes the environment variable `env` of every container."""
 
-    env: Name
+    env: EnvironmentName
     secret: Name
     key: Name
 

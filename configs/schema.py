@@ -99,6 +99,7 @@ class TextSection(Section):
     template: Name = "auto"
     train_on: Literal["all_assistant_turns", "last_turn", "everything"] = "all_assistant_turns"
     system: str = ""
+    cleaning: Literal["none", "safe", "normalize"] = "safe"
     date: str = "2024-07-26"
     max_length: int = Field(256, ge=8)
     max_truncated_fraction: float = Field(0.25, ge=0, le=1)

@@ -2,9 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+from components.options import check_environment_name
 
 Name = Annotated[str, StringConstraints(min_length=1)]
+EnvironmentName = Annotated[str, AfterValidator(check_environment_name)]
 
 
 class Section(BaseModel):

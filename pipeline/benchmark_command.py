@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from components.benchmark.suites.table import SUITES
@@ -17,7 +16,7 @@ from configs.runner_schema import LocalRunnerConfig
 from pipeline import local_runner, serving
 from pipeline.beam.options import make_beam_args
 from pipeline.code_hash import hash_code, hash_folder, hash_preset
-from pipeline.console import redirect_output
+from pipeline.console import make_console, redirect_output
 from pipeline.execution.child_process import Interrupted, signals_as_exceptions
 from pipeline.execution.node_runner import NodeFailedError
 from pipeline.execution.run_record import make_run_record
@@ -88,7 +87,7 @@ def run_benchmark(
     record = make_run_record(yaml.safe_dump(settings, sort_keys=False), "", paths.name)
     with redirect_output(paths.log(run_id)) as console:
         if as_json:
-            console = Console(stderr=True, highlight=False)
+            console = make_console(stderr=True)
         console.print(f"Benchmark [bold]{benchmark.suite}[/], run {run_id}")
         signals: list[str] = []
         try:

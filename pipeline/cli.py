@@ -9,6 +9,7 @@ import click
 import yaml
 
 from components import runtime
+from components.harmless import make_harmless
 from pipeline.cli_options import IMAGE, ROOT, RUNNER, SET, CommandGroup, load_files, load_runner_file, require_local
 from pipeline.cluster_cli import COMMANDS
 from pipeline.export_cli import export_command
@@ -141,10 +142,9 @@ def tokens(
 
     A token's influence is its loss under the base model minus that under the reference model.
     """
-    from rich.console import Console
 
     from pipeline import tokens_page, tokens_store, tokens_view
-    from pipeline.console import PLAIN_WIDTH
+    from pipeline.console import make_console
     from pipeline.lineage import store as lineage_store
     from pipeline.metadata_connection import make_connection_config
     from pipeline.paths import Paths, find_root
@@ -163,7 +163,7 @@ def tokens(
     if as_json:
         click.echo(tokens_view.to_json(cleaning, found))
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = make_console()
     console.print(tokens_view.render(cleaning, found, coloured=console.color_system is not None))
     paths = Paths(root=Path(find_root(runner)).resolve(), name=cleaning.pipeline_name)
     path = paths.tokens_page(cleaning.run_id) if page is None else Path(page)
@@ -304,4 +304,5 @@ def generate(
     elif not rendered and (context is not None or "serving_default" not in model.signatures):
         texts, rendered = serving.render(folder, texts, context or ""), True
     for text in serving.generate(model, texts, "complete" if rendered else "serving_default"):
-        click.echo(text)
+        # A program that reads it gets the model's very words, a terminal none that would command it.
+        click.echo(make_harmless(text) if sys.stdout.isatty() else text)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from components.errors import UserError
+from components.harmless import make_harmless
+from components.system_errors import explain_system_error
 from pipeline import exit_codes
 
 if TYPE_CHECKING:
@@ -45,8 +47,14 @@ class CommandGroup(click.Group):
             from configs.load import ConfigError
 
             is_config = isinstance(error, ConfigError)
-            click.echo(f"{'ConfigError' if is_config else 'Error'}: {error}", err=True)
+            click.echo(make_harmless(f"{'ConfigError' if is_config else 'Error'}: {error}"), err=True)
             ctx.exit(exit_codes.USAGE if is_config else exit_codes.FAILED)
+        except Exception as error:
+            told = explain_system_error(error)
+            if told is None:
+                raise
+            click.echo(make_harmless(f"Error: {told}"), err=True)
+            ctx.exit(exit_codes.FAILED)
 
 
 def find_runner_path(name: str) -> str:
@@ -94,7 +102,7 @@ def load_files(
         errors.insert(0, error)
     if errors or config is None or runner is None:
         for other in errors[:-1]:
-            click.echo(f"ConfigError: {other}", err=True)
+            click.echo(make_harmless(f"ConfigError: {other}"), err=True)
         raise errors[-1]
     return config, runner
 

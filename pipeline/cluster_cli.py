@@ -65,7 +65,7 @@ def _prepare_to_compile() -> None:
 def run_spec_command(spec: str, root: str, parameters: tuple[str, ...], max_parallel: int) -> None:
     """Run a compiled pipeline on this machine, as its cluster would.
 
-    Every task is a process of its own, with the very command in FILE; nothing but files is shared. A dry run of what a
+    Every task is a process of its own, with the very command in FILE: run only files of people you trust. Nothing but files is shared. A dry run of what a
     cluster will do, without one: it does not cover the image, accounts and rights, buckets, and the cluster's own cache.
     """
     from pipeline.cluster_commands import run_spec_file

@@ -2,18 +2,15 @@
 
 import os
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from components.errors import UserError
 from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, VertexRunnerConfig
 from configs.schema import RunConfig
 from pipeline.code_hash import REPOSITORY_ROOT
-from pipeline.console import PLAIN_WIDTH
+from pipeline.console import make_console
 from pipeline.execution.child_process import (
     ChildDiedError,
     ChildError,
@@ -74,7 +71,7 @@ def compile_to_file(config: RunConfig, config_path: str, runner: ClusterRunnerCo
         UserError: If a handle's commit cannot be found.
     """
     config = require_valid_run(config, config_path, runner)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = make_console()
     config = pin_presets(config, console)
     log_path = path.with_suffix(".log")
     with console.status("Loading TensorFlow and TFX"):
@@ -82,7 +79,9 @@ def compile_to_file(config: RunConfig, config_path: str, runner: ClusterRunnerCo
     write_spec(compiled, path)
     log_path.unlink(missing_ok=True)
     console.print(
-        f"{path}: {len(compiled.text):,} characters; parameters: {name_parameters_file(path)}", soft_wrap=True
+        f"{path}: {len(compiled.text):,} characters; parameters: {name_parameters_file(path)}",
+        soft_wrap=True,
+        markup=False,
     )
     console.print(f"Try it here: python -m pipeline run-spec {shlex.quote(str(path))}", soft_wrap=True, markup=False)
 
@@ -111,9 +110,9 @@ def run_spec_file(path: Path, given: Mapping[str, str], root: Path, max_parallel
         parameters[_METADATA] = _LOCAL_STORE
     parameters = fill_parameters(file.spec, {**parameters, **given})
     run_id = make_run_id()
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = make_console()
     console.print(f"Pipeline [bold]{file.spec['pipelineInfo']['name']}[/], run {run_id}")
-    console.print(f"[dim]Logs: {root / 'runs' / run_id}[/]", soft_wrap=True)
+    console.print(f"Logs: {root / 'runs' / run_id}", style="dim", soft_wrap=True, markup=False)
     signals: list[str] = []
     try:
         with signals_as_exceptions() as signals:
@@ -123,5 +122,5 @@ def run_spec_file(path: Path, given: Mapping[str, str], root: Path, max_parallel
         console.print(str(error), markup=False, soft_wrap=True)
         return INTERRUPTED if signals else FAILED
     ran = f"{len(result.skipped)} tasks were skipped, the others have" if result.skipped else "Every task has"
-    console.print(f"\n{ran} run as the cluster would run it. Artifacts: {root}", soft_wrap=True)
+    console.print(f"\n{ran} run as the cluster would run it. Artifacts: {root}", soft_wrap=True, markup=False)
     return 0

@@ -5,11 +5,54 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from absl import logging as absl_logging
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
+from rich.segment import Segment
+
+from components.harmless import make_harmless
 
 PLAIN_WIDTH = 120
+
+
+def make_console(
+    file: IO[str] | None = None, *, stderr: bool = False, width: int | None = None, coloured: bool = True
+) -> Console:
+    """Returns a console for people: whatever text it is given commands no terminal and reorders nothing.
+
+    Args:
+        file: Where it writes; None: standard output, or standard error.
+        stderr: Which of them.
+        width: None: the terminal's; a pipe or a file has none of its own, and rich would fold paths and tables at 80.
+        coloured: False: never, whatever the environment asks for.
+    """
+    stream = file or (sys.stderr if stderr else sys.stdout)
+    console = Console(
+        file=file,
+        stderr=stderr,
+        highlight=False,
+        width=width or (None if stream.isatty() else PLAIN_WIDTH),
+        color_system="auto" if coloured else None,
+    )
+    console.push_render_hook(_Harmless())
+    return console
+
+
+class _Harmless(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_HarmlessRenderable(renderable) for renderable in renderables]
+
+
+class _HarmlessRenderable:
+    """Something as it is rendered, but for characters of its text that do more than to be seen."""
+
+    def __init__(self, renderable: ConsoleRenderable):
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._renderable, options):
+            yield segment if segment.control else segment._replace(text=make_harmless(segment.text))
 
 
 @contextlib.contextmanager
@@ -31,8 +74,7 @@ def redirect_output(log_path: Path) -> Iterator[Console]:
         # absl's handler stamps each line with its time; TFX, Beam and TFMA log through it or through Python's logging.
         absl_logging.use_absl_handler()
         absl_logging.set_verbosity(absl_logging.INFO)
-        # A pipe or a file has no width of its own, and rich would fold paths and tables at 80.
-        yield Console(file=terminal, highlight=False, width=None if terminal.isatty() else PLAIN_WIDTH)
+        yield make_console(terminal)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -8,6 +8,9 @@ from components.example_gen.files import detect_format, split_path
 from components.example_gen.spans import find_problem, find_spans, has_placeholders
 from pipeline.preset_checks import near_file
 
+# What Beam and TensorFlow read with the packages of the lock.
+_SCHEMES = ("gs",)
+
 
 def find_file_problems(path: str, file_format: str, mounted: str | None = None) -> list[str]:
     """Returns what is wrong with a path of data files.
@@ -19,6 +22,12 @@ def find_file_problems(path: str, file_format: str, mounted: str | None = None) 
     """
     if problem := find_problem(path):
         return [problem]
+    scheme, separator, _ = path.partition("://")
+    if separator and scheme not in _SCHEMES:
+        return [
+            f"must be a local path or an address in a bucket ({', '.join(f'{name}://' for name in _SCHEMES)}). Received: {path!r}. Download "
+            "it, and give the file."
+        ]
     is_elsewhere = "://" in path or is_below(path, mounted)
     if has_placeholders(path) and is_elsewhere:
         return []

@@ -8,6 +8,12 @@ from typing import Any
 import jinja2
 
 from components.errors import UserError
+from components.harmless import make_harmless
+
+
+def _finalize(value: Any) -> Any:
+    """What is put into a page, markup of our own excepted, is only text."""
+    return make_harmless(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def render(template: Path, filters: Mapping[str, Callable[..., Any]], **values: Any) -> str:
@@ -19,6 +25,7 @@ def render(template: Path, filters: Mapping[str, Callable[..., Any]], **values: 
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
     )
     environment.filters |= filters
     return environment.get_template(template.name).render(**values)

@@ -114,6 +114,18 @@ def describe_connection(config: ConnectionConfig) -> str:
     return f"{kind} at {server.host}:{server.port}"
 
 
+def _check_not_lost(path: Path) -> None:
+    """An empty file is a new store to SQLite, and what is left of one after a crash of the file system."""
+    if not path.is_file() or path.stat().st_size:
+        return
+    for folder in (path.parent / "artifacts", path.parent / "serving"):
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UserError(
+                f"the metadata store must not be lost: {path} has 0 bytes, though {folder} holds what earlier runs made. Restore the file from "
+                "a copy; or remove it, and a new store is begun, which knows nothing of those runs."
+            )
+
+
 def open_writable_store(config: ConnectionConfig) -> Any:
     """Returns the store (`ml_metadata.MetadataStore`); an SQLite file and tables that are missing are made.
 
@@ -123,7 +135,9 @@ def open_writable_store(config: ConnectionConfig) -> Any:
     from ml_metadata.metadata_store import MetadataStore
 
     if isinstance(config, metadata_store_pb2.ConnectionConfig) and config.HasField("sqlite"):
-        Path(config.sqlite.filename_uri).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(config.sqlite.filename_uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_not_lost(path)
     try:
         return MetadataStore(config)
     except Exception as error:

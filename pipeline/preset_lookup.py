@@ -32,7 +32,7 @@ def look_up_presets(config: RunConfig, console: Console) -> None:
         if preset and (problems := find_preset_problems(preset)):
             raise UserError("model.preset " + " ".join(problems))
     if told := describe_preset(config.model.preset):
-        console.print(f"[dim]{told}[/]", soft_wrap=True, highlight=False)
+        console.print(told, style="dim", soft_wrap=True, markup=False, highlight=False)
 
 
 def look_up_preset(preset: str | None, console: Console) -> None:

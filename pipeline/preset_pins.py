@@ -23,5 +23,6 @@ def pin_presets(config: RunConfig, console: Console) -> RunConfig:
         preset = section.get("preset") or ""
         if preset.startswith(HUB) and not is_pinned(preset):
             section["preset"] = pin_handle(preset, fetch_snapshot(preset, with_weights=False).commit)
-            console.print(f"[dim]Pinned to the commit of now: {section['preset']}[/]", soft_wrap=True, highlight=False)
+            told = f"Pinned to the commit of now: {section['preset']}"
+            console.print(told, style="dim", soft_wrap=True, markup=False, highlight=False)
     return RunConfig.model_validate(content)

@@ -1,6 +1,5 @@
 """The command `receipt`: what the loss of a run's trainings sees."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -30,10 +29,9 @@ def receipt_command(
     A run makes the receipt before the first step of each training, and stops where a rule of its section `receipt` says so.
     FILE is a receipt that such a run has left.
     """
-    from rich.console import Console
 
     from pipeline import receipt_page, receipt_store, receipt_view
-    from pipeline.console import PLAIN_WIDTH
+    from pipeline.console import make_console
     from pipeline.lineage import store as lineage_store
     from pipeline.metadata_connection import make_connection_config
     from pipeline.paths import Paths, find_root
@@ -56,7 +54,7 @@ def receipt_command(
     if as_json:
         click.echo(receipt_view.to_json(found.run_id, found.pipeline_name, found.receipts))
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = make_console()
     console.print(f"Run {found.run_id}, pipeline {found.pipeline_name}", markup=False)
     for node, receipt in found.receipts.items():
         if len(found.receipts) > 1:

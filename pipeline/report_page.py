@@ -3,20 +3,21 @@
 import io
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 
 from components.evaluator.gate import GENERAL, OVERALL
+from pipeline.console import make_console
 from pipeline.html import render, write_whole
 from pipeline.lineage import trace_view
 from pipeline.lineage.trace_view import describe_cleaning
 from pipeline.receipt_page import FILTERS
 from pipeline.report_store import RunReport
-from pipeline.tokens_view import make_harmless
+from pipeline.tokens_view import make_harmless, make_visible
 
 _TEMPLATE = Path(__file__).with_name("report_page.html.j2")
 _LINEAGE_WIDTH = 110
@@ -92,10 +93,16 @@ def render_page(report: RunReport) -> str:
     """Returns the page as HTML text."""
     evaluation = report.evaluation
     other = "baseline" if evaluation["baseline"] == "latest blessed model" else "preset"
+    filters: dict[str, Callable[..., Any]] = {
+        **FILTERS,
+        "number": format_number,
+        "signed": lambda number: format_number(number, "+"),
+        "harmless": make_harmless,
+        "visible": make_visible,
+    }
     return render(
         _TEMPLATE,
-        FILTERS
-        | {"number": format_number, "signed": lambda number: format_number(number, "+"), "harmless": make_harmless},
+        filters,
         report=report,
         evaluation=evaluation,
         other=other,
@@ -220,7 +227,7 @@ def make_bars(report: RunReport) -> list[Bars]:
 
 def render_lineage(report: RunReport) -> str:
     """Returns the chain of the model as text."""
-    console = Console(file=io.StringIO(), width=_LINEAGE_WIDTH, highlight=False, color_system=None)
+    console = make_console(io.StringIO(), width=_LINEAGE_WIDTH, coloured=False)
     with console.capture() as captured:
         console.print(trace_view.render(report.lineage))
     return captured.get()

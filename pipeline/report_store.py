@@ -29,6 +29,7 @@ class RunReport:
         training: What the model's `training_record.json` holds; empty if that file is gone.
         counts: Properties of the run's raw and tokenized examples, merged.
         lengths: What the tokenizer's `lengths/train.json` holds: examples by part and bin; empty if that file is gone.
+        text_changes: What cleaning of text has changed in the training split, by kind: `examples` and, as pairs, what is `shown`.
         cleaning: Properties of the reports of token cleaning, in the order of the rounds.
         receipts: What the loss of each training sees, by node in the order of the trainings; without those that are gone.
         lineage: The model's chain.
@@ -41,6 +42,7 @@ class RunReport:
     training: dict[str, Any]
     counts: Properties
     lengths: dict[str, int]
+    text_changes: dict[str, Any]
     cleaning: list[Properties]
     receipts: dict[str, Receipt]
     lineage: Trace
@@ -75,6 +77,7 @@ def load_report(store: MetadataStore, run_id: str | None = None, pipeline_name: 
     model_uri = _find_model_uri(store, evaluation)
     counts: Properties = {}
     lengths: dict[str, int] = {}
+    text_changes: dict[str, Any] = {}
     cleaning = []
     artifacts = store.get_artifacts_by_context(run.id)
     for artifact in artifacts:
@@ -84,6 +87,7 @@ def load_report(store: MetadataStore, run_id: str | None = None, pipeline_name: 
         if artifact.type == "Examples" and not Path(artifact.uri).parts[-3].startswith("General"):
             counts |= properties
             lengths |= _read_if_there(artifact.uri, "lengths/train.json")
+            text_changes |= _read_if_there(artifact.uri, "changes/train.json")
     return RunReport(
         run_id=run.name,
         pipeline_name=name,
@@ -92,6 +96,7 @@ def load_report(store: MetadataStore, run_id: str | None = None, pipeline_name: 
         training=_read_if_there(model_uri, "training_record.json"),
         counts=counts,
         lengths=lengths,
+        text_changes=text_changes,
         cleaning=sorted(cleaning, key=lambda properties: properties.get("round", 0)),
         receipts={node: read_receipt(path) for node, path in list_places(artifacts).items() if path.is_file()},
         lineage=trace(store, model_uri),

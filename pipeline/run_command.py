@@ -3,15 +3,17 @@
 import json
 import logging
 import sys
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
 
 from components.errors import UserError
+from components.system_errors import check_room
 from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 from configs.schema import RunConfig
 from pipeline import exit_codes, local_runner, report_page, report_store, summary
-from pipeline.console import redirect_output
+from pipeline.console import make_console, redirect_output
 from pipeline.execution.child_process import (
     ChildDiedError,
     ChildError,
@@ -54,12 +56,13 @@ def run_pipeline(
         skip_unchanged: End at once if a blessed run had the very same inputs.
         force: Go on even so.
     """
-    run_id = local_runner.find_run_id(config, runner, part.resume)
     paths = Paths(root=Path(runner.root).resolve(), name=config.pipeline.name)
+    check_room(paths.root, tempfile.gettempdir())
+    run_id = local_runner.find_run_id(config, runner, part.resume)
     log_path = paths.log(run_id)
     with redirect_output(log_path) as console:
         console.print(f"Pipeline [bold]{config.pipeline.name}[/], run {run_id}")
-        console.print(f"[dim]Log: {log_path}[/]", soft_wrap=True)
+        console.print(f"Log: {log_path}", style="dim", soft_wrap=True, markup=False)
         try:
             look_up_presets(config, console)
         except UserError as error:
@@ -122,7 +125,7 @@ def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.R
     console.print(text)
     _tell_other_weights(runner, result, console)
     with result.paths.report(result.run_id).open("w", encoding="utf-8") as file:
-        Console(file=file, width=120, highlight=False).print(text)
+        make_console(file).print(text)
     try:
         told = f"Report: {write_report_page(runner, result.run_id)}"
     except UserError as error:  # the model is what it is, with or without a page
@@ -183,7 +186,8 @@ def explain_failure(error: Exception, interrupted: bool, log_path: Path, console
         if not isinstance(causes[0], ChildDiedError):
             console.print("This is not a problem of the configuration or the data that we know of.")
     console.print("[dim]With --resume the same command goes on as the same run: finished nodes do not run again.[/]")
-    console.print(f"[dim]Traceback and all messages: {_find_log(log_path, node_id)}[/]", soft_wrap=True)
+    told = f"Traceback and all messages: {_find_log(log_path, node_id)}"
+    console.print(told, style="dim", soft_wrap=True, markup=False)
     return exit_codes.FAILED
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from configs.load import ConfigError, Problem
 from configs.runner_schema import ClusterRunnerConfig, KubeflowRunnerConfig, VertexRunnerConfig
 from configs.schema import RunConfig
 from pipeline.cluster_commands import compile_run
-from pipeline.console import PLAIN_WIDTH
+from pipeline.console import make_console
 from pipeline.cron import find_cron_problem, find_timezone_problem, next_times
 from pipeline.kubeflow import schedules as kubeflow_schedules
 from pipeline.preset_pins import pin_presets
@@ -276,4 +275,4 @@ def _read_vertex(schedule: vertex_client.Schedule) -> ScheduleRow:
 
 
 def _make_console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    return make_console()

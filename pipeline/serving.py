@@ -8,7 +8,7 @@ from components.errors import UserError
 from components.example_gen.conversations import make_messages, make_tools
 from components.example_gen.item import BadRecordError
 from components.text.chat_template import ChatTemplate, RefusedConversationError
-from components.text.cleaning import clean_text
+from components.text.cleaning import clean_text, get_level
 from components.text.conversation import Conversation
 from components.text.record_cleaning import Cleaner, join_request
 from components.text.template_choice import load_template
@@ -63,11 +63,13 @@ def render(folder: Path, instructions: list[str], context: str = "") -> list[str
     """Returns prompts for the signature `complete`: the model's own template around instructions and their input."""
     card, template = _read_template(folder)
     if isinstance(template, ChatTemplate):
-        requests = [join_request(clean_text(text), clean_text(context)) for text in instructions]
+        level = get_level(card)
+        requests = [join_request(clean_text(text, level), clean_text(context, level)) for text in instructions]
         conversations = [Conversation(messages=[{"role": "user", "content": request}]) for request in requests]
         return [render_conversation(folder, conversation) for conversation in conversations]
     cleaner = _make_cleaner(card)
-    return [template.render(cleaner(text), cleaner(context), clean_text(card["system"])) for text in instructions]
+    system = clean_text(card["system"], get_level(card))
+    return [template.render(cleaner(text), cleaner(context), system) for text in instructions]
 
 
 def render_conversation(folder: Path, conversation: Conversation) -> str:
@@ -83,7 +85,7 @@ def render_conversation(folder: Path, conversation: Conversation) -> str:
     card, template = _read_template(folder)
     cleaner = _make_cleaner(card)
     conversation = cleaner.clean(conversation)
-    messages, system = conversation.seen, clean_text(card["system"])
+    messages, system = conversation.seen, clean_text(card["system"], get_level(card))
     if isinstance(template, PromptTemplate):
         return template.render_turns(
             [*messages, {"role": "assistant", "content": ""}], system, conversation.tools
@@ -129,7 +131,7 @@ def _read_template(folder: Path) -> tuple[dict[str, Any], PromptTemplate | ChatT
 
 
 def _make_cleaner(card: dict[str, Any]) -> Cleaner:
-    return Cleaner(card.get("special_tokens", []), [])
+    return Cleaner(card.get("special_tokens", []), [], get_level(card))
 
 
 def generate(model: Any, prompts: list[str], signature: str = "serving_default") -> list[str]:

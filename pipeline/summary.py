@@ -110,6 +110,10 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample], gr
     )
     if empty := _property(tokenized, "examples_empty"):
         facts.add_row("", f"[yellow]{empty:,} left out: nothing remains of their response once it is cleaned[/]")
+    if cleaned := _property(tokenized, "examples_cleaned"):
+        facts.add_row(
+            "", f"text of {cleaned:,} examples changed by cleaning ({config.text.cleaning}); the report shows how"
+        )
     # The last one is the candidate's; `receipt` shows those of reference models too.
     for receipt in result.nodes["Receipt"].outputs.get("receipt", []) if "Receipt" in result.nodes else []:
         facts.add_row("Receipt", escape(describe_receipt(get_properties(receipt))))

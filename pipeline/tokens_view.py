@@ -1,7 +1,6 @@
 """Shows token cleaning: how a token's text and influence are shown anywhere, the terminal's view, JSON for programs."""
 
 import json
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from components import harmless
 from pipeline.tokens_report import Example, Report
 from pipeline.tokens_store import Cleaning
 
@@ -18,8 +18,8 @@ NUM_LEVELS = 4  # shades of each of the two colours
 _TAIL = 0.02
 _NUM_FREQUENT = 6
 _SIGNS = {" ": "␣", "\n": "↵", "\t": "⇥"}
-# Zero width joiner and non-joiner: they belong to the spelling of some scripts, and reorder nothing.
-_JOINERS = "\u200c\u200d"
+# Here each kind of blank tells something, too.
+_HIDDEN = harmless.HIDDEN | {"Zs"}
 # Text colours have a contrast of 4.5 to black and to white, fills bring their own text colour: any theme shows them.
 _LOW_FILL, _LOW, _HIGH, _HIGH_FILL = "#ffffff on #a85400", "#b56200", "#1a78c0", "#ffffff on #1b66a5"
 _STYLES = dict(zip(range(-4, 5), [_LOW_FILL] * 2 + [_LOW] * 2 + [""] + [_HIGH] * 2 + [_HIGH_FILL] * 2, strict=True))
@@ -75,17 +75,12 @@ def make_visible_in_text(text: str) -> str:
 
 
 def make_harmless(text: str) -> str:
-    """Returns longer text without characters that command a terminal, or reorder what stands around them."""
-    return _replace(text, {char: char for char in _SIGNS})
+    """Returns longer text without characters that command a terminal, reorder what stands around them, or look like a blank."""
+    return harmless.make_harmless(text, _HIDDEN)
 
 
 def _replace(text: str, signs: dict[str, str]) -> str:
-    return "".join(signs.get(char) or _get_sign(char) for char in text)
-
-
-def _get_sign(char: str) -> str:
-    hidden = unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs") and char not in _JOINERS
-    return f"<U+{ord(char):04X}>" if hidden else char
+    return "".join(signs.get(char) or harmless.show_character(char, _HIDDEN) for char in text)
 
 
 def format_influence(value: float | None, digits: int = 4) -> str:

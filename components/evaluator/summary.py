@@ -1,9 +1,14 @@
 """What was measured and decided, as Markdown for a pull request."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from components.evaluator.gate import BASELINE, CANDIDATE, OVERALL, PRESET, Check, Measured, Results
+from components.harmless import make_harmless
+
+# In a table it must be escaped, in code too.
+_PIPE = r"\|"
 
 
 def make_summary(
@@ -18,11 +23,11 @@ def make_summary(
         directions: Names of the values in the order of the configuration.
         baseline: Name of the model that was the baseline.
     """
-    lines = [f"**{_escape(verdict)}**", "", "| condition | on | verdict | holds |", "| --- | --- | --- | --- |"]
+    lines = [f"**{_prose(verdict)}**", "", "| condition | on | verdict | holds |", "| --- | --- | --- | --- |"]
     for check in checks:
         holds = {True: "yes", False: "**no**", None: "not enough evidence"}[check.passed]
         lines.append(
-            f"| `{check.metric}`: {_escape(check.rule)} | {_escape(check.slice_name)} | {check.verdict or '-'}: "
+            f"| {_code(check.metric)}: {_prose(check.rule)} | {_code(check.slice_name)} | {check.verdict or '-'}: "
             f"{_show(check.measured)} | {holds} |"
         )
     others = [PRESET, *([BASELINE] if baseline == BASELINE else [])]
@@ -31,7 +36,7 @@ def make_summary(
     for name in directions:
         values = [results.values[model][OVERALL].get(name) for model in (*others, CANDIDATE)]
         change = results.changes[baseline][OVERALL].get(name)
-        lines.append(_row([f"`{name}`", *map(_show_number, values[:-1]), _show(values[-1]), _show(change, "+")]))
+        lines.append(_row([_code(name), *map(_show_number, values[:-1]), _show(values[-1]), _show(change, "+")]))
     return "\n".join(lines) + "\n"
 
 
@@ -49,6 +54,13 @@ def _show_number(measured: Measured | None, sign: str = "") -> str:
     return "-" if measured is None else f"{measured.value:{sign}.4g}"
 
 
-def _escape(text: str) -> str:
-    """Slices hold what the data hold."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+def _code(text: str) -> str:
+    """Names of slices and labels hold what the data hold: in a code span nothing is a link, an image or a mention."""
+    return f"`{' '.join(make_harmless(text).split()).replace('`', chr(39)).replace('|', _PIPE)}`"
+
+
+def _prose(text: str) -> str:
+    """A sentence of ours, in which such names may stand."""
+    escaped = re.sub(r"([\\`*\[\]<>|!~])", r"\\\1", " ".join(make_harmless(text).split()))
+    # GitHub makes mentions and links of text that Markdown has left alone; a comment takes them apart.
+    return re.sub(r"([@#]|:(?=//)|(?<=www)\.)", r"\1<!-- -->", escaped)

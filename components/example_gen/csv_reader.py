@@ -6,7 +6,9 @@ from typing import BinaryIO
 
 from components.errors import UserError
 from components.example_gen import item
-from components.example_gen.item import UTF8_BOM, BadRecordError, FileFacts, Item
+from components.example_gen.item import UTF8_BOM, BadRecordError, FileFacts, Item, check_names, describe_bad_byte
+
+_OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 class _CsvLines:
@@ -73,7 +75,7 @@ def read_csv(stream: BinaryIO, facts: FileFacts) -> Iterator[Item]:
             facts.blank_lines += 1
             continue
         if not lines.is_utf8:
-            problem = BadRecordError("not UTF-8")
+            problem = _find_bad_byte(bytes(lines.raw))
         if header is None:
             header = facts.columns = _check_header(row, problem)
             continue
@@ -89,6 +91,22 @@ def read_csv(stream: BinaryIO, facts: FileFacts) -> Iterator[Item]:
 def _check_header(header: list[str], problem: BadRecordError | None) -> list[str]:
     if problem:
         raise UserError(f"the first line must name the columns, in UTF-8. It is {problem}. Save the file as UTF-8 CSV.")
-    if repeated := sorted({name for name in header if header.count(name) > 1}):
-        raise UserError(f"each column must have its own name. The header has twice: {', '.join(map(repr, repeated))}.")
+    first = header[0]
+    if first.lower().startswith("sep=") and len(header) <= 2:
+        raise UserError("the first line must name the columns. It is `sep=`, which only Excel reads. Remove that line.")
+    for delimiter, name in _OTHER_DELIMITERS.items():
+        if len(header) == 1 and delimiter in first:
+            raise UserError(
+                f"columns must be separated by commas. The first line has none, and {first.count(delimiter)} {name}. Save the file "
+                "with commas, or as JSON Lines."
+            )
+    check_names(header)
     return header
+
+
+def _find_bad_byte(raw: bytes) -> BadRecordError:
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return BadRecordError("not UTF-8", describe_bad_byte(raw, error.start))
+    return BadRecordError("not UTF-8")

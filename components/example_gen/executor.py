@@ -17,8 +17,8 @@ from tfx.types import artifact_utils, standard_component_specs
 
 from components.errors import UserError
 from components.example_gen import report as reports
-from components.example_gen.driver import read_paths
-from components.example_gen.files import DataFile, list_files, split_path
+from components.example_gen.driver import read_fingerprint, read_paths
+from components.example_gen.files import DataFile, combine_hashes, list_files, split_path
 from components.example_gen.ingest import REPORT, IngestFile
 from components.example_gen.item import QUARANTINE
 from components.example_gen.records import Columns
@@ -28,6 +28,7 @@ from components.example_gen.split import SPLITS
 REPORT_FILE = "ingest_report.json"
 _SHOWN_BAD_RECORDS = 5
 _COPY_BYTES = 1 << 20
+_SHOWN_CHARACTERS = 300  # of names of columns
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -43,10 +44,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Below its URI: `Split-<name>/data_tfrecord-*.gz`, `quarantine/quarantine-*.jsonl` where records are bad, and
         `ingest_report.json`. Its custom properties: `rows_read`, `rows_kept`, `rows_quarantined` (int), `rows_by_split` (JSON
-        text), `data_path`, `data_sha256`, `payload_format` and `file_format` (text).
+        text), `data_path`, `columns_dropped` if there are any, `data_sha256`, `payload_format` and `file_format` (text).
 
         Raises:
-            UserError: If files are missing or broken, columns are missing, too many records are bad, or a split is empty.
+            UserError: If files are missing, broken, or were changed meanwhile, columns are missing, too many records are bad, or a split is empty.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         data_config = read_custom_config(exec_properties)["data"]
@@ -59,8 +60,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         written = self._run_beam(files, columns, shares, examples.uri)
         file_reports = written.pop(REPORT)
         reports.check_files(file_reports)
+        reports.check_unchanged(file_reports, read_fingerprint(exec_properties), data_path)
         reports.check_columns(file_reports, columns, data_path)
         report = reports.make_report(file_reports, written)
+        report["columns_dropped"] = reports.list_dropped_columns(file_reports, columns)
         with fileio.open(f"{examples.uri}/{REPORT_FILE}", "w") as stream:
             stream.write(json.dumps(report, indent=2))
         _check_bad_records(report, data_config, examples.uri)
@@ -77,9 +80,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         order of the file in the examples, and runners that shuffle in memory would hold all records there.
         """
         facts = f"{uri}/.ingest"
-        for folder in (facts, f"{uri}/{QUARANTINE}", *(f"{uri}/Split-{name}" for name in SPLITS)):
-            if fileio.exists(folder):  # a run that was killed and is resumed writes to the same place
-                fileio.rmtree(folder)
         with self._make_beam_pipeline() as pipeline:
             outputs = (
                 pipeline
@@ -120,7 +120,7 @@ def _check_bad_records(report: Mapping[str, Any], data_config: Mapping[str, Any]
     copy = ""
     if folder := data_config.get("quarantine_dir"):
         # TFX deletes the outputs of a failed node, and the quarantine with them.
-        copy = f"{folder.rstrip('/')}/quarantine-{reports.data_sha256(report['files'])[:12]}.jsonl"
+        copy = f"{folder.rstrip('/')}/quarantine-{combine_hashes(report['files'])[:12]}.jsonl"
         fileio.makedirs(folder)
         with fileio.open(copy, "wb") as target:
             for path in sorted(fileio.glob(pattern)):
@@ -137,8 +137,10 @@ def _set_properties(examples: types.Artifact, report: Mapping[str, Any], data_pa
     for name in ("rows_read", "rows_kept", "rows_quarantined"):
         examples.set_int_custom_property(name, report[name])
     examples.set_string_custom_property("rows_by_split", json.dumps(report["rows_by_split"]))
+    if dropped := report["columns_dropped"]:
+        examples.set_string_custom_property("columns_dropped", ", ".join(dropped)[:_SHOWN_CHARACTERS])
     examples.set_string_custom_property("data_path", data_path)
-    examples.set_string_custom_property("data_sha256", reports.data_sha256(report["files"]))
+    examples.set_string_custom_property("data_sha256", combine_hashes(report["files"]))
 
 
 def _read_json_lines(pattern: str) -> Iterator[Any]:

@@ -1,10 +1,15 @@
-"""Which files a data path means, and of which format they are."""
+"""Which files a data path means, of which format they are, and one hash over what is in them. Imports no TFX."""
 
+import hashlib
+import os
 import re
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from components import storage
+from components.content import hash_file
 from components.errors import UserError
 
 EXTENSIONS = {
@@ -65,12 +70,54 @@ def list_files(base: str, pattern: str, format_name: str) -> list[DataFile]:
     means just what it names, and `format_name`, if not `auto`, overrules the extension.
 
     Raises:
-        UserError: If there is none, or its format cannot be told.
+        UserError: If there is none, one is no regular file, or its format cannot be told.
     """
-    from tfx.dsl.io import fileio  # Not at the top: `split_path` is for checks that must not wait for TFX.
+    found = [path for path in storage.find_files(f"{base.rstrip('/')}/{pattern}") if not storage.is_folder(path)]
+    files = select_files(found, base, pattern, format_name)
+    for file in files:
+        if kind := _name_irregular(file.path):
+            raise UserError(
+                f"data.path: data must be in regular files. Received: {file.path}, which is {kind}. Remove it, or name the others."
+            )
+    return files
 
-    found = sorted(str(p) for p in fileio.glob(f"{base.rstrip('/')}/{pattern}") if not fileio.isdir(p))
-    return select_files(found, base, pattern, format_name)
+
+def _name_irregular(path: str) -> str | None:
+    """Returns what a local path is that is no regular file: reading a pipe would wait for whoever writes into it."""
+    if storage.is_remote(path):
+        return None
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "a link to a file that is not there"
+    kinds = {
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode))
+
+
+def hash_files(files: Iterable[DataFile]) -> str:
+    """Returns the SHA-256 of data files by name and content; all of them are read.
+
+    Raises:
+        OSError: One cannot be read.
+    """
+    return combine_hashes([{"path": file.path, "sha256": hash_file(file.path)} for file in files])
+
+
+def combine_hashes(files: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the SHA-256 of the file, or of the sorted lines `name:sha256` of several.
+
+    Args:
+        files: Of each `path` and `sha256`.
+    """
+    if len(files) == 1:
+        return str(files[0]["sha256"])
+    lines = sorted(f"{PurePosixPath(file['path']).name}:{file['sha256']}" for file in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def select_files(found: Sequence[str], base: str, pattern: str, format_name: str) -> list[DataFile]:

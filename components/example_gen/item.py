@@ -1,8 +1,11 @@
 """What a reader yields: records as they stand in a file, or why they cannot be read."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from components.errors import UserError
 
 MISSING = object()  # a column that the record does not have, as opposed to one that is null
 
@@ -37,6 +40,30 @@ class BadRecordError(Exception):
 def type_name(value: Any) -> str:
     """Returns the type of a value in the words of a data file."""
     return "null" if value is None else _TYPE_NAMES.get(type(value), f"a {type(value).__name__}")
+
+
+def check_names(columns: Sequence[str]) -> None:
+    """Checks that the columns of a file can be told apart.
+
+    Raises:
+        UserError: Two have one name.
+    """
+    if repeated := sorted({name for name in columns if columns.count(name) > 1}):
+        raise UserError(f"each column must have its own name. The file has twice: {', '.join(map(repr, repeated))}.")
+
+
+def describe_bad_byte(raw: bytes, place: int) -> str:
+    """Says which byte of a text is not UTF-8, and what it is where the text is in the encoding that is likely then.
+
+    Args:
+        raw: The text.
+        place: Of the byte.
+    """
+    try:
+        likely = f", which is {raw[place : place + 1].decode('cp1252')!r} in Windows-1252: save the file as UTF-8"
+    except UnicodeDecodeError:
+        likely = ""
+    return f"byte 0x{raw[place]:02X} at byte {place + 1}{likely}"
 
 
 class Item(NamedTuple):

@@ -1,9 +1,10 @@
 """Strict JSON: what `json.loads` lets pass silently (repeated keys, NaN) is an error here."""
 
 import json
+import math
 from typing import Any
 
-from components.example_gen.item import BadRecordError, type_name
+from components.example_gen.item import BadRecordError, describe_bad_byte, type_name
 
 
 class JsonSyntaxError(BadRecordError):
@@ -29,9 +30,11 @@ def parse_json(raw: bytes) -> Any:
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        raise BadRecordError("not UTF-8", f"byte 0x{raw[error.start]:02X} at byte {error.start + 1}") from None
+        raise BadRecordError("not UTF-8", describe_bad_byte(raw, error.start)) from None
     try:
-        return json.loads(text, object_pairs_hook=_make_object, parse_constant=_reject_constant)
+        return json.loads(
+            text, object_pairs_hook=_make_object, parse_constant=_reject_constant, parse_float=_parse_float
+        )
     except json.JSONDecodeError as error:
         raise JsonSyntaxError(error.msg, len(text[: error.pos].encode())) from None
     except RecursionError:
@@ -60,6 +63,13 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise BadRecordError("a key stands twice in an object", f"{repeated!r}"[:200])
     return result
+
+
+def _parse_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise BadRecordError("a number is too large", text[:50])
+    return value
 
 
 def _reject_constant(name: str) -> Any:

@@ -22,6 +22,9 @@ _BUFFER_BYTES = 1 << 20
 _TEXT_READERS = {"jsonl": read_jsonl, "json": read_json, "csv": read_csv}
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _GZIP_MAGIC = b"\x1f\x8b"
+# Of gzip data: below the first, any ratio will do.
+_MOST_UNPACKED, _MOST_RATIO = 256 << 20, 200
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass
@@ -60,6 +63,29 @@ class _HashingStream(io.RawIOBase):
         return len(data)
 
 
+class _Unpacked(io.RawIOBase):
+    """Gzip data as they are unpacked: text becomes ten times as long, and not hours of reading from a few megabytes."""
+
+    def __init__(self, stream: BinaryIO, facts: SourceFacts):
+        self._stream = gzip.GzipFile(fileobj=stream)
+        self._facts = facts
+        self._num_bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        data = self._stream.read(len(target))
+        target[: len(data)] = data
+        self._num_bytes += len(data)
+        if self._num_bytes > _MOST_UNPACKED and self._num_bytes > _MOST_RATIO * self._facts.num_bytes:
+            raise UserError(
+                f"a `.gz` file of records must not unpack to more than {_MOST_RATIO} times its size. Received: {self._facts.num_bytes:,} bytes that "
+                f"have become {self._num_bytes:,} so far. Look at what is in it; if it is meant, unpack it."
+            )
+        return len(data)
+
+
 def read_file(path: str, format_name: str, columns: Columns, facts: SourceFacts) -> Iterator[Item]:
     """Yields the records of a file in its order.
 
@@ -75,12 +101,14 @@ def read_file(path: str, format_name: str, columns: Columns, facts: SourceFacts)
     try:
         with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
             if format_name == "parquet":
+                _refuse_pointer(stream.read(len(_LFS_POINTER)))
+                stream.seek(0)
                 while data := stream.read(_BUFFER_BYTES):
                     facts.update(data)
                 stream.seek(0)
                 yield from read_parquet(stream, facts, columns)
             else:
-                text = _open_text(path, io.BufferedReader(_HashingStream(stream, facts), _BUFFER_BYTES))
+                text = _open_text(path, io.BufferedReader(_HashingStream(stream, facts), _BUFFER_BYTES), facts)
                 yield from _TEXT_READERS[format_name](text, facts)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(
@@ -91,11 +119,21 @@ def read_file(path: str, format_name: str, columns: Columns, facts: SourceFacts)
     facts.finish()
 
 
-def _open_text(path: str, stream: io.BufferedReader) -> BinaryIO:
+def _open_text(path: str, stream: io.BufferedReader, facts: SourceFacts) -> BinaryIO:
+    _refuse_pointer(stream.peek(len(_LFS_POINTER)))
     if path.lower().endswith(".gz"):
-        stream = io.BufferedReader(gzip.GzipFile(fileobj=stream), _BUFFER_BYTES)
+        stream = io.BufferedReader(_Unpacked(stream, facts), _BUFFER_BYTES)
     elif stream.peek(2).startswith(_GZIP_MAGIC):
         raise UserError("is gzip data, so its name must end in `.gz`. Rename it.")
     if stream.peek(2).startswith(_UTF16_BOMS):
         raise UserError("must be UTF-8; its first bytes are the mark of UTF-16. Save it as UTF-8.")
+    if b"\0" in stream.peek(4)[:4]:
+        raise UserError(
+            "must be UTF-8; there is a NUL among its first bytes, as in UTF-16 or UTF-32. Save it as UTF-8."
+        )
     return stream
+
+
+def _refuse_pointer(beginning: bytes) -> None:
+    if beginning.startswith(_LFS_POINTER):
+        raise UserError("is a Git LFS pointer, not the data. Run `git lfs pull` where it comes from.")

@@ -1,7 +1,7 @@
 """Checks of one record and its mapping to the features of a raw example. Pure functions: no Beam, no TFX.
 
-A record that does not fit raises `BadRecordError`; nothing is guessed, converted or repaired, so that what the model is
-trained on is what the file says.
+A record that does not fit raises `BadRecordError`; nothing is guessed or repaired, and nothing converted but numbers and truth values, which
+become their text, so that what the model is trained on is what the file says.
 """
 
 import difflib
@@ -153,23 +153,26 @@ def _required_text(record: Mapping[str, Any], column: str) -> str:
     value = get_column(record, column)
     if value is MISSING or value is None:
         raise BadRecordError(f"`{column}` is missing", "null" if value is None else "")
-    return _text(value, f"`{column}`", f"`{column}`")
+    return _text(_write_scalar(value), f"`{column}`", f"`{column}`")
 
 
 def _optional_text(record: Mapping[str, Any], column: str | None) -> str:
     value = get_column(record, column) if column else None
     if value is MISSING or value is None:
         return ""
-    return _text(value, f"`{column}`", f"`{column}`", may_be_empty=True)
+    return _text(_write_scalar(value), f"`{column}`", f"`{column}`", may_be_empty=True)
+
+
+def _write_scalar(value: Any) -> Any:
+    """Labels are often numbers or truth values; in CSV they are text anyhow."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _slice_text(record: Mapping[str, Any], column: str) -> str:
-    value = get_column(record, column)
-    if isinstance(value, bool):
-        value = "true" if value else "false"
-    elif isinstance(value, int | float):
-        value = str(value)
-    elif value is MISSING or value is None:
+    value = _write_scalar(get_column(record, column))
+    if value is MISSING or value is None:
         value = ""
     return _text(value, f"`{column}`", f"`{column}`", may_be_empty=True)
 

@@ -1,12 +1,11 @@
 """What an ingestion did, and whether the data are good enough to go on. Pure functions over the files' reports."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 from components.errors import UserError
+from components.example_gen.files import combine_hashes
 from components.example_gen.item import QUARANTINE
 from components.example_gen.records import Columns, missing_columns_text
 from components.example_gen.split import SPLITS, prompts_needed
@@ -43,12 +42,23 @@ def make_report(file_reports: Sequence[Mapping[str, Any]], written: Mapping[str,
     return result
 
 
-def data_sha256(files: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the SHA-256 of the file, or of the sorted lines `name:sha256` of several."""
-    if len(files) == 1:
-        return files[0]["sha256"]
-    lines = sorted(f"{PurePosixPath(file['path']).name}:{file['sha256']}" for file in files)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def check_unchanged(file_reports: Sequence[Mapping[str, Any]], expected: str, data_path: str) -> None:
+    """Checks that what was read is what was there when it was decided to read it: the cache knows the examples by that.
+
+    Args:
+        file_reports: One a file, as `IngestFile` makes them.
+        expected: See `combine_hashes`.
+        data_path: Of the run.
+
+    Raises:
+        UserError: If it is not.
+    """
+    found = combine_hashes(file_reports)
+    if found != expected:
+        raise UserError(
+            f"data.path: the files of {data_path} must not be written to while they are read. Received: SHA-256 {expected[:12]} when the "
+            f"node began, {found[:12]} when they were read. Wait until they are complete, and run again."
+        )
 
 
 def check_files(file_reports: Iterable[Mapping[str, Any]]) -> None:
@@ -73,6 +83,14 @@ def check_columns(file_reports: Sequence[Mapping[str, Any]], columns: Columns, d
     if "data.columns.input" in missing:
         text += " If the records have no such column, leave `input` out: `columns: {instruction: ..., output: ...}`."
     raise UserError(f"{data_path}: {text}")
+
+
+def list_dropped_columns(file_reports: Iterable[Mapping[str, Any]], columns: Columns) -> list[str]:
+    """Returns the columns that records have and the configuration does not name, sorted."""
+    there = {name for report in file_reports for name in report["columns"]}
+    named = {*columns.required.values(), *columns.optional.values()}
+    # Of a dotted name, only the first part is a column.
+    return sorted(there - named - {name.partition(".")[0] for name in named})
 
 
 def is_above_limit(report: Mapping[str, Any], max_bad_fraction: float) -> bool:

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from components.text import features
+from components.text.cleaning import NORMALIZE, clean_text
 from components.text.conversation import parse_conversation
 from components.text.hashing import hash_to_share
 
@@ -15,7 +16,8 @@ _SEPARATOR = "\x1f"
 def prompt_key(example: Mapping[str, str]) -> str:
     """Returns the prompt in the form in which two prompts count as the same one.
 
-    Unicode compatibility forms, case and the amount of white space do not make a difference.
+    Invisible characters, Unicode's compatibility forms, case and the amount of white space do not make a difference, whatever
+    `text.cleaning` leaves of them.
 
     Args:
         example: Features of a raw example. A chat's prompt is all its turns but the last, with their roles.
@@ -26,7 +28,8 @@ def prompt_key(example: Mapping[str, str]) -> str:
         ]
     else:
         parts = [example[features.INSTRUCTION], example[features.INPUT]]
-    return _SEPARATOR.join(" ".join(unicodedata.normalize("NFKC", part).casefold().split()) for part in parts)
+    cleaned = (clean_text(part, NORMALIZE) for part in parts)
+    return _SEPARATOR.join(" ".join(unicodedata.normalize("NFKC", part).casefold().split()) for part in cleaned)
 
 
 def assign_split(key: str, shares: Mapping[str, float]) -> str:

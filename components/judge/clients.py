@@ -6,9 +6,10 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import tenacity
@@ -20,6 +21,14 @@ from components.metrics.judge import Judge
 # Answers for which it is worth to wait and ask again.
 _PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
 _LONGEST_WAIT_S = 60.0
+_MOST_BYTES = 4 << 20
+
+
+class _Reply(NamedTuple):
+    status: int
+    content: bytes
+    retry_after: str | None
+    url: str
 
 
 class Client(abc.ABC):
@@ -109,30 +118,52 @@ class EndpointClient(Client):
             "max_tokens": self._judge.max_new_tokens,
         }
         try:
-            response = self._client.post("chat/completions", json=body)
+            reply = self._post(body)
         except httpx.RequestError as error:
             raise _PassingError(f"{type(error).__name__}: {error}") from error
-        if response.status_code in _PASSING:
-            raise _PassingError(f"status {response.status_code}", _read_seconds(response.headers.get("retry-after")))
-        if response.status_code != httpx.codes.OK:
+        if reply.status in _PASSING:
+            raise _PassingError(f"status {reply.status}", _read_seconds(reply.retry_after))
+        if reply.status != httpx.codes.OK:
             raise UserError(
-                f"the judge's endpoint must accept requests. Received: status {response.status_code}, {self._show(response)!r}, "
-                f"from {response.url}. Check `endpoint`, `model` and the key in {self._judge.api_key_env}."
+                f"the judge's endpoint must accept requests. Received: status {reply.status}, {self._show(reply)!r}, "
+                f"from {reply.url}. Check `endpoint`, `model` and the key in {self._judge.api_key_env}."
             )
         try:
-            content = response.json()
+            content = json.loads(reply.content)
             text = content["choices"][0]["message"]["content"] or ""
             usage = content.get("usage")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(
-                f"the judge's endpoint must answer as OpenAI's chat completions do. Received: {self._show(response)!r}, from "
-                f"{response.url}. Check `endpoint`: it ends where /chat/completions begins."
+                f"the judge's endpoint must answer as OpenAI's chat completions do. Received: {self._show(reply)!r}, from "
+                f"{reply.url}. Check `endpoint`: it ends where /chat/completions begins."
             ) from error
         self._add_cost(usage)
         return str(text)
 
-    def _show(self, response: httpx.Response) -> str:
-        text = response.text[:300]
+    def _post(self, body: dict[str, Any]) -> _Reply:
+        """Reads a reply as long as it is short and comes in time, whatever the server sends.
+
+        Raises:
+            UserError: It is longer.
+            _PassingError: It takes longer.
+            httpx.RequestError: The server cannot be reached, or says nothing.
+        """
+        deadline = time.monotonic() + self._judge.timeout_seconds
+        content = b""
+        with self._client.stream("POST", "chat/completions", json=body) as response:
+            for chunk in response.iter_bytes():  # unpacked
+                content += chunk
+                if len(content) > _MOST_BYTES:
+                    raise UserError(
+                        f"an answer of the judge's endpoint must be smaller than {_MOST_BYTES >> 20} MiB. Received: more, from {response.url}. "
+                        "Check `endpoint`."
+                    )
+                if time.monotonic() > deadline:
+                    raise _PassingError(f"no whole answer within {self._judge.timeout_seconds:g} s")
+            return _Reply(response.status_code, content, response.headers.get("retry-after"), str(response.url))
+
+    def _show(self, reply: _Reply) -> str:
+        text = reply.content.decode("utf-8", "replace")[:300]
         return text.replace(self._key, "***") if self._key else text
 
     def _check_cost(self) -> None:

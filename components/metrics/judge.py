@@ -1,12 +1,14 @@
 """Judge: what a language model thinks of the answers."""
 
 import dataclasses
+import ipaddress
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from components.metrics.metric import Metric, Prediction, Sums, divide
+from components.options import check_environment_name
 
 Mode = Literal["pointwise", "pairwise"]
 # What a criterion means, where the rubric gives its name alone.
@@ -82,6 +84,17 @@ class Judge(Metric):
                 raise ValueError(f"`endpoint` must be an address with http or https. Received: {self.endpoint!r}")
             if parts.username or parts.password or parts.query:
                 raise ValueError("`endpoint` must hold no user, password or query: the key comes from `api_key_env`")
+            address = _find_address(str(parts.hostname))
+            if address is not None and address.is_link_local:
+                raise ValueError(
+                    f"`endpoint` must be no link-local address, as machines in a cloud tell secrets there. Received: {self.endpoint!r}"
+                )
+            is_here = parts.hostname == "localhost" or (address is not None and address.is_loopback)
+            if parts.scheme == "http" and self.api_key_env is not None and not is_here:
+                raise ValueError(
+                    "`endpoint` must be https where a key is sent, unless it is on this machine: everybody on the way reads http. Give https, "
+                    f"or `api_key_env: null`. Received: {self.endpoint!r}"
+                )
         if self.mode not in get_args(Mode):
             raise ValueError(f"`mode` must be one of {', '.join(get_args(Mode))}. Received: {self.mode!r}")
         self._check_rubric()
@@ -98,10 +111,11 @@ class Judge(Metric):
             value = getattr(self, name)
             if not _is_positive(value) and (value is not None or name == "timeout_seconds"):
                 raise ValueError(f"`{name}` must be a number above 0. Received: {value!r}")
-        if self.api_key_env is not None and not (isinstance(self.api_key_env, str) and self.api_key_env):
-            raise ValueError(
-                f"`api_key_env` must name an environment variable, or be null. Received: {self.api_key_env!r}"
-            )
+        if self.api_key_env is not None:
+            try:
+                check_environment_name(str(self.api_key_env))
+            except ValueError as error:
+                raise ValueError(f"`api_key_env` {error}, or give null.") from error
         prices = self.price_per_million_tokens
         if prices is not None and not (
             isinstance(prices, list) and len(prices) == 2 and all(_is_positive(p) or p == 0 for p in prices)
@@ -171,6 +185,14 @@ class Judge(Metric):
 def score_name(criterion: str) -> str:
     """The value of a criterion."""
     return f"judge_{criterion}"
+
+
+def _find_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Returns the address that a host is given by; None for a name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 def _is_positive(value: Any) -> bool:

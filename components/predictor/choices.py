@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from components.errors import UserError
 from components.text import features
-from components.text.cleaning import clean_text
+from components.text.cleaning import clean_text, get_level
 
 
 def add_choices(predictions: Sequence[tf.train.Example], choices: Mapping[str, Any]) -> None:
@@ -16,7 +16,7 @@ def add_choices(predictions: Sequence[tf.train.Example], choices: Mapping[str, A
 
     Args:
         predictions: Changed.
-        choices: `texts`, or the `column` that holds a list of them as JSON.
+        choices: `texts`, or the `column` that holds a list of them as JSON; and `cleaning`, the level that the references had.
 
     Raises:
         UserError: The column of an example holds no such list.
@@ -24,7 +24,8 @@ def add_choices(predictions: Sequence[tf.train.Example], choices: Mapping[str, A
     for prediction in predictions:
         values = prediction.features.feature
         # As the reference is.
-        texts = [clean_text(text) for text in choices["texts"] or _parse(prediction, choices["column"])]
+        level = get_level(choices)
+        texts = [clean_text(text, level) for text in choices["texts"] or _parse(prediction, choices["column"])]
         wanted = values[features.RESPONSE].bytes_list.value[0].decode().strip()
         values[features.CHOICES].bytes_list.value[:] = [text.encode() for text in texts]
         values[features.CHOICE_ANSWERS].int64_list.value[:] = [

@@ -18,6 +18,7 @@ from components.errors import UserError
 from components.predictor.choices import add_choices, score_choices
 from components.splits import ReadSplit, WriteCounts, read_json
 from components.text import features
+from components.text.cleaning import get_level
 from components.trainer.model_card import read_card
 from components.trainer.served_functions import load_functions
 
@@ -87,10 +88,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if input_dict.get("like") and (differences := list_differences(model, input_dict["like"][0])):
             target.set_string_custom_property("reason", f"it has another {', '.join(differences)}")
             return
+        choices = prediction.get("choices")
         predict = _PredictDoFn(
             model.uri,
             "evaluate" if prediction["complete"] else "score",
-            prediction.get("choices"),
+            choices and choices | {"cleaning": get_level(read_card(model.uri))},
             shared.Shared(),
         )
         size = prediction["batch_size"]

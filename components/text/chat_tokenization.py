@@ -105,6 +105,7 @@ class ChatTokenizer:
             prompt_tokens_cut=whole.num_prompt_tokens - len(kept_prompt),
             response_tokens_cut=len(ids) - split - len(kept_response),
             neutralized=cleaner.neutralized,
+            changes=cleaner.changes,
             template_specials=self._count_specials(conversation, whole),
             note=rendered.note,
         )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 
-from components.text.cleaning import clean_text
+from components.text.cleaning import NONE, clean_and_tell, clean_text
 from components.text.conversation import TRAIN, Conversation
 
 _EDGE_BLANKS = re.compile(r"[ \t\n]*")
@@ -32,26 +32,40 @@ def join_request(instruction: str, context: str) -> str:
     return INPUT_SEPARATOR.join(filter(None, [instruction, context]))
 
 
-def clean_seam(before: str, after: str) -> str:
+def clean_seam(before: str, after: str, level: str) -> str:
     """Returns the blank between two texts that are cleaned one by one but follow each other."""
-    trailing = _EDGE_BLANKS.match(clean_text(f"{before}|")[::-1], 1)
-    leading = _EDGE_BLANKS.match(clean_text(f"|{after}"), 1)
+    trailing = _EDGE_BLANKS.match(clean_text(f"{before}|", level)[::-1], 1)
+    leading = _EDGE_BLANKS.match(clean_text(f"|{after}", level), 1)
     blanks = (trailing[0][::-1] if trailing else "") + (leading[0] if leading else "")
-    return clean_text(f"|{blanks}|")[1:-1]
+    return clean_text(f"|{blanks}|", level)[1:-1]
 
 
 class Cleaner:
-    """Cleans the texts of one record, and counts the special tokens in them."""
+    """Cleans the texts of one record, and counts what it changes.
 
-    def __init__(self, special_tokens: Sequence[str], end_tokens: Collection[str]):
-        """Takes the model's special tokens, and those that close an answer."""
+    Attributes:
+        neutralized: Special tokens so far.
+        changes: The first text, as it was and as it is now, by kind of change.
+    """
+
+    def __init__(self, special_tokens: Sequence[str], end_tokens: Collection[str], level: str):
+        """Takes the model's special tokens, those that close an answer, and one of `cleaning.LEVELS`."""
         self._special_tokens = special_tokens
         self._end_tokens = [token for token in end_tokens if token]
+        self._level = level
         self.neutralized = 0
+        self.changes: dict[str, tuple[str, str]] = {}
 
     def __call__(self, text: str) -> str:
         """Returns a text cleaned, with a space inside of every special token."""
-        return self.neutralize(clean_text(text))
+        return self.neutralize(self.clean_characters(text))
+
+    def clean_characters(self, text: str) -> str:
+        """Returns a text cleaned; special tokens in it stay."""
+        cleaned, kinds = clean_and_tell(text, self._level)
+        for kind in kinds:
+            self.changes.setdefault(kind, (text, cleaned))
+        return cleaned
 
     def neutralize(self, text: str) -> str:
         """Returns a text with a space inside of every special token."""
@@ -61,10 +75,11 @@ class Cleaner:
 
     def clean_answer(self, text: str) -> str:
         """Returns an answer cleaned; an end token in letters at its end goes, as one is put there anyway."""
-        text = text.rstrip()
+        stripped = text.rstrip()
         for token in self._end_tokens:
-            text = text.removesuffix(token)
-        return self(text)
+            stripped = stripped.removesuffix(token)
+        # Nothing is taken from a text that is to stay as it is, unless an end token stands there.
+        return self(text if self._level == NONE and stripped == text.rstrip() else stripped)
 
     def clean(self, conversation: Conversation) -> Conversation:
         """Returns a conversation cleaned; an assistant turn of which nothing is left is no training target."""
@@ -79,7 +94,7 @@ class Cleaner:
             rest = {key: value for key, value in message.items() if key not in prose}
             rest = Conversation(messages=[rest]).map_text(self.neutralize).messages[0]
             cleaned = {key: rest[key] if key in rest else prose[key] for key in message}
-            if is_answer and not cleaned["content"] and not cleaned.get("tool_calls"):
+            if is_answer and not (cleaned["content"] or "").strip() and not cleaned.get("tool_calls"):
                 cleaned[TRAIN] = False
             messages.append(cleaned)
         tools = Conversation(messages=[], tools=conversation.tools).map_text(self.neutralize).tools

@@ -1,6 +1,6 @@
 """What a template puts around a single request, as two constant texts: what an exported model can do without Jinja."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.text.chat_template import ChatTemplate, RefusedConversationError
 from components.text.cleaning import clean_text
@@ -14,6 +14,8 @@ ODD_REQUESTS = (
     "0",
     "None",
     "Hello, how are you?",
+    "    an indented first line",
+    "\u00a0 a blank of another kind\u3000",
     "two\n\nparagraphs\n    and indented code\n\twith a tab",
     "a  b \\n c\\",
     "{{ 7 * 7 }} {% raw %} {# comment #}",
@@ -32,14 +34,28 @@ ODD_REQUESTS = (
 )
 
 
+class RequestForm(NamedTuple):
+    """What an exported model does with a cleaned request.
+
+    Attributes:
+        before: What stands before it.
+        behind: What stands behind it.
+        trims: Whether the template takes white space away around it, as Python's `strip` does.
+    """
+
+    before: str
+    behind: str
+    trims: bool = False
+
+
 class NoRequestFormError(Exception):
     """A template does more with a request than to put constant texts around it; the text says what."""
 
 
 def find_request_form(
-    template: PromptTemplate | ChatTemplate, system: str, special_tokens: list[str]
-) -> tuple[str, str]:
-    """Returns what stands before and behind a cleaned request in its prompt.
+    template: PromptTemplate | ChatTemplate, system: str, special_tokens: list[str], cleaning: str
+) -> RequestForm:
+    """Returns what becomes of a cleaned request in its prompt.
 
     It is found by rendering a stand-in, and verified on odd requests.
 
@@ -47,12 +63,14 @@ def find_request_form(
         template: The run's.
         system: The run's `text.system`.
         special_tokens: The model's.
+        cleaning: One of `cleaning.LEVELS`.
 
     Raises:
         NoRequestFormError: If the template does something else.
     """
     if isinstance(template, PromptTemplate):
-        return template.prefix(clean_text(system)), template.response_prefix
+        return RequestForm(template.prefix(clean_text(system, cleaning)), template.response_prefix)
+    system = clean_text(system, cleaning)
     try:
         parts = render_request(template, _REQUEST, system, special_tokens).split(_REQUEST)
     except RefusedConversationError as error:
@@ -60,15 +78,23 @@ def find_request_form(
     if len(parts) != 2:
         raise NoRequestFormError(f"it shows a request {len(parts) - 1} times")
     before, behind = parts
+    trims = _is_trimmed(template, system, special_tokens, before, behind)
     for request in ODD_REQUESTS:
-        request = neutralize(clean_text(request), special_tokens)[0]
+        request = neutralize(clean_text(request, cleaning), special_tokens)[0]
         try:
             rendered = render_request(template, request, system, special_tokens)
         except RefusedConversationError as error:
             raise NoRequestFormError(f"it refuses the request {request[:60]!r}: {error}") from error
-        if rendered != before + request + behind:
+        if rendered != before + (request.strip() if trims else request) + behind:
             raise NoRequestFormError(f"it changes the request {request[:60]!r}")
-    return before, behind
+    return RequestForm(before, behind, trims)
+
+
+def _is_trimmed(template: ChatTemplate, system: str, special_tokens: list[str], before: str, behind: str) -> bool:
+    try:
+        return render_request(template, f" \n{_REQUEST}\t\n", system, special_tokens) == before + _REQUEST + behind
+    except RefusedConversationError:
+        return False
 
 
 def render_request(
@@ -79,10 +105,9 @@ def render_request(
     Args:
         template: The run's.
         request: Cleaned, without special tokens.
-        system: The run's `text.system`.
+        system: The run's `text.system`, cleaned.
         special_tokens: The model's.
     """
-    system = clean_text(system)
     if isinstance(template, PromptTemplate):
         return template.render(request, system=system)
     messages: list[dict[str, Any]] = [{"role": "user", "content": request}]

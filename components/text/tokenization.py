@@ -7,7 +7,7 @@ from components.text import features
 from components.text.answer_spans import ALL_TURNS, EVERYTHING, LAST_TURN
 from components.text.chat_template import ChatTemplate
 from components.text.chat_tokenization import ChatTokenizer
-from components.text.cleaning import clean_text
+from components.text.cleaning import SAFE, clean_text
 from components.text.conversation import Conversation, parse_conversation
 from components.text.model_tokenizer import encode_with_offsets, list_special_tokens
 from components.text.named_chat_templates import NAMED_TEMPLATES, list_needed_tokens, make_named_template
@@ -36,6 +36,7 @@ class RecordTokenizer:
         system: str,
         max_length: int,
         train_on: str = ALL_TURNS,
+        cleaning: str = SAFE,
     ):
         """Sets the tokenizer up.
 
@@ -45,6 +46,7 @@ class RecordTokenizer:
             system: Text before every prompt that has none of its own; "" for none.
             max_length: Most tokens of one example.
             train_on: One of `answer_spans.TRAIN_ON`.
+            cleaning: One of `cleaning.LEVELS`.
 
         Raises:
             UserError: If the tokenizer lacks a special token of the template.
@@ -54,7 +56,8 @@ class RecordTokenizer:
         self._tokenizer = tokenizer
         self._special = list_special_tokens(tokenizer)
         self._template = template
-        self._system = clean_text(system)
+        self._cleaning = cleaning
+        self._system = clean_text(system, cleaning)
         self._max_length = max_length
         self._train_on = train_on
         start = start_token_id(tokenizer)
@@ -81,11 +84,11 @@ class RecordTokenizer:
         Raises:
             RefusedConversationError: If the model's chat template does not render it.
         """
-        cleaner = Cleaner(self._special, self._end_tokens)
+        cleaner = Cleaner(self._special, self._end_tokens, self._cleaning)
         if messages := record.get(features.MESSAGES):
             conversation = cleaner.clean(parse_conversation(messages))
         elif self._chat:
-            conversation = cleaner.clean(_to_conversation(record))
+            conversation = cleaner.clean(_to_conversation(record, cleaner))
         else:
             return self._tokenize_instruction(record, cleaner)
         if not conversation.trained:
@@ -97,11 +100,12 @@ class RecordTokenizer:
         raw, raw_context = record[features.INSTRUCTION], record.get(features.INPUT, "")
         instruction, context = cleaner(raw), cleaner(raw_context)
         response = cleaner.clean_answer(record[features.OUTPUT])
-        if not response:
+        if not response.strip():
             return None
         if not self._template.response_prefix and (instruction or context):
             # Nothing stands between the two: the blank that parts them belongs to the answer, as a request ends without one.
-            response = clean_seam(raw_context if context else raw, record[features.OUTPUT]) + response
+            seam = clean_seam(raw_context if context else raw, record[features.OUTPUT], self._cleaning)
+            response = seam + response.lstrip(" \t\n")
         prompt = self._template.render(instruction, context, self._system)
         return self._join(Turns(prompt, response, {}), [], cleaner)
 
@@ -141,6 +145,7 @@ class RecordTokenizer:
             prompt_tokens_cut=len(prompt_ids) - len(kept_prompt),
             response_tokens_cut=len(response_ids) - len(kept_response),
             neutralized=cleaner.neutralized,
+            changes=cleaner.changes,
             template_specials=len(self._start) + 1,
         )
 
@@ -177,9 +182,10 @@ def _is_one_token(tokenizer: Tokenizer, token: str) -> bool:
     return len(ids) == 1 and (to_token is None or to_token(int(ids[0])) == token)
 
 
-def _to_conversation(record: Mapping[str, str]) -> Conversation:
-    """Returns an instruction with its input, and the answer, as a conversation of one turn each."""
-    request = join_request(clean_text(record[features.INSTRUCTION]), clean_text(record.get(features.INPUT, "")))
+def _to_conversation(record: Mapping[str, str], cleaner: Cleaner) -> Conversation:
+    """Returns an instruction with its input, cleaned, and the answer, as a conversation of one turn each."""
+    parts = (record[features.INSTRUCTION], record.get(features.INPUT, ""))
+    request = join_request(*(cleaner.clean_characters(part) for part in parts))
     return Conversation(
         messages=[{"role": "user", "content": request}, {"role": "assistant", "content": record[features.OUTPUT]}]
     )

@@ -1,6 +1,6 @@
 """What a record becomes, and the rules of its tokens: which are targets, and which go when there are too many."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,6 +31,7 @@ class TokenizedRecord:
         neutralized: How many special tokens of the model stood in the record's text.
         template_specials: How many special tokens the template put there, start and end token included, before truncation.
             What an example has more of them comes from the record's own text.
+        changes: What cleaning has changed: by kind the first text, as it was and as it is.
         note: Why earlier answers of a conversation are no targets though they were asked for; "" if they are, or were not.
     """
 
@@ -43,6 +44,7 @@ class TokenizedRecord:
     response_tokens_cut: int
     neutralized: int
     template_specials: int
+    changes: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     note: str = ""
 
 

@@ -22,6 +22,8 @@ from components.splits import WriteCounts, read_json, write_json
 from components.text import features
 from components.text.answer_spans import ALL_TURNS
 from components.text.chat_template import RefusedConversationError
+from components.text.cleaning import KINDS, get_level
+from components.text.hashing import hash_to_share
 from components.text.model_tokenizer import load_tokenizer
 from components.text.template_choice import load_template
 from components.text.tokenization import RecordTokenizer, TokenizedRecord
@@ -39,19 +41,23 @@ _COUNTS = (
     "special_tokens_neutralized",
     "examples_refused",
     "last_turn_only",
+    "examples_cleaned",
 )
 LENGTH_BINS = 16
 # Why conversations were refused by the chat template, or trained on their last turn alone; as keys of the report.
 _REASONS = ("refused", "last_turn_only")
 _REASON_CHARACTERS = 300
 _SHOWN = 5  # reasons that an error or the log shows
+# Of each kind of change by cleaning: examples in the report, and characters of one on either side of its first change.
+_SHOWN_CHANGES, _CHARACTERS_BEFORE, _CHARACTERS_BEHIND = 3, 30, 50
 _LENGTHS = tuple(f"{part}_{i}" for part in ("prompt", "response") for i in range(LENGTH_BINS))
 
 
 class _TokenizeDoFn(beam.DoFn):
-    """Serialized raw example -> serialized tokenized example (main output), tuples of counts (`counts`, `lengths`), and why the
+    """Serialized raw example -> serialized tokenized example.
 
-    chat template could not be followed: pairs of a key of `_REASONS` and a text (`reasons`).
+    Further outputs: tuples of counts (`counts`, `lengths`); why the chat template could not be followed, pairs of a key of `_REASONS` and a
+    text (`reasons`); what cleaning has changed, pairs of the kind and the text before and after (`changes`).
     """
 
     def __init__(self, preset: str, text: dict[str, Any], handle: shared.Shared):
@@ -76,6 +82,8 @@ class _TokenizeDoFn(beam.DoFn):
             return
         yield beam.pvalue.TaggedOutput("counts", _count(tokenized))
         if tokenized is not None:
+            for kind, change in tokenized.changes.items():
+                yield beam.pvalue.TaggedOutput("changes", (kind, _cut_change(*change)))
             if tokenized.note:
                 yield beam.pvalue.TaggedOutput("reasons", ("last_turn_only", tokenized.note[:_REASON_CHARACTERS]))
             yield beam.pvalue.TaggedOutput("lengths", _count_lengths(tokenized, self._text["max_length"]))
@@ -88,8 +96,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def Do(self, input_dict: dict[str, list], output_dict: dict[str, list], exec_properties: dict[str, Any]) -> None:  # noqa: N802
         """Writes the tokenized splits and `tokenizer_report.json`, and sets its totals on the artifact.
 
-        The report holds the counts of each split, and its `reasons`: why conversations were refused by the chat template, or are
-        trained on their last turn alone, with how often.
+        The report holds the counts of each split; its `reasons`: why conversations were refused by the chat template, or are
+        trained on their last turn alone, with how often; and `cleaning`: by kind of change, how many examples have it and some of them.
 
         `lengths/<split>.json` says how many prompts and responses have which length, in `LENGTH_BINS` bins of equal width from
         0 to `text.max_length` tokens, after truncation.
@@ -115,7 +123,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     )
                     | f"Tokenize[{split}]"
                     >> beam.ParDo(_TokenizeDoFn(exec_properties["preset"], text, shared.Shared())).with_outputs(
-                        "counts", "lengths", "reasons", main="examples"
+                        "counts", "lengths", "reasons", "changes", main="examples"
                     )
                 )
                 _ = tokenized.examples | f"Write[{split}]" >> beam.io.WriteToTFRecord(
@@ -137,11 +145,22 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                         os.path.join(target.uri, "reasons", split), shard_name_template="", file_name_suffix=".json"
                     )
                 )
+                _ = (
+                    tokenized.changes
+                    | f"CountChanges[{split}]" >> beam.CombinePerKey(_CountChanges())
+                    | f"ListChanges[{split}]" >> beam.combiners.ToList()
+                    | f"FormatChanges[{split}]" >> beam.Map(_format_changes)
+                    | f"WriteChanges[{split}]"
+                    >> beam.io.WriteToText(
+                        os.path.join(target.uri, "changes", split), shard_name_template="", file_name_suffix=".json"
+                    )
+                )
         report = {split: read_json(os.path.join(target.uri, "counts", f"{split}.json")) for split in splits}
+        changes = {split: read_json(os.path.join(target.uri, "changes", f"{split}.json")) for split in splits}
         reasons = {split: read_json(os.path.join(target.uri, "reasons", f"{split}.json")) for split in splits}
         write_json(
             os.path.join(target.uri, REPORT_NAME),
-            {split: {**report[split], "reasons": reasons[split]} for split in splits},
+            {split: {**report[split], "reasons": reasons[split], "cleaning": changes[split]} for split in splits},
         )
         totals = {name: sum(counts[name] for counts in report.values()) for name in _COUNTS}
         for name, value in totals.items():
@@ -158,7 +177,7 @@ def make_record_tokenizer(preset: str, text: dict[str, Any]) -> RecordTokenizer:
         tokenizer = load_tokenizer(source)
         template = load_template(text, source)
     train_on = text.get("train_on", ALL_TURNS)
-    return RecordTokenizer(tokenizer, template, text["system"], text["max_length"], train_on)
+    return RecordTokenizer(tokenizer, template, text["system"], text["max_length"], train_on, get_level(text))
 
 
 def _count(tokenized: TokenizedRecord | None) -> tuple[int, ...]:
@@ -175,6 +194,7 @@ def _count(tokenized: TokenizedRecord | None) -> tuple[int, ...]:
         tokenized.neutralized,
         0,
         int(bool(tokenized.note)),
+        int(bool(tokenized.changes)),
     )
 
 
@@ -201,6 +221,50 @@ def _to_example(tokenized: TokenizedRecord, source: tf.train.Example) -> tf.trai
     out[features.PROMPT].bytes_list.value.append(tokenized.prompt.encode())
     out[features.RESPONSE].bytes_list.value.append(tokenized.response.encode())
     return result
+
+
+class _CountChanges(beam.CombineFn):
+    """Texts before and after a change -> how many, and some of them: the same ones whatever the order."""
+
+    def create_accumulator(self) -> tuple[int, list[tuple[str, str]]]:
+        return 0, []
+
+    def add_input(
+        self, accumulator: tuple[int, list[tuple[str, str]]], change: tuple[str, str]
+    ) -> tuple[int, list[tuple[str, str]]]:
+        return accumulator[0] + 1, self._choose([*accumulator[1], change])
+
+    def merge_accumulators(
+        self, accumulators: Iterable[tuple[int, list[tuple[str, str]]]]
+    ) -> tuple[int, list[tuple[str, str]]]:
+        count = 0
+        changes: list[tuple[str, str]] = []
+        for one, some in accumulators:
+            count += one
+            changes = self._choose([*changes, *some])
+        return count, changes
+
+    def extract_output(self, accumulator: tuple[int, list[tuple[str, str]]]) -> dict[str, Any]:
+        return {"examples": accumulator[0], "shown": [list(change) for change in accumulator[1]]}
+
+    @staticmethod
+    def _choose(changes: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        return sorted(set(changes), key=lambda change: hash_to_share("\0".join(change).encode()))[:_SHOWN_CHANGES]
+
+
+def _cut_change(before: str, after: str) -> tuple[str, str]:
+    """Returns what stands around the first difference of two texts."""
+    place = next(
+        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
+    )
+    start = max(place - _CHARACTERS_BEFORE, 0)
+    return before[start : place + _CHARACTERS_BEHIND], after[start : place + _CHARACTERS_BEHIND]
+
+
+def _format_changes(counted: list[tuple[str, dict[str, Any]]]) -> str:
+    """Returns, as JSON, the changes by kind, in the order of `KINDS`."""
+    by_kind = dict(counted)
+    return json.dumps({kind: by_kind[kind] for kind in KINDS if kind in by_kind})
 
 
 def _format_reasons(counted: list[tuple[tuple[str, str], int]]) -> str:

@@ -1,10 +1,12 @@
 """Checkpoints of a training: written whole or not at all, and resumed exactly."""
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import keras
 import numpy as np
 from absl import logging
 
+from components.errors import UserError
+from components.owned_folders import own_folder
 from components.trainer.engine import Engine
 from components.trainer.model import list_generators
 from components.trainer.state import TrainState
@@ -44,6 +48,27 @@ class Checkpoints:
         self.keep = keep
         self.writes = writes
 
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps out another run with the same settings, which would write the same files.
+
+        Raises:
+            UserError: There is one.
+        """
+        if not self.writes:
+            yield
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            owner = own_folder(str(self.directory))
+        except BlockingIOError:
+            raise UserError(
+                "of runs with the same settings, data and code, one at a time may train. Received: another process has the checkpoints in "
+                f"{self.directory}. Wait until it has ended, and run again: what it has trained is then taken from the cache."
+            ) from None
+        with owner:
+            yield
+
     def save(self, engine: Engine, state: TrainState) -> None:
         """Writes a checkpoint after `state.step` steps and removes old ones."""
         if not self.writes:
@@ -62,7 +87,7 @@ class Checkpoints:
         temporary.replace(path)
         _sync_directory(self.directory)  # else the new name may be lost with the power
         for old in self._paths()[self.keep :]:
-            old.unlink()
+            old.unlink(missing_ok=True)
 
     def restore(self, engine: Engine) -> TrainState | None:
         """Sets an engine's tuner and optimizer to the newest complete checkpoint.
@@ -98,6 +123,14 @@ class Checkpoints:
 
     def _paths(self) -> list[Path]:
         return sorted(self.directory.glob("step_*.npz"), reverse=True)  # newest first
+
+
+def remove_checkpoints(directory: str) -> None:
+    """Removes the checkpoints of a training that has ended, unless another one has begun to write there."""
+    if not directory:
+        return
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), own_folder(directory):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _changing_variables(engine: Engine) -> dict[str, Any]:

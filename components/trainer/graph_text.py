@@ -6,15 +6,25 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from components.text.cleaning import CLEANING_STEPS
+from components.text.cleaning import NORMALIZE, STEPS
+
+# What `str.strip` takes away, in the words of RE2.
+_WHITE_SPACE = "[\t-\r\x1c- \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
 
 
-def clean_in_graph(text: tf.Tensor) -> tf.Tensor:
+def clean_in_graph(text: tf.Tensor, level: str) -> tf.Tensor:
     """Returns `components.text.cleaning.clean_text` of texts, string (batch,). Invalid UTF-8 becomes U+FFFD."""
-    text = tf_text.normalize_utf8(valid_utf8(text), "NFC")
-    for pattern, replacement in CLEANING_STEPS:
-        text = tf.strings.regex_replace(text, pattern, replacement)
-    return tf_text.normalize_utf8(text, "NFC")
+    text = valid_utf8(text)
+    if level == NORMALIZE:
+        text = tf_text.normalize_utf8(text, "NFC")
+    for step in STEPS[level]:
+        text = tf.strings.regex_replace(text, step.pattern, step.replacement)
+    return tf_text.normalize_utf8(text, "NFC") if level == NORMALIZE else text
+
+
+def strip_in_graph(text: tf.Tensor) -> tf.Tensor:
+    """Returns `str.strip` of texts, string (batch,)."""
+    return tf.strings.regex_replace(text, f"^{_WHITE_SPACE}|{_WHITE_SPACE}$", "")
 
 
 def neutralize_in_graph(text: tf.Tensor, special_tokens: Sequence[str]) -> tf.Tensor:

@@ -12,6 +12,7 @@ import keras_hub
 
 from components import storage
 from components.errors import UserError
+from components.text.cleaning import get_level
 from components.trainer.served_template import ServedTemplate
 
 # In a SavedModel's folder.
@@ -48,6 +49,7 @@ def make_card(
     return {
         "template": template.name,
         "system": text["system"],
+        "cleaning": get_level(text),
         "max_length": text["max_length"],
         "max_prompt_length": fit_prompt(max_positions, text, generation),
         "generation": dict(generation),

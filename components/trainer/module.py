@@ -3,7 +3,6 @@
 import dataclasses
 import gc
 import os
-import shutil
 from typing import Any
 
 import keras
@@ -13,6 +12,7 @@ import tensorflow as tf
 from components.export.formats import HUGGING_FACE
 from components.export.hugging_face.card import render_card
 from components.text import features
+from components.trainer.checkpoint import remove_checkpoints
 from components.trainer.data import read_examples
 from components.trainer.directories import find_preset, work_directory
 from components.trainer.export import export_model
@@ -67,7 +67,7 @@ def run_fn(fn_args: Any) -> None:
             export_tuned(arguments, training)
         write_record(training.record, folder)
     # Only now: until all is written, they save training again.
-    shutil.rmtree(training.checkpoints, ignore_errors=True)
+    remove_checkpoints(training.checkpoints)
 
 
 def export_tuned(arguments: TrainingArguments, training: Training) -> None:

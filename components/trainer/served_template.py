@@ -12,8 +12,9 @@ from components.models.publisher_files import write_publisher_files
 from components.presets.side_files import SIDE_FOLDER
 from components.text.answer_spans import find_answer_form
 from components.text.chat_template import ChatTemplate, RefusedConversationError
+from components.text.cleaning import clean_text, get_level
 from components.text.model_tokenizer import list_end_token_ids, list_special_tokens
-from components.text.request_form import NoRequestFormError, find_request_form, render_request
+from components.text.request_form import NoRequestFormError, RequestForm, find_request_form, render_request
 from components.text.template_choice import load_template
 from components.text.templates import TEMPLATES, PromptTemplate
 from components.text.tokenization import prepare_template
@@ -29,7 +30,7 @@ class ServedTemplate:
         special_tokens: The model's; their characters in a request become ordinary text.
         start_ids: What is put before a prompt that does not begin with it: the start token, or nothing.
         stop_ids: What ends an answer; the first one is what the template closes an answer with.
-        around: What stands before and behind a request; None where that is not constant.
+        around: What becomes of a request in its prompt; None where that is not constant.
         problem: Why it is not; "" if it is.
     """
 
@@ -37,7 +38,7 @@ class ServedTemplate:
     special_tokens: list[str]
     start_ids: list[int]
     stop_ids: list[int]
-    around: tuple[str, str] | None
+    around: RequestForm | None
     problem: str
 
     @property
@@ -108,10 +109,11 @@ def make_served_template(tokenizer: Any, text: Mapping[str, Any], folder: str | 
         template = prepare_template(template, tokenizer)
         if end := find_answer_form(template, special).end:
             stop_ids = [int(tokenizer(end)[0]), *stop_ids]
-        start_ids = start_ids if _begins_with(template, text["system"], special, tokenizer, start_ids) else []
+        system = clean_text(text["system"], get_level(text))
+        start_ids = start_ids if _begins_with(template, system, special, tokenizer, start_ids) else []
     around, problem = None, ""
     try:
-        around = find_request_form(template, text["system"], special)
+        around = find_request_form(template, text["system"], special, get_level(text))
     except NoRequestFormError as error:
         problem = str(error)
     return ServedTemplate(

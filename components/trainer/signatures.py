@@ -9,10 +9,18 @@ import keras_hub
 import tensorflow as tf
 
 from components.text import features
+from components.text.cleaning import get_level
+from components.text.request_form import RequestForm
 from components.trainer.block_functions import BlockFunctions, Blocks
 from components.trainer.chunks import map_chunks
 from components.trainer.decoding import generate_tokens, max_prompt_length, score_tokens
-from components.trainer.graph_text import clean_in_graph, neutralize_in_graph, truncate_prompts, valid_utf8
+from components.trainer.graph_text import (
+    clean_in_graph,
+    neutralize_in_graph,
+    strip_in_graph,
+    truncate_prompts,
+    valid_utf8,
+)
 from components.trainer.graph_tokenizer import make_graph_tokenizer
 from components.trainer.kv_cache import products_of_matrices
 from components.trainer.samplers import make_sampler
@@ -55,12 +63,13 @@ class ServingModule(tf.Module):
         super().__init__()
         tokenizer = model.preprocessor.tokenizer
         self.template = find_served_template(model, text)
+        self._cleaning = get_level(text)
         self._start = self.template.start_ids
         self._stop_ids = self.template.stop_ids
         self._num_head = len(self._start)  # tokens that stay where a prompt is too long
         if self.template.is_chat and self.template.around:
             # The template's own beginning stays, as in training.
-            self._num_head = min(len(tokenizer(self.template.around[0])), text["max_length"] // 4)
+            self._num_head = min(len(tokenizer(self.template.around.before)), text["max_length"] // 4)
         self._max_new_tokens = int(generation["max_new_tokens"])
         self._max_prompt_length = max_prompt_length(model, text, generation)
         self._max_positions = getattr(model.backbone, "max_sequence_length", None)
@@ -117,19 +126,20 @@ class ServingModule(tf.Module):
             "score_text": self.score_text,
         }
 
-    def _serve(self, around: tuple[str, str], prompt: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _serve(self, around: RequestForm, prompt: tf.Tensor) -> dict[str, tf.Tensor]:
         """Completes plain requests: cleans them and puts the template around them.
 
         Args:
-            around: What stands before and behind a request.
+            around: What becomes of a request.
             prompt: string (batch,), what a user typed: the template's instruction.
 
         Returns:
             `completion`: string (batch,).
         """
-        before, behind = around
-        instruction = neutralize_in_graph(clean_in_graph(prompt), self.template.special_tokens)
-        prompts = self._encode(tf.strings.join([before, instruction, behind]))
+        instruction = neutralize_in_graph(clean_in_graph(prompt, self._cleaning), self.template.special_tokens)
+        if around.trims:
+            instruction = strip_in_graph(instruction)
+        prompts = self._encode(tf.strings.join([around.before, instruction, around.behind]))
         completion, _ = self._complete_and_cut(prompts, self._num_head)
         return {"completion": completion}
 

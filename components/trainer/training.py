@@ -157,7 +157,7 @@ def train_model(
         listeners: list[Listener] = []
         if is_chief:
             listeners = [ConsoleProgress(num_steps), TensorBoardWriter(arguments.model_run_dir)]
-        with doing("training and evaluating"):
+        with checkpoints.claimed(), doing("training and evaluating"):
             state = train(
                 engine,
                 train_data,

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from components.text import features
-from components.text.cleaning import clean_text
+from components.text.cleaning import clean_text, get_level
 from components.text.record_cleaning import neutralize
 from components.text.request_form import render_request
 from components.trainer.decoding import max_prompt_length
@@ -102,9 +102,11 @@ def _verify_tokens(loaded: Any, tokenizer: Any, texts: Sequence[str]) -> None:
 def _verify_template(signatures: Any, text: Mapping[str, Any], template: ServedTemplate) -> None:
     """A plain request must be answered as its prompt, cleaned and rendered in Python, is."""
     special = template.special_tokens
-    requests = [" Name a\u00a0colour.\r\n", f"a {special[0]} b" if special else "b"]
+    requests = ["  Name\u00a0a\u200b  colour.\r\n\n\n\nNow. ", f"a {special[0]} b" if special else "b"]
+    level = get_level(text)
+    system = clean_text(text["system"], level)
     prompts = [
-        render_request(template.template, neutralize(clean_text(request), special)[0], text["system"], special)
+        render_request(template.template, neutralize(clean_text(request, level), special)[0], system, special)
         for request in requests
     ]
     served = signatures["serving_default"](prompt=tf.constant(requests))["completion"].numpy()

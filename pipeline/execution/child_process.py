@@ -23,7 +23,9 @@ from typing import Any
 from absl import logging as absl_logging
 
 from components.errors import UserError
+from components.system_errors import explain_system_error
 from components.trainer.progress import CONSOLE_FD_VARIABLE
+from pipeline.execution.scratch import Scratch, use_scratch
 
 PRELOAD = (
     "tfx.orchestration.portable.launcher",
@@ -67,8 +69,11 @@ class ChildProcess:
         self._log_path = log_path
         log_path.parent.mkdir(parents=True, exist_ok=True)
         _start_server(log_path)
+        self._scratch = Scratch()
         self._process = context.Process(
-            target=_run, args=(function, arguments, str(log_path), answer, text), name=function.__name__
+            target=_run,
+            args=(function, arguments, str(log_path), self._scratch.folder, answer, text),
+            name=function.__name__,
         )
         self._process.start()
         answer.close()
@@ -105,6 +110,7 @@ class ChildProcess:
                 else:
                     open_ends.remove(end)
         self._process.join()
+        self._scratch.remove()
         if answer is None and self._answers.poll():
             answer = _receive(self._answers)
         self._answers.close()
@@ -168,15 +174,21 @@ def _receive(answers: Connection) -> dict[str, Any] | None:
 
 
 def _run(
-    function: Callable[..., Any], arguments: tuple[Any, ...], log_path: str, answers: Connection, texts: Connection
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    log_path: str,
+    scratch: str,
+    answers: Connection,
+    texts: Connection,
 ) -> None:
-    """What the process does: all output to the log, the answer to the caller."""
+    """What the process does: all output to the log, temporary files to `scratch`, the answer to the caller."""
     _die_with_caller()
     _stop_on_signals()
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+    use_scratch(scratch)
     os.environ[CONSOLE_FD_VARIABLE] = str(texts.fileno())
     # absl's handler stamps each line with its time; TFX, Beam and TFMA log through it or through Python's logging.
     absl_logging.use_absl_handler()
@@ -203,6 +215,8 @@ def _describe_error(error: BaseException) -> dict[str, str]:
     for found in causes:
         if isinstance(found, UserError):
             return {"user_error": str(found)}
+    if told := explain_system_error(error):
+        return {"user_error": told}
     return {"error": f"{type(error).__name__}: {error}"[:2000]}
 
 

@@ -6,14 +6,17 @@ their own (see `pipeline.execution.child_process`).
 
 import base64
 import contextlib
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from components.content import record_content
+from components import storage
+from components.content import CONTENT_SHA256, find_difference, record_content
 from components.errors import UserError
 from components.options import nearest
+from components.trainer.progress import ConsoleLine
 from pipeline.execution.store_lock import lock_store
 from pipeline.metadata_connection import ConnectionConfig
 
@@ -111,7 +114,8 @@ def _mark_part(
 def launch_node(pipeline: dict[str, Any], node_id: str, connection: ConnectionConfig) -> None:
     """Runs one node; where the store has its result already, or an equal one, nothing is executed.
 
-    What the node has written is hashed before it is published (see `components.content`).
+    What the node has written is hashed before it is published (see `components.content`). An earlier result whose files have
+    changed since is not taken; what a killed attempt has left is removed before the next one.
 
     Args:
         pipeline: See `compile_pipeline`.
@@ -138,12 +142,26 @@ def launch_node(pipeline: dict[str, Any], node_id: str, connection: ConnectionCo
 
 
 def _get_launcher_class() -> Any:
-    """Returns TFX's launcher of a node, which also records what the node has written."""
+    """Returns TFX's launcher of a node, which also sees to what the node writes and takes from the cache."""
     from tfx.orchestration.portable import launcher
+    from tfx.types import artifact_utils
 
     class RecordingLauncher(launcher.Launcher):
+        def _prepare_execution(self) -> Any:
+            # TFX asks this function of each execution that the cache has, and takes the next one where it raises a RuntimeError.
+            verify = artifact_utils.verify_artifacts
+            artifact_utils.verify_artifacts = functools.partial(_verify_cached, verify)
+            try:
+                return super()._prepare_execution()
+            finally:
+                artifact_utils.verify_artifacts = verify
+
         # The only place between the end of every executor, TFX's own too, and the publication of its outputs.
         def _run_executor(self, execution_info: Any) -> Any:
+            for artifacts in execution_info.output_dict.values():
+                for artifact in artifacts:
+                    if not artifact.is_external:  # those are not ours
+                        _clear(artifact.uri)
             output = super()._run_executor(execution_info)
             for key, artifacts in execution_info.output_dict.items():
                 # What an executor has set on its outputs comes back as a copy, which is published in their place.
@@ -153,6 +171,32 @@ def _get_launcher_class() -> Any:
             return output
 
     return RecordingLauncher
+
+
+def _verify_cached(verify: Callable[[Any], None], outputs: dict[str, list[Any]]) -> None:
+    """Checks that outputs of an earlier execution are whole, before they are taken in place of new ones.
+
+    Args:
+        verify: TFX's check that they are there.
+        outputs: Artifacts by the name of the output.
+
+    Raises:
+        RuntimeError: They are not.
+    """
+    verify(outputs)
+    for artifact in (artifact for artifacts in outputs.values() for artifact in artifacts):
+        difference = find_difference(artifact.uri, artifact.get_string_custom_property(CONTENT_SHA256))
+        if difference:
+            line = ConsoleLine()
+            line.keep(f"Not taken from the cache: {artifact.uri} has changed since it was made ({difference}).")
+            line.close()
+            raise RuntimeError(difference)
+
+
+def _clear(place: str) -> None:
+    """Removes what an earlier attempt of this execution has left, which TFX hands on to the next one."""
+    if storage.clear_folder(place):
+        logging.warning("Removed what an earlier attempt had left in %s.", place)
 
 
 def _record(artifact: Any) -> None:

@@ -10,6 +10,8 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from components.harmless import make_harmless
+
 # What the Trainer and the TokenScorer write: `train 40/160  loss 2.1 …`. A carriage return ends what the next one overwrites.
 _STEPS = re.compile(r"(?P<what>\w+) (?P<done>\d+)/(?P<total>\d+) *(?P<text>.*)")
 
@@ -94,16 +96,19 @@ class NodeLine:
     def write(self, data: bytes) -> None:
         """Takes what the node writes for the console: lines stay, what ends in a carriage return is overwritten.
 
-        Without a terminal what would be overwritten stays too, but only once a minute.
+        Without a terminal what would be overwritten stays too, but only once a minute; with one, steps are seen in the running line
+        alone.
         """
         *pieces, self._rest = re.split(rb"(?<=[\r\n])", self._rest + data)
         for piece in pieces:
-            text = piece.decode("utf-8", "replace").strip()
+            text = make_harmless(piece.decode("utf-8", "replace").strip())
             self._show(text)
-            if text and not self._display._console.is_terminal:
+            if text:
                 self._keep(text, is_overwritten=piece.endswith(b"\r"))
 
     def _keep(self, text: str, is_overwritten: bool) -> None:
+        if self._display._console.is_terminal and (is_overwritten or _STEPS.fullmatch(text)):
+            return
         now = self._display._clock()
         if not is_overwritten or now - self._kept >= _SECONDS_BETWEEN_KEPT:
             self._kept = now

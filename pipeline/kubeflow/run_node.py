@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from components.errors import UserError
 from configs.schema import RunConfig
+from pipeline.console import make_console
 from pipeline.execution.child_process import (
     ChildDiedError,
     ChildError,
@@ -37,7 +36,7 @@ def run_node_in_container(run: ContainerRun, node_id: str) -> int:
     Raises:
         UserError: If there is no such node, or the store cannot be reached.
     """
-    console = Console(highlight=False, width=120)
+    console = make_console()
     tasks = RunningTasks()
     signals: list[str] = []
     try:

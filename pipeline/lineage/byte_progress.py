@@ -3,8 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from pipeline.console import make_console
 
 
 class ByteProgress:
@@ -28,7 +29,7 @@ class ByteProgress:
 @contextlib.contextmanager
 def show_bytes(title: str) -> Iterator[ByteProgress]:
     """Yields a bar that is gone at the end; nothing is shown where standard error is no terminal."""
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

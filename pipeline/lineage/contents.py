@@ -10,7 +10,7 @@ from typing import Protocol
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components import storage
-from components.content import CONTENT_SHA256, Content, FileContent, find_manifest, hash_file, parse_manifest
+from components.content import CONTENT_SHA256, Content, FileContent, hash_file, read_manifest
 
 SOURCE_DATA = "source data"
 _MAX_THREADS = 8
@@ -89,7 +89,7 @@ def expect_artifact(artifact: mlmd.Artifact) -> list[Expected]:
     """Returns what an artifact says is there: its folder, and for a pushed model also the folder that it was pushed to."""
     sha256 = artifact.custom_properties[CONTENT_SHA256].string_value
     destination = artifact.custom_properties["pushed_destination"].string_value
-    files = _read_manifest(artifact.uri, sha256) if sha256 else None
+    files = read_manifest(artifact.uri, sha256) if sha256 else None
     return [
         Expected(
             artifact_id=artifact.id,
@@ -208,14 +208,6 @@ def _list_differences(expected: Expected, found: Sequence[FileContent]) -> Itera
             yield f"{shown}: {now[name].size:,} bytes instead of {before[name].size:,}"
         elif now[name].sha256 != before[name].sha256:
             yield f"{shown}: other bytes, same size ({now[name].size:,} bytes)"
-
-
-def _read_manifest(uri: str, sha256: str) -> tuple[FileContent, ...] | None:
-    try:
-        content = parse_manifest(storage.read_text(find_manifest(uri)))
-    except (OSError, ValueError):
-        return None
-    return content.files if content.sha256 == sha256 else None
 
 
 def _reason(error: OSError) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components import storage
+from components.pusher import versions
 from pipeline.execution.run_state import RUN_CONTEXT, list_going_runs
 from pipeline.lineage.places import TOP_FOLDERS, normalize
 
@@ -87,6 +88,8 @@ def find_orphans(store: Any, root: str, artifacts: Iterable[mlmd.Artifact]) -> l
         except FileNotFoundError:
             continue
         for file in files:
+            if file.name.endswith(f"/{versions.STAGING}/{versions.LOCK}"):
+                continue
             units.setdefault(_get_unit(f"{top}/{file.name}"), []).append(file)
     found = {}
     for unit, files in units.items():
@@ -123,7 +126,7 @@ def _find_reason(unit: str, place: str, known: _Known, changed_at: float) -> str
     """Returns why a unit is an orphan; empty if it is none."""
     top, pipeline, *rest = unit.split("/")
     writing = known.writing.get(pipeline)
-    if writing and (set(rest) & writing or top == "checkpoints" or rest[:1] == [".incoming"]):
+    if writing and (set(rest) & writing or top == "checkpoints" or rest[:1] == [versions.STAGING]):
         return ""
     match top, rest:
         case "artifacts", [node, ".system", "contents", execution, output]:
@@ -132,7 +135,12 @@ def _find_reason(unit: str, place: str, known: _Known, changed_at: float) -> str
         case "artifacts", [_, ".system", *_]:
             return _WORKING_FILES
         case "artifacts" | "serving", _:
-            return "" if known.is_named(place) else "no artifact of the store names it"
+            if known.is_named(place):
+                return ""
+            mark = versions.read_mark(place) if top == "serving" else None
+            if mark and known.is_named(str(mark.get("model", ""))):
+                return f"pushed from {mark['model']} by a process that was killed before it could record that"
+            return "no artifact of the store names it"
         case "checkpoints", _:
             return "checkpoints of a training that has not ended; the same run would go on from them"
         case _:

@@ -10,8 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components import storage
 from components.content import FileContent
 from components.errors import UserError
-from components.example_gen.files import select_files, split_path
-from components.example_gen.report import data_sha256
+from components.example_gen.files import combine_hashes, select_files, split_path
 from pipeline.code_hash import REPOSITORY_ROOT
 from pipeline.lineage.contents import SOURCE_DATA, Check, Expected, State
 
@@ -60,7 +59,7 @@ def _expect(path: str, sha256: str, artifacts: list[mlmd.Artifact]) -> Expected:
 
 
 def _combine(files: tuple[FileContent, ...]) -> str:
-    return data_sha256([{"path": file.name, "sha256": file.sha256} for file in files])
+    return combine_hashes([{"path": file.name, "sha256": file.sha256} for file in files])
 
 
 def _read_report(artifact: mlmd.Artifact, sha256: str) -> tuple[FileContent, ...] | None:

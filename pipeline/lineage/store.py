@@ -15,6 +15,8 @@ from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
+from components.pusher.versions import read_mark
+from components.storage import is_remote
 from pipeline.execution.run_state import RUN_CONTEXT
 from pipeline.lineage.graph import get_properties
 from pipeline.metadata_connection import ConnectionConfig, describe_connection
@@ -125,11 +127,23 @@ def find_model(store: MetadataStore, path: str) -> mlmd.Artifact:
 def find_by_path(store: MetadataStore, path: str) -> list[mlmd.Artifact]:
     """Returns the artifacts that `path` is, or lies in: the innermost folder first.
 
+    A version that was pushed by a process which was killed before it could record that is found by what it holds itself: the model that
+    it was pushed from.
+
     Args:
         store: an open store.
         path: a URI or a path, written as the run wrote it, or from the current folder.
     """
     spellings = _list_spellings(path)
+    found = _find_by_spellings(store, spellings)
+    if not found:
+        # A bucket would be asked through TensorFlow, which takes longer to load than the whole answer may.
+        marks = (read_mark(spelling) for spelling in spellings if not is_remote(spelling))
+        found = next((_find_by_spellings(store, [mark["model"]]) for mark in marks if mark and "model" in mark), [])
+    return found
+
+
+def _find_by_spellings(store: MetadataStore, spellings: list[str]) -> list[mlmd.Artifact]:
     if not spellings:
         return []
     names = ", ".join(f'"{spelling}"' for spelling in spellings)

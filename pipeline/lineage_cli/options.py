@@ -51,15 +51,13 @@ def print_result(as_json: bool, value: Any, render: Callable[[], "RenderableType
     if as_json:
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
         return
-    from rich.console import Console
+    from pipeline.console import make_console
 
-    from pipeline.console import PLAIN_WIDTH
-
-    Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(render())
+    make_console().print(render())
 
 
 def show_progress(text: str) -> contextlib.AbstractContextManager[object]:
     """Shows that something goes on, on the terminal's standard error; nothing where that is none."""
-    from rich.console import Console
+    from pipeline.console import make_console
 
-    return Console(stderr=True).status(text)
+    return make_console(stderr=True).status(text)

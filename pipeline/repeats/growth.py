@@ -1,5 +1,6 @@
-"""By how many rows the data of a run differ from those before. Imports no TFX."""
+"""Which data a run has read, and by how many rows they differ from those before. Imports no TFX."""
 
+import json
 from typing import Any
 
 from ml_metadata.metadata_store.metadata_store import ListOptions, OrderByField
@@ -8,6 +9,7 @@ from ml_metadata.proto import metadata_store_pb2
 from pipeline.execution.run_state import RUN_CONTEXT, NodeState
 from pipeline.execution.store_lock import lock_store
 from pipeline.metadata_connection import ConnectionConfig, open_writable_store
+from pipeline.repeats.inputs import INPUTS
 
 # Custom property of a run; below 0 if rows went. It is none of the examples: whatever changes on an artifact changes the cache
 # key of all that reads it.
@@ -28,14 +30,40 @@ def tell_growth(connection: ConnectionConfig, pipeline_name: str, run_id: str, s
     Returns:
         E.g. `6,400 rows, 1,000 more than before`; "" for another node, and for data that are no news: from the cache.
     """
-    if state.node_id != _NODE or state.cached:
+    if state.node_id != _NODE:
         return ""
     (examples,) = state.outputs["examples"]
     with lock_store(connection):
         store = open_writable_store(connection)
+        correct_data(store, run_id, examples)
+        if state.cached:
+            return ""
         record_growth(store, pipeline_name, run_id, examples)
         growth = read_growth(store, run_id)
-    return ", ".join(filter(None, (f"{_count(examples):,} rows", growth)))
+    has_dropped = "columns_dropped" in examples.custom_properties  # which reading one that is not there would make
+    dropped = examples.custom_properties["columns_dropped"].string_value if has_dropped else ""
+    told = f"columns that are not used: {dropped}" if dropped else ""
+    return "; ".join(filter(None, (", ".join(filter(None, (f"{_count(examples):,} rows", growth))), told)))
+
+
+def correct_data(store: Any, run_id: str, examples: metadata_store_pb2.Artifact) -> None:
+    """Makes a run's record name the data that were read, where they were replaced after the run had begun.
+
+    Args:
+        store: An `ml_metadata.MetadataStore`.
+        run_id: The run.
+        examples: What its ExampleGen has written, or taken from the cache.
+    """
+    context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    if context is None or INPUTS not in context.custom_properties:
+        return
+    inputs = json.loads(context.custom_properties[INPUTS].string_value)
+    if "data_sha256" not in examples.custom_properties:
+        return
+    read = examples.custom_properties["data_sha256"].string_value
+    if inputs["data"] != read:
+        context.custom_properties[INPUTS].string_value = json.dumps(inputs | {"data": read}, sort_keys=True)
+        store.put_contexts([context])
 
 
 def record_growth(store: Any, pipeline_name: str, run_id: str, examples: metadata_store_pb2.Artifact) -> None:

@@ -99,7 +99,7 @@ def make_options(name: str, model: Path, data: Path, work: Path) -> list[str]:
     common = {
         "pipeline": {"name": name.partition("-")[0]},
         "data": {"schema_path": None, "slice_columns": []},
-        "model": {"preset": str(model)},
+        "model": {"preset": str(model), "dtype": "auto"},
         "evaluation": {"slice_columns": [], "general": general},
         "export": {"formats": []},
     }
@@ -146,7 +146,7 @@ def _read_store(root: Path, run_id: str) -> dict[str, Any]:
         elif artifact.type == "Model":
             for record in Path(artifact.uri).rglob("training_record.json"):  # the preset has none
                 content = json.loads(record.read_text())
-                names = ("steps", "seconds", "eval_loss_before", "eval_loss_after", "target_tokens_seen")
+                names = ("steps", "seconds", "dtype", "eval_loss_before", "eval_loss_after", "target_tokens_seen")
                 node = {"node": Path(artifact.uri).parts[-3]}
                 found["trainings"].append(node | {name: content.get(name) for name in names})
     return found

@@ -1,6 +1,7 @@
 """Reading configuration: every problem at once, with the rule, the value and the way out."""
 
 import pytest
+import yaml
 
 from configs.load import ConfigError, apply_overrides, dump_config, load_runner, parse_sections, read_yaml
 
@@ -96,6 +97,7 @@ def test_overrides_are_yaml_and_leave_the_file_alone():
         (b"1: 2\n", "a key must be text, received 1"),
         (b"x: " + b"a" * 1_000_001, "at most 1000000 bytes"),
         (b"a: &a [*a]\nb: \x00", "is not valid YAML"),
+        (b"a: &a [1]\nb: *a\n", "line 2, column 4: aliases (*name) are not accepted, write the value out"),
     ],
 )
 def test_bad_files(tmp_path, content, part):
@@ -104,6 +106,57 @@ def test_bad_files(tmp_path, content, part):
     with pytest.raises(ConfigError, match="has 1 problem") as caught:
         read_yaml(str(path))
     assert part in str(caught.value)
+
+
+def test_a_file_that_stands_for_gigabytes_is_refused_at_once(tmp_path):
+    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12))
+    path = tmp_path / "bomb.yaml"
+    path.write_text(f"{bomb}generation: {{stop: *a11}}\n")
+    with pytest.raises(ConfigError, match=r"aliases \(\*name\) are not accepted"):
+        read_yaml(str(path))
+    _, (problem,) = apply_overrides({}, ["generation.stop={a: &a [x], b: *a}"])
+    assert "must be valid YAML" in problem.message
+
+
+def test_long_values_are_cut_in_messages(tmp_path):
+    _, problems = parse_sections(MINIMAL | {"generation": {"max_new_tokens": "x" * 100_000}})
+    text = str(ConfigError("run.yaml", problems))
+    assert "generation.max_new_tokens" in text
+    assert len(text) < 2000
+
+
+@pytest.mark.parametrize("value", ["sk-proj-abcDEF123456", "hf_abcdefghijkl", "a b", "", "1X", "x" * 200, "aB3" * 8])
+def test_what_may_be_a_key_is_refused_and_not_repeated(tmp_path, value):
+    path = tmp_path / "runner.yaml"
+    metadata = {"kind": "mysql", "database": "d", "user": "u", "password_env": value}
+    path.write_text(yaml.safe_dump({"kind": "local", "root": "r", "metadata": metadata}))
+    with pytest.raises(
+        ConfigError, match=r"metadata\.password_env: must be the name of an environment variable"
+    ) as caught:
+        load_runner(str(path))
+    assert not value or value not in str(caught.value)
+    text = str(ConfigError("x", find_metric_problems(value)))
+    assert "must be the name of an environment variable" in text
+    assert not value or value not in text
+
+
+def find_metric_problems(value):
+    from components.metrics.table import METRICS
+    from components.options import find_option_problems
+    from configs.load import Problem
+
+    options = {"endpoint": "https://judge.example/v1", "model": "m", "api_key_env": value}
+    return [Problem(key, text) for key, text in find_option_problems(METRICS, "metric", "judge", options).items()]
+
+
+@pytest.mark.parametrize("root", ["runs/exp [x]", "a*", "what?", ""])
+def test_a_root_that_would_be_taken_for_a_pattern_is_refused(tmp_path, root):
+    path = tmp_path / "runner.yaml"
+    path.write_text(yaml.safe_dump({"kind": "local", "root": root}))
+    with pytest.raises(ConfigError, match=r"root: must be a folder whose name has none of \* \? \[ \]"):
+        load_runner(str(path))
+    assert load_runner(str(path), ["root='a b, (c) {d}'"]).root == "a b, (c) {d}"
 
 
 def test_a_missing_file_names_the_nearest(tmp_path):

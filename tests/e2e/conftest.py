@@ -90,7 +90,7 @@ class Project:
         return MetadataStore(config)
 
     def versions(self):
-        return sorted(p.name for p in (self.folder / "runs" / "serving" / "e2e").glob("*"))
+        return sorted(p.name for p in (self.folder / "runs" / "serving" / "e2e").glob("[!.]*"))
 
     def describe(self, exit_code, output):
         (run_id,) = re.findall(r"run (\d{8}-\d{6}-\d{6})", output)[:1]

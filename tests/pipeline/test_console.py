@@ -1,12 +1,17 @@
 """Our lines reach the terminal, everything else the log file, down to the file descriptors."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from absl import logging as absl_logging
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
-from pipeline.console import redirect_output
+from pipeline.console import make_console, redirect_output
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,3 +54,36 @@ def test_what_libraries_say_afterwards_is_not_for_the_terminal(tmp_path):
     with redirect_output(tmp_path / "run.log"):
         assert absl_logging.get_verbosity() == absl_logging.INFO
     assert absl_logging.get_verbosity() == before != absl_logging.INFO
+
+
+EVIL = "\x1b]0;title\x07\x1b[2Ja\u202eb\r\x08c"
+
+
+def make_table(text):
+    table = Table("a", text)
+    table.add_row(text, Text(text, style="red"))
+    return table
+
+
+@pytest.mark.parametrize("make", [str, Text, Panel, make_table])
+def test_text_of_strangers_is_only_text(make):
+    file = io.StringIO()
+    file.isatty = lambda: True  # with colours, cursor and all
+    console = make_console(file, width=200)
+    console.print(make(EVIL), markup=False)
+    console.print(make("plain"), style="bold", markup=False)
+    written = file.getvalue()
+    assert "<U+202E>b" in written
+    assert not {"\u202e", "\x07", "\x08"} & set(written)
+    assert "\x1b]0" not in written and "\x1b[2J" not in written
+    assert "plain" in written
+
+
+def test_our_own_colours_and_lines_stay():
+    file = io.StringIO()
+    file.isatty = lambda: True
+    console = make_console(file, width=40)
+    with console.status("waiting"):
+        console.print("[green]ours[/]\tand\nmore")
+    assert "\x1b[32mours\x1b[0m" in file.getvalue()
+    assert "more" in file.getvalue()

@@ -39,6 +39,15 @@ def test_what_can_be_told_of_it_is_told(path, mounted, part):
 
 
 @pytest.mark.parametrize(
+    "path", ["https://example.com/x.jsonl", "hf://datasets/a/b", "file:///data/x.jsonl", "s3://bucket/x.jsonl"]
+)
+def test_addresses_that_nobody_reads_are_refused(path):
+    (problem,) = find_file_problems(path, "auto", "/mnt/data")
+    assert problem.startswith("must be a local path or an address in a bucket (gs://). Received: ")
+    assert path in problem
+
+
+@pytest.mark.parametrize(
     ("path", "folder", "expected"),
     [("/a/b", "/a", True), ("/a/b", "/a/", True), ("/a", "/a", False), ("/ab/c", "/a", False), ("/a/b", None, False)],
 )

@@ -59,6 +59,7 @@ def make_report(**given):
             "training": {"history": history, "eval_loss_before": 5.0, "steps": 4},
             "counts": {"rows_kept": 97},
             "lengths": {},
+            "text_changes": {},
             "cleaning": [],
             "receipts": {},
             "lineage": Trace(pushed=None, artifact=model, evaluation=None, steps=(), data=(), runs=(run,)),
@@ -244,6 +245,20 @@ def test_the_receipts_stand_before_the_training(make_receipt):
     assert [tag for tag, _ in page.tags].count("mark") == 2 * (1 + 3)
     assert "script" not in {tag for tag, _ in page.tags} and HOSTILE in page.text
     assert "What the loss saw" not in read(report_page.render_page(make_report())).text
+
+
+def test_what_cleaning_of_text_has_changed_is_shown():
+    changes = {
+        "line ends of other systems": {"examples": 1234, "shown": [["a\r\nb", "a\nb"], ["<b>\r", "<b>\n"]]},
+        "control characters": {"examples": 1, "shown": [["x\x1b[2J", "x[2J"]]},
+    }
+    page = read(report_page.render_page(make_report(text_changes=changes)))
+    assert "Cleaning of text" in page.text
+    assert "a<U+000D>↵b" in page.text
+    assert "<b>↵" in page.text
+    assert "x<U+001B>[2J" in page.text
+    assert "1,234" in page.text or "1234" in page.text
+    assert "Cleaning of text" not in read(report_page.render_page(make_report())).text
 
 
 def test_token_cleaning_is_told_round_by_round():

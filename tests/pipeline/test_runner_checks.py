@@ -123,7 +123,6 @@ def test_resources_of_nodes_that_the_run_does_not_have(load, overrides, name, hi
         ("data/sample/instructions.jsonl", True),
         (str(ROOT / "data/sample/instructions.jsonl"), True),
         ("gs://B/data.jsonl", False),
-        ("s3://my-bucket/data.jsonl", False),
         (__file__, False),
     ],
 )

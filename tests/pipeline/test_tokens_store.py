@@ -46,7 +46,9 @@ class StoreWriter:
         self.root = root
         self.store = MetadataStore(connect(root / "metadata.sqlite"))
         self.types = {
-            "declared": mlmd.ArtifactType(name="TokenCleaningReport", properties={"round": mlmd.INT}),  # of earlier runs
+            "declared": mlmd.ArtifactType(
+                name="TokenCleaningReport", properties={"round": mlmd.INT}
+            ),  # of earlier runs
             "custom": mlmd.ArtifactType(name="pipeline.TokenCleaningReport"),
         }
 

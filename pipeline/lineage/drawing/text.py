@@ -5,12 +5,12 @@ import math
 import unicodedata
 from typing import Any
 
-# Zero width joiner and non-joiner: they belong to the spelling of some scripts, and reorder nothing.
-_JOINERS = "\u200c\u200d"
+from components import harmless
+
 # Of JSON; below so many spaces it is no more taken apart, whatever the depth.
 _LINE_WIDTH, _MAX_MARGIN = 60, 40
-# Control characters, those that reorder text, and what no document may hold: surrogates and code points without meaning.
-_HIDDEN = ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp")
+# No document may hold code points without meaning either.
+_HIDDEN = harmless.HIDDEN | {"Cn"}
 
 
 def make_line(text: str) -> str:
@@ -84,10 +84,7 @@ def _indent(value: Any, margin: str) -> str:
 def _show(char: str, blank: str) -> str:
     if char in "\n\t":
         return blank
-    if char in _JOINERS:
-        return char
-    category = unicodedata.category(char)
-    return f"<U+{ord(char):04X}>" if category in _HIDDEN else char
+    return harmless.show_character(char, _HIDDEN)
 
 
 def _measure(char: str) -> float:

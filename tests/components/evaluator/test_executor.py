@@ -223,7 +223,9 @@ def test_the_summary(tmp_path):
     assert lines[0].startswith(
         "**Not blessed: perplexity misses an improvement on the baseline of more than 0 (is -1.07"
     )
-    assert lines[4].startswith("| `perplexity`: an improvement on the baseline of more than 0 | overall | worse: -1.07")
+    assert lines[4].startswith(
+        "| `perplexity`: an improvement on the baseline of more than 0 | `overall` | worse: -1.07"
+    )
     assert "| value | preset | baseline | candidate | change from baseline |" in lines
     assert "| `exact_match` | 0.25 | 0.75 | 0.75 [0." in "\n".join(lines)
 

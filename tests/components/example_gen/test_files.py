@@ -1,7 +1,10 @@
+import os
+import socket
+
 import pytest
 
 from components.errors import UserError
-from components.example_gen.files import detect_format, join_path, list_files, split_path
+from components.example_gen.files import detect_format, hash_files, join_path, list_files, split_path
 
 
 @pytest.fixture
@@ -53,6 +56,40 @@ def test_relative_paths(folder, monkeypatch):
     assert split_path("a.jsonl") == (".", "a.jsonl")
     assert listed("a.jsonl") == [("a.jsonl", "jsonl")]
     assert len(listed(".")) == 5
+
+
+def test_only_regular_files_are_read(folder):
+    (folder / "link.jsonl").symlink_to(folder / "a.jsonl")
+    assert ("link.jsonl", "jsonl") in listed(folder)
+    (folder / "gone.jsonl").symlink_to(folder / "nothing")
+    with pytest.raises(UserError, match=r"gone\.jsonl, which is a link to a file that is not there"):
+        listed(folder)
+    (folder / "gone.jsonl").unlink()
+    os.mkfifo(folder / "pipe.jsonl")  # who opens it waits for a writer
+    for path in (folder, folder / "pipe.jsonl"):
+        with pytest.raises(
+            UserError, match=r"regular files\. Received: .*pipe\.jsonl, which is a named pipe\. Remove it"
+        ):
+            listed(path)
+    assert listed(folder, "csv") == [("c.csv", "csv")]
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "s.csv"))
+        with pytest.raises(UserError, match=r"s\.csv, which is a socket"):
+            listed(folder, "csv")
+
+
+def test_a_hash_tells_content_and_names(folder):
+    first, second = folder / "a.jsonl", folder / "b.jsonl"
+    times = (1_700_000_000, 1_700_000_000)
+
+    def hash_both(one, two):
+        for path, text in ((first, one), (second, two)):
+            path.write_text(text)
+            os.utime(path, times)  # as a copy that keeps times
+        return hash_files(list_files(*split_path(f"{folder}/*.jsonl"), "auto"))
+
+    assert hash_both("the cat", "the dog") == hash_both("the cat", "the dog")
+    assert len({hash_both("the cat", "the dog"), hash_both("teh cat", "the dog"), hash_both("the dog", "the cat")}) == 3
 
 
 @pytest.mark.parametrize("path", ["", "  ", "/", "d*/a.jsonl", "d-{SPAN}/a.jsonl", "a-{YYYY}.jsonl"])

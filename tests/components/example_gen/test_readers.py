@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from components.errors import UserError
-from components.example_gen import item
+from components.example_gen import item, readers
 
 ROWS = [{"instruction": f"Say {i}", "input": "", "output": str(i)} for i in range(30)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
@@ -70,11 +70,38 @@ def test_parquet_nested_and_bad_rows(ingest, tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"q": text, "answers": nested}), path)
     outcome = ingest(path, columns={"instruction": "q", "output": "answers.text.0"})
     assert [(e["instruction"], e["output"]) for e in outcome.all_examples] == [("ok", "a")]
-    assert outcome.reasons == [(None, 2, "not UTF-8"), (None, 3, "`answers.text.0` is missing")]
+    assert outcome.reasons == [
+        (None, 2, "not UTF-8: `q`: byte 0xFF at byte 1, which is 'ÿ' in Windows-1252: save the file as UTF-8"),
+        (None, 3, "`answers.text.0` is missing"),
+    ]
     assert json.loads(base64.b64decode(outcome.quarantine[0]["raw_base64"])) == {
         "q": "\\xff",
         "answers": {"text": ["c"]},
     }
+
+
+def test_parquet_values_that_python_has_nothing_for_cost_their_row_only(ingest, tmp_path):
+    path = tmp_path / "a.parquet"
+    far = pyarrow.array([0, 2**60, 1], pyarrow.timestamp("s"))
+    table = pyarrow.table({"instruction": ["a", "b", "c"], "output": ["x", "y", "z"], "when": far})
+    pyarrow.parquet.write_table(table, path)
+    outcome = ingest(path, slices=["when"])
+    assert [e["instruction"] for e in outcome.all_examples] == []
+    assert [(record, reason.partition(":")[0]) for _, record, reason in outcome.reasons] == [
+        (1, "`when` has the wrong type"), (2, "a value cannot be read"), (3, "`when` has the wrong type"),
+    ]  # fmt: skip
+    assert "`when` (timestamp[" in outcome.reasons[1][2]
+    assert json.loads(base64.b64decode(outcome.quarantine[1]["raw_base64"])) == {
+        "instruction": "b", "output": "y", "when": None,
+    }  # fmt: skip
+
+
+def test_parquet_columns_of_one_name_are_refused(ingest, tmp_path):
+    path = tmp_path / "a.parquet"
+    columns = [pyarrow.array(["a"]), pyarrow.array(["A"]), pyarrow.array(["B"])]
+    pyarrow.parquet.write_table(pyarrow.table(columns, names=["instruction", "output", "output"]), path)
+    with pytest.raises(UserError, match="its own name. The file has twice: 'output'"):
+        ingest(path).check()
 
 
 def test_blank_lines_are_no_records(ingest, write):
@@ -84,6 +111,7 @@ def test_blank_lines_are_no_records(ingest, write):
     assert (report["rows_read"], report["blank_lines"]) == (30, 32)
 
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 GOOD = b'{"instruction": "a", "output": "b", "input": ""}'
 
 
@@ -97,7 +125,12 @@ GOOD = b'{"instruction": "a", "output": "b", "input": ""}'
         (b'{"instruction": "a\\ud800", "output": "b"}', "half of a surrogate pair"),
         (b'{"instruction": "a", "output": "b", "output": "c"}', "a key stands twice in an object: 'output'"),
         (b'{"instruction": "a", "output": NaN}', "NaN and Infinity are not JSON: NaN"),
-        (b'{"instruction": "a", "output": 5}', "`output` has the wrong type: `output` must be text, is a number"),
+        (b'{"instruction": "a", "output": [5]}', "`output` has the wrong type: `output` must be text, is a list"),
+        (b'{"instruction": "a", "output": 1e400}', "a number is too large: 1e400"),
+        (
+            '{"instruction": "caf\u00e9"}'.encode("cp1252"),
+            "not UTF-8: byte 0xE9 at byte 21, which is 'é' in Windows-1252",
+        ),
         (b'{"instruction": "a", "output": "b", "n": ' + b"9" * 5000 + b"}", "a number has too many digits"),
         (b'{"instruction": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (b"[1, 2]", "not an object: the record is a list"),
@@ -151,7 +184,8 @@ def test_a_record_over_the_limit_is_cut_and_the_next_one_is_read(ingest, write, 
         (b"a,b", "too few fields: 2 fields; the header has 3"),
         (b"a,b,c,d", "too many fields: 4 fields; the header has 3"),
         (b'"a"b,c,d', "not CSV"),
-        (b"\xff,b,c", "not UTF-8"),
+        (b"\xff,b,c", "not UTF-8: byte 0xFF at byte 1, which is 'ÿ' in Windows-1252: save the file as UTF-8"),
+        (b"a,\x81,c", "not UTF-8: byte 0x81 at byte 3"),
         (b",b,c", "`instruction` is empty"),
     ],
 )
@@ -179,7 +213,17 @@ def test_csv_text_is_kept_as_it_is(ingest, write):
         ),
         ("a.csv", "output,instruction,output\na,b,c\n", "twice: 'output'"),
         ("a.csv", b"instruction,input,output\xff\na,b,c\n", "Save the file as UTF-8"),
-        ("a.csv", "instruction;input;output\na;b;c\n", "Columns there are: `instruction;input;output`"),
+        (
+            "a.csv",
+            "instruction;input;output\na;b;c\n",
+            "separated by commas. The first line has none, and 2 semicolons",
+        ),
+        ("a.csv", "instruction\tinput\toutput\na\tb\tc\n", "The first line has none, and 2 tabs"),
+        ("a.csv", "sep=,\ninstruction,input,output\na,b,c\n", "It is `sep=`, which only Excel reads"),
+        ("a.csv", "sep=;\ninstruction;output\na;b\n", "It is `sep=`, which only Excel reads"),
+        ("a.csv", "instruction,output\na,b\n".encode("utf-16-le"), "NUL among its first bytes, as in UTF-16"),
+        ("a.jsonl", LFS_POINTER, "is a Git LFS pointer, not the data. Run `git lfs pull`"),
+        ("a.parquet", LFS_POINTER, "is a Git LFS pointer"),
         ("a.csv", "instructions,output\na,b\n", "Did you mean `instructions`"),
         (
             "a.jsonl",
@@ -205,6 +249,13 @@ def test_what_spoils_the_whole_file_is_an_error(ingest, write, name, content, me
     assert str(path) in str(error.value)
 
 
+def test_a_pointer_in_place_of_gzip_is_named(ingest, write):
+    path = write("a.jsonl.gz", LINES)
+    path.write_bytes(LFS_POINTER)
+    with pytest.raises(UserError, match="is a Git LFS pointer"):
+        ingest(path).check()
+
+
 @pytest.mark.parametrize(
     "damage", [lambda d: d[: len(d) // 2], lambda d: b"plain text", lambda d: d[:-3], lambda d: d + b"junk"]
 )
@@ -213,6 +264,16 @@ def test_damaged_gzip_is_an_error(ingest, write, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match="must be complete gzip data"):
         ingest(path).check()
+
+
+def test_gzip_that_becomes_a_thousand_times_as_long_is_refused(ingest, write, monkeypatch):
+    monkeypatch.setattr(readers, "_MOST_UNPACKED", 1 << 20)
+    path = write("a.jsonl.gz", LINES + "\n" * (8 << 20))
+    with pytest.raises(
+        UserError, match=r"not unpack to more than 200 times its size\. Received: .* bytes that have become"
+    ):
+        ingest(path).check()
+    assert len(ingest(write("b.jsonl.gz", LINES * 2000)).all_examples) == 60_000
 
 
 def test_a_flipped_bit_in_gzip_is_an_error(ingest, write):

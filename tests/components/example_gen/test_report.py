@@ -2,6 +2,7 @@ import pytest
 
 from components.errors import UserError
 from components.example_gen import report as reports
+from components.example_gen.files import combine_hashes
 from components.example_gen.records import Columns
 
 FILE = {"path": "d/a.jsonl", "sha256": "aa", "bytes": 9, "rows_read": 10, "blank_lines": 1, "error": ""}
@@ -29,15 +30,26 @@ def test_a_row_that_gets_lost_is_noticed(written):
         reports.make_report([FILE], written)
 
 
+def test_files_that_were_written_to_meanwhile_are_an_error():
+    expected = combine_hashes([FILE])
+    reports.check_unchanged([FILE], expected, "d/a.jsonl")
+    message = r"files of d/a\.jsonl must not be written to while they are read\. Received: SHA-256 aa when.*, bb when"
+    with pytest.raises(UserError, match=message):
+        reports.check_unchanged([FILE | {"sha256": "bb"}], expected, "d/a.jsonl")
+
+
 def test_data_sha256_of_several_files_does_not_depend_on_their_order_or_folder():
     files = [{"path": "d/a", "sha256": "1"}, {"path": "d/b", "sha256": "2"}]
-    assert reports.data_sha256(files[:1]) == "1"
-    assert reports.data_sha256(files) == reports.data_sha256(
-        [{"path": "e/b", "sha256": "2"}, {"path": "e/a", "sha256": "1"}]
-    )
-    assert reports.data_sha256(files) != reports.data_sha256(
-        [{"path": "d/a", "sha256": "2"}, {"path": "d/b", "sha256": "1"}]
-    )
+    assert combine_hashes(files[:1]) == "1"
+    assert combine_hashes(files) == combine_hashes([{"path": "e/b", "sha256": "2"}, {"path": "e/a", "sha256": "1"}])
+    assert combine_hashes(files) != combine_hashes([{"path": "d/a", "sha256": "2"}, {"path": "d/b", "sha256": "1"}])
+
+
+def test_columns_that_nothing_names_are_listed():
+    columns = Columns(instruction="q", output="a.text", slices=("kind",))
+    files = [FILE | {"columns": ["q", "a", "kind"]}, FILE | {"columns": ["q", "system", "a", "also"]}]
+    assert reports.list_dropped_columns(files[:1], columns) == []
+    assert reports.list_dropped_columns(files, columns) == ["also", "system"]
 
 
 def test_problems_of_several_files_come_together():

@@ -135,11 +135,13 @@ def test_number_of_requests_is_checked_before_the_first():
     ("options", "key"),
     [
         ({}, "name"),
-        ({"preset": "p", "endpoint": "http://h/v1", "model": "m"}, "name"),
+        ({"preset": "p", "endpoint": "https://h/v1", "model": "m"}, "name"),
         ({"endpoint": "ftp://h"}, "endpoint"),
-        ({"endpoint": "http://user:pass@h/v1", "model": "m"}, "endpoint"),
-        ({"endpoint": "http://h/v1?key=1", "model": "m"}, "endpoint"),
-        ({"endpoint": "http://h/v1"}, "model"),
+        ({"endpoint": "http://h/v1", "model": "m"}, "endpoint"),  # a key would be read on the way
+        ({"endpoint": "https://169.254.169.254/v1", "model": "m"}, "endpoint"),
+        ({"endpoint": "https://user:pass@h/v1", "model": "m"}, "endpoint"),
+        ({"endpoint": "https://h/v1?key=1", "model": "m"}, "endpoint"),
+        ({"endpoint": "https://h/v1"}, "model"),
         ({"preset": "p", "rubric": ["relevanz"]}, "rubric"),
         ({"preset": "p", "rubric": {"a b": "x"}}, "rubric"),
         ({"preset": "p", "scale": 1}, "scale"),

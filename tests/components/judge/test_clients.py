@@ -1,5 +1,7 @@
 """A judge's endpoint, by a server on this machine that answers as one would: well, slowly, badly, or not at all."""
 
+import gzip
+import itertools
 import json
 import logging
 import threading
@@ -22,6 +24,7 @@ class Server:
 
     def __init__(self):
         self.requests, self.headers = [], []
+        self.pause = threading.Event()
         self.reply = lambda body, number: (200, {}, complete("ok"))
         outer = self
 
@@ -31,12 +34,16 @@ class Server:
                 outer.requests.append(body)
                 outer.headers.append((self.path, dict(self.headers)))
                 status, headers, content = outer.reply(body, len(outer.requests))
-                data = content.encode()
+                data = content.encode() if isinstance(content, str) else content
+                length = {"content-length": str(len(data))} if isinstance(data, bytes) else {}
                 self.send_response(status)
-                for name, value in {**headers, "content-length": str(len(data))}.items():
+                for name, value in {**headers, **length}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(data)
+                for piece in [data] if isinstance(data, bytes) else (text.encode() for text in data):
+                    self.wfile.write(piece)
+                    self.wfile.flush()
+                    outer.pause.wait(0.05 if not isinstance(data, bytes) else 0)
 
             def log_message(self, *_):
                 pass
@@ -126,6 +133,28 @@ def test_server_that_is_too_slow(server, make):
             ask(make(retries=0, timeout_seconds=0.2), "a")
     finally:
         released.set()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_answer_without_end_is_cut_off(server, make, monkeypatch, packed):
+    monkeypatch.setattr(clients, "_MOST_BYTES", 1 << 20)
+    text = "x" * (8 << 20)
+    headers = {"content-encoding": "gzip"} if packed else {}
+    server.reply = lambda body, number: (200, headers, gzip.compress(text.encode()) if packed else text)
+    with pytest.raises(UserError, match=r"must be smaller than 1 MiB\. Received: more, from http"):
+        ask(make(), "a")
+    assert len(server.requests) == 1
+
+
+def test_answer_that_drips_is_given_up_in_time(server, make):
+    """Each piece comes in time, the whole never does."""
+
+    def drip(body, number):
+        return 200, {}, (f"{i} " for i in itertools.count())
+
+    server.reply = drip
+    with pytest.raises(UserError, match=r"no whole answer within 0\.3 s"):
+        ask(make(timeout_seconds=0.3, retries=0), "a")
 
 
 def test_server_that_is_not_there(make):

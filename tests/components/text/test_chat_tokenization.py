@@ -36,11 +36,20 @@ class ByteTokenizer:
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
 
-def tokenize(record, template="chatml", *, start=None, max_length=2000, system="", train_on="all_assistant_turns"):
+def tokenize(
+    record,
+    template="chatml",
+    *,
+    start=None,
+    max_length=2000,
+    system="",
+    train_on="all_assistant_turns",
+    cleaning="normalize",
+):
     """Returns the tokenizer, the tokens, and the texts of each run of targets."""
     tokenizer = ByteTokenizer(start=start)
     record = {"messages": json.dumps(record)} if isinstance(record, list | dict) and "output" not in record else record
-    result = RecordTokenizer(tokenizer, template, system, max_length, train_on)(record)
+    result = RecordTokenizer(tokenizer, template, system, max_length, train_on, cleaning)(record)
     runs, previous = [], 0
     for token_id, is_target in zip(result.token_ids, result.target_mask, strict=True):
         if is_target and not previous:
@@ -163,7 +172,12 @@ def test_a_request_that_is_too_long_loses_its_beginning_and_keeps_the_templates_
 
 
 def test_nothing_left_of_the_answers():
-    assert RecordTokenizer(ByteTokenizer(), "chatml", "", 100)({"messages": json.dumps(turns("Q", "\u200b"))}) is None
+    assert (
+        RecordTokenizer(ByteTokenizer(), "chatml", "", 100, cleaning="normalize")(
+            {"messages": json.dumps(turns("Q", "\u200b"))}
+        )
+        is None
+    )
     # An earlier one may be left.
     assert tokenize(turns("Q", "A", "Q2", "\u200b"))[2] == ["A<|im_end|>"]
 
@@ -241,3 +255,10 @@ def test_the_blank_between_prompt_and_completion_stays(prompt, completion, expec
     # It belongs to what the model writes, since a request loses the blanks at its end.
     assert result.prompt == prompt.strip()
     assert trained == [expected.removeprefix(result.prompt) + "<|endoftext|>"]
+
+
+def test_indentation_of_an_answer_is_trained_and_that_of_a_request_seen():
+    code = "    y = x + 1\n\n\n    return y"
+    _, result, targets = tokenize(turns(f"{code}\n", f"{code}  \n"), cleaning="safe")
+    assert result.prompt == f"<|im_start|>user\n{code}<|im_end|>\n<|im_start|>assistant\n"
+    assert targets == [f"{code}<|im_end|>"]

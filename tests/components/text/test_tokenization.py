@@ -22,8 +22,8 @@ class WithStart(CharacterTokenizer):
     start_token_id = 1
 
 
-def tokenize(record, tokenizer=None, max_length=100, template="plain", system=""):
-    return RecordTokenizer(tokenizer or CharacterTokenizer(), template, system, max_length)(record)
+def tokenize(record, tokenizer=None, max_length=100, template="plain", system="", cleaning="normalize"):
+    return RecordTokenizer(tokenizer or CharacterTokenizer(), template, system, max_length, cleaning=cleaning)(record)
 
 
 def ids(text):
@@ -46,6 +46,47 @@ def test_a_start_token_is_put_first_and_is_no_target():
 def test_text_is_cleaned():
     result = tokenize({"instruction": " a\u200b ", "output": "x\r\ny "})
     assert (result.prompt, result.response) == ("a\n", "x\ny")
+
+
+@pytest.mark.parametrize(
+    ("record", "prompt", "response"),
+    [
+        ({"instruction": "f", "output": "    y = x + 1\n    return y\n"}, "f\n", "    y = x + 1\n    return y"),
+        ({"instruction": "f", "output": " context\n-old"}, "f\n", " context\n-old"),
+        ({"instruction": "a\n\n\n    b  \n", "output": "x  \ny\n\n\nz"}, "a\n\n\n    b\n", "x  \ny\n\n\nz"),
+        ({"instruction": "a", "output": "x<end> \n"}, "a\n", "x"),
+    ],
+)
+def test_what_means_something_in_code_and_markdown_stays(record, prompt, response):
+    result = tokenize(record, cleaning="safe")
+    assert (result.prompt, result.response) == (prompt, response)
+    assert result.token_ids == [*ids(prompt + response), END]
+
+
+@pytest.mark.parametrize("cleaning", ["safe", "normalize"])
+@pytest.mark.parametrize(
+    ("instruction", "output", "text"),
+    [
+        ("The sky is", " blue.", "The sky is blue."),
+        ("The sky is ", "blue.", "The sky is blue."),
+        ("Q: a\nA:", "\n\nyes", "Q: a\nA:\n\nyes"),
+        ("def f():\n", "    pass", "def f():\n    pass"),
+    ],
+)
+def test_where_nothing_stands_between_prompt_and_answer_their_joint_stays(instruction, output, text, cleaning):
+    result = tokenize({"instruction": instruction, "output": output}, template="text", cleaning=cleaning)
+    assert result.prompt + result.response == text
+
+
+def test_what_cleaning_changes_is_told():
+    result = tokenize({"instruction": "a\r\nb", "input": "c\r\n", "output": "x\x00"}, cleaning="safe")
+    assert result.changes == {
+        "line ends of other systems": ("a\r\nb", "a\nb"),
+        "blanks behind the text": ("c\r\n", "c"),
+        "control characters": ("x\x00", "x"),
+    }
+    untouched = tokenize({"instruction": " a\r\n", "output": "\tx\x00 "}, cleaning="none")
+    assert (untouched.prompt, untouched.response, untouched.changes) == (" a\r\n\n", "\tx\x00 ", {})
 
 
 def test_special_tokens_in_text_do_not_end_it():

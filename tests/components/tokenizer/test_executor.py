@@ -104,6 +104,37 @@ def test_counts(tokenized):
     assert max(len(e.features.feature["token_ids"].int64_list.value) for e in written) == 48
 
 
+def test_what_cleaning_changes_is_counted_with_examples(tmp_path):
+    raw = tmp_path / "raw"
+    rows = [("a\r\nb", "", f"x{i}\r\n") for i in range(5)] + [("\x00a", "", "x"), ("plain", "", "    indented")]
+    artifact = standard_artifacts.Examples()
+    artifact.uri, artifact.split_names = str(raw), '["train"]'
+    (raw / "Split-train").mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(raw / "Split-train" / "data.gz"), "GZIP") as writer:
+        for row in rows:
+            example = tf.train.Example()
+            for name, value in zip(("instruction", "input", "output"), row, strict=True):
+                example.features.feature[name].bytes_list.value.append(value.encode())
+            writer.write(example.SerializeToString())
+    target = standard_artifacts.Examples()
+    target.uri = str(tmp_path / "tokenized")
+    text = {"template": "alpaca", "system": "", "max_length": 48, "max_truncated_fraction": 0.5, "cleaning": "safe"}
+    Executor().Do(
+        {"examples": [artifact]}, {"tokenized_examples": [target]}, {"text": json.dumps(text), "preset": PRESET}
+    )
+    report = json.loads((tmp_path / "tokenized" / REPORT_NAME).read_text())["train"]
+    assert report["examples_cleaned"] == target.get_int_custom_property("examples_cleaned") == 6
+    found = report["cleaning"]
+    assert {kind: change["examples"] for kind, change in found.items()} == {
+        "line ends of other systems": 5,
+        "control characters": 1,
+    }
+    assert found["line ends of other systems"]["shown"] == [["a\r\nb", "a\nb"]]
+    assert found["control characters"]["shown"] == [["\x00a", "a"]]
+    responses = {e.features.feature["response"].bytes_list.value[0].decode() for e in read_examples(target, "train")}
+    assert "    indented" in responses
+
+
 def test_lengths_are_counted(tokenized):
     lengths = json.loads((Path(tokenized.uri) / "lengths" / "train.json").read_text())
     expected = dict.fromkeys(lengths, 0)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from components.trainer.checkpoint import Checkpoints, make_fingerprint
+from components.errors import UserError
+from components.trainer.checkpoint import Checkpoints, make_fingerprint, remove_checkpoints
 from components.trainer.state import TrainState
 
 
@@ -51,6 +52,25 @@ def test_the_newest_wins_old_ones_go_and_a_damaged_one_falls_back(engine, tmp_pa
     assert float(ops.mean(engine.tuner.trainable_variables[0])) == 2.0
     newest.write_bytes(content[: len(content) // 3])
     assert checkpoints.restore(engine).step == 2
+
+
+def test_one_run_at_a_time_has_the_checkpoints_of_a_training(engine, tmp_path):
+    first, second, other = (Checkpoints(tmp_path, name * 64) for name in "aab")
+    with first.claimed():
+        with (
+            pytest.raises(UserError, match=rf"one at a time may train.*{first.directory}\. Wait until it has ended"),
+            second.claimed(),
+        ):
+            pass
+        with other.claimed(), Checkpoints(tmp_path, "a" * 64, writes=False).claimed():
+            save(engine, first, 1)
+        remove_checkpoints(str(first.directory))
+        assert first.restore(engine).step == 1
+    with second.claimed():
+        assert second.restore(engine).step == 1
+    remove_checkpoints(str(first.directory))
+    remove_checkpoints(str(first.directory))
+    assert not first.directory.exists()
 
 
 def test_a_write_that_was_cut_off_is_not_seen(engine, tmp_path, monkeypatch):

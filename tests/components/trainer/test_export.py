@@ -256,6 +256,7 @@ def test_model_card(saved_model):
     assert card == {
         "template": "alpaca",
         "system": TEXT["system"],
+        "cleaning": "normalize",
         "max_length": 96,
         "max_prompt_length": 90,
         "generation": GENERATION,

@@ -1,13 +1,15 @@
 """The string side of the export: what the graph makes of a text equals what eager Python makes of it."""
 
+import gzip
 import json
 import random
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from components.text.cleaning import clean_text
+from components.text.cleaning import LEVELS, clean_text
 from components.text.tokenization import neutralize
 from components.trainer import graph_text
 from components.trainer.chunks import map_chunks
@@ -46,15 +48,50 @@ def _texts():
     return texts + (json.loads(naughty.read_text(encoding="utf-8")) if naughty.exists() else [])
 
 
-def test_cleaning_in_graph_equals_python():
+@pytest.mark.parametrize("level", LEVELS)
+def test_cleaning_in_graph_equals_python(level):
     texts = _texts()
-    cleaned = graph_text.clean_in_graph(tf.constant(texts)).numpy()
-    assert [c.decode() for c in cleaned] == [clean_text(t) for t in texts]
+    cleaned = graph_text.clean_in_graph(tf.constant(texts), level).numpy()
+    assert [c.decode() for c in cleaned] == [clean_text(t, level) for t in texts]
 
 
-def test_cleaning_in_graph_mends_invalid_utf8():
-    cleaned = graph_text.clean_in_graph(tf.constant([b"a\xff b", b"\xe2\x82"])).numpy()
+@pytest.mark.parametrize("level", LEVELS)
+def test_cleaning_in_graph_of_real_texts_equals_python(level):
+    texts = _read_real_texts()
+    if not texts:
+        pytest.skip("needs ../shared/data, which this checkout does not have beside it")
+    assert len(texts) >= 10_000
+    for start in range(0, len(texts), 1000):
+        some = texts[start : start + 1000]
+        cleaned = graph_text.clean_in_graph(tf.constant(some), level).numpy()
+        assert [c.decode() for c in cleaned] == [clean_text(t, level) for t in some]
+
+
+def _read_real_texts():
+    """Prose, mathematics, code and conversations, each also with blanks, line ends and odd characters put into it."""
+    texts = []
+    for name in ("dolly-15k/dolly.jsonl.gz", "gsm8k/train.jsonl.gz"):
+        path = SHARED / name
+        if path.exists():
+            with gzip.open(path, "rt", encoding="utf-8") as stream:
+                rows = [json.loads(line) for line, _ in zip(stream, range(3000), strict=False)]
+            texts += [value for row in rows for value in row.values() if isinstance(value, str)]
+    generator = random.Random(1)
+    odd = [" ", "\t", "\n", "\r\n", "\x00", "\u00a0", "\u200b", "\ufeff", "\u0301", "\u2028", "  \n", "\n\n\n"]
+    return texts + ["".join(part + generator.choice(odd) for part in text.partition(" ")) for text in texts]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_cleaning_in_graph_mends_invalid_utf8(level):
+    cleaned = graph_text.clean_in_graph(tf.constant([b"a\xff b", b"\xe2\x82"]), level).numpy()
     assert [c.decode() for c in cleaned] == ["a\ufffd b", "\ufffd"]
+
+
+def test_stripping_in_graph_equals_python():
+    white = [chr(i) for i in range(0x3100) if chr(i).isspace()]
+    texts = [*_texts(), *(f"{a}{b}x {a}y{b}{a}" for a in white for b in white[:3]), *white, "\u200bx\ufeff"]
+    stripped = graph_text.strip_in_graph(tf.constant(texts)).numpy()
+    assert [s.decode() for s in stripped] == [text.strip() for text in texts]
 
 
 def test_special_tokens_are_neutralized_in_graph_as_in_python():

@@ -5,6 +5,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
+from components.owned_folders import own_folder
 from configs.load import load_runner
 from pipeline.execution import child_process
 from pipeline.execution.child_process import ChildDiedError, ChildError, ChildProcess
@@ -62,6 +64,38 @@ def test_what_libraries_say_while_they_are_loaded_goes_to_the_log(tmp_path):
     )
     assert (done.stdout, done.stderr) == ("", "mine")
     assert "no GPU here" in (tmp_path / "child.log").read_text()
+
+
+@pytest.mark.parametrize("end", ["", "os._exit(3)", "os.kill(os.getpid(), 9)"])
+def test_temporary_files_go_when_the_process_has_ended(call, tmp_path, monkeypatch, end):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, subprocess, sys, tempfile\nfile = tempfile.NamedTemporaryFile(delete=False)\n"
+        "other = subprocess.check_output([sys.executable, '-c', 'import tempfile; print(tempfile.mkdtemp())'], text=True)\n"
+        f"open({str(tmp_path / 'names')!r}, 'w').write(file.name + ' ' + other)\n{end}\nraise SystemExit\n"
+    )
+    with pytest.raises(ChildDiedError):
+        call(runpy.run_path, str(script)).wait()
+    names = (tmp_path / "names").read_text().split()
+    assert [name.startswith(f"{tmp_path}/temporary/tuning-process-") for name in names] == [True, True]
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_temporary_files_of_a_killed_run_go_with_the_next(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names = [f"tuning-process-{name}" for name in ("killed", "new", "running", "unowned")]
+    for name in names:
+        (tmp_path / name).mkdir()
+    running = own_folder(str(tmp_path / "tuning-process-running"))
+    own_folder(str(tmp_path / "tuning-process-killed")).close()
+    for name in names:
+        if name != "tuning-process-new":
+            os.utime(tmp_path / name, (0, 0))
+    assert call(json.loads, "1").wait() == 1
+    running.close()
+    assert sorted(path.name for path in tmp_path.glob("tuning-*")) == ["tuning-process-new", "tuning-process-running"]
 
 
 def test_errors_that_a_user_can_mend_stay_what_they_are(call):

@@ -11,7 +11,7 @@ from components.content import CONTENT_BYTES, CONTENT_FILES, CONTENT_SHA256, fin
 from components.schema_importer.component import SchemaImporter
 from pipeline.execution import node_launcher
 from pipeline.execution.run_record import write_run_record
-from pipeline.execution.run_state import PROCESS, describe_process, read_node
+from pipeline.execution.run_state import PROCESS, describe_process, mark_running, read_node
 from pipeline.lineage.collect import collect
 
 SCHEMA = 'feature { name: "x" type: INT }'
@@ -66,6 +66,46 @@ def test_nodes_of_tfx_have_their_content_recorded(project: Project):
     assert recorded[CONTENT_FILES].int_value == len(content.files) == 1
     assert recorded[CONTENT_BYTES].int_value == content.num_bytes > 0
     assert Path(find_manifest(artifact.uri)).read_text() == content.manifest
+
+
+def test_what_has_changed_is_not_taken_from_the_cache(project: Project, monkeypatch: pytest.MonkeyPatch, capfd):
+    monkeypatch.delenv("PIPELINE_CONSOLE_FD", raising=False)
+    _, first = project.run("run-1")
+    assert project.run("run-2") == (True, first)
+    (path,) = Path(first.uri).iterdir()
+    path.write_text(path.read_text() + " ")
+    cached, second = project.run("run-3")
+    assert not cached and second.uri != first.uri
+    assert (
+        f"Not taken from the cache: {first.uri} has changed since it was made ({path.name} has "
+        in capfd.readouterr().err
+    )
+    # The one that is whole is found behind others that are not.
+    assert project.run("run-4") == (True, second)
+    (Path(second.uri) / "more").write_text("x")
+    path.write_text(path.read_text()[:-1])
+    assert project.run("run-5") == (True, first)
+    assert f"{second.uri} has changed since it was made (more was added)" in capfd.readouterr().err
+    path.unlink()
+    assert project.run("run-6")[0] is False
+    assert f"({path.name} is missing)" in capfd.readouterr().err
+
+
+def test_a_run_that_goes_on_finds_nothing_of_the_attempt_before(project: Project):
+    compiled = node_launcher.compile_pipeline(project.create, (), "run-1", project.connection)
+    project.schema.unlink()  # the first attempt fails
+    with pytest.raises(Exception, match="schema"):
+        node_launcher.launch_node(compiled, "SchemaImporter", project.connection)
+    store = MetadataStore(project.connection)
+    (execution,) = store.get_executions()
+    place = project.root / "artifacts/tiny/SchemaImporter/schema" / str(execution.id)
+    (place / ".hidden").mkdir(parents=True)
+    for path in (place / "half.pbtxt", place / ".hidden" / "x"):
+        path.write_text("x")
+    project.schema.write_text(SCHEMA)
+    mark_running(store, execution)
+    node_launcher.launch_node(compiled, "SchemaImporter", project.connection)
+    assert [path.name for path in place.iterdir()] == ["schema.pbtxt"]
 
 
 def test_what_cannot_be_hashed_is_published_without(project: Project, monkeypatch: pytest.MonkeyPatch):

@@ -13,11 +13,12 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.content import find_manifest
 from components.errors import UserError
+from components.pusher.versions import write_mark
 from pipeline import exit_codes
 from pipeline.execution.run_state import describe_process
 from pipeline.lineage import verify as verification
 from pipeline.lineage.contents import SOURCE_DATA, State
-from pipeline.lineage.store import open_store
+from pipeline.lineage.store import find_by_path, open_store
 
 
 class Counter:
@@ -217,7 +218,7 @@ class TestSourceData:
 
     @pytest.mark.parametrize("pattern", ["folder", "folder/", "folder/*.jsonl"])
     def test_several_files_of_several_spans(self, root_writer, tmp_path: Path, pattern: str):
-        from components.example_gen.report import data_sha256
+        from components.example_gen.files import combine_hashes
 
         files, paths = [], []
         for span in ("1, 2", "3"):
@@ -229,7 +230,7 @@ class TestSourceData:
                 files.append({"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
         root_writer.start_run("run-1", "tiny")
         # A comma in the first span's name would be taken for the separator: the report has no such doubts, a path has.
-        properties = {"data_path": paths[1], "data_sha256": data_sha256(files[2:])}
+        properties = {"data_path": paths[1], "data_sha256": combine_hashes(files[2:])}
         root_writer.execution("run-1", "tiny", "ExampleGen", {}, {"examples": ("Examples", properties)})
         assert not verify(root_writer).wrong
         Path(files[3]["path"]).write_text("x")
@@ -315,6 +316,22 @@ class TestOrphans:
         (orphan,) = verify(root_writer).orphans
         assert path.is_relative_to(orphan.place)
         assert reason in orphan.reason
+
+    def test_a_version_that_a_killed_push_has_not_recorded_is_known_all_the_same(self, root_writer):
+        made = root_writer.record_run("run-1", pushed=True)
+        folder = root_writer.root / "serving/tiny/1790000000"
+        write_mark(str(folder), {"model": made["model"].uri, "pushed_model": "gone"})
+        (folder / "saved_model.pb").write_text("x")
+        (root_writer.root / "serving/tiny/.incoming").mkdir()
+        (root_writer.root / "serving/tiny/.incoming/.lock").touch()
+        (orphan,) = verify(root_writer).orphans
+        assert orphan.place == str(folder)
+        assert (
+            orphan.reason == f"pushed from {made['model'].uri} by a process that was killed before it could record that"
+        )
+        for place in (folder, folder / "saved_model.pb"):
+            assert find_by_path(root_writer.store, str(place))[0].id == made["model"].id
+        assert find_by_path(root_writer.store, str(folder.parent / "17")) == []
 
     @pytest.mark.parametrize(
         "name", ["quarantine/tiny/x", "judgements/x", "mine/x", "metadata.sqlite.lock", "reports/tiny/run-1.html"]

@@ -1,5 +1,7 @@
 """By how many rows data grew, in a real store."""
 
+import json
+
 import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
@@ -8,6 +10,7 @@ from configs.runner_schema import SqliteSection
 from pipeline.execution.run_state import NodeState
 from pipeline.metadata_connection import make_connection
 from pipeline.repeats.growth import read_growth, tell_growth
+from pipeline.repeats.inputs import INPUTS
 
 Artifact = metadata_store_pb2.Artifact
 Execution = metadata_store_pb2.Execution
@@ -83,6 +86,29 @@ def test_examples_stay_as_they_are_since_cache_keys_are_made_of_them(connection,
     (before,) = state.outputs["examples"]
     tell(connection, "run-2", state)
     assert MetadataStore(connection).get_artifacts_by_id([before.id]) == [before]
+
+
+def test_columns_that_are_not_used_are_named(connection, ingest):
+    state = ingest("run-1", 5400)
+    (examples,) = state.outputs["examples"]
+    examples.custom_properties["columns_dropped"].string_value = "system, topic"
+    assert tell(connection, "run-1", state)[0] == "5,400 rows; columns that are not used: system, topic"
+
+
+@pytest.mark.parametrize("state", [Execution.COMPLETE, Execution.CACHED])
+def test_the_record_names_the_data_that_were_read(connection, ingest, state):
+    read = ingest("run-1", 1, state=state)
+    (examples,) = read.outputs["examples"]
+    examples.custom_properties["data_sha256"].string_value = "read"
+    store = MetadataStore(connection)
+    context = store.get_context_by_type_and_name("pipeline_run", "run-1")
+    tell(connection, "run-1", read)  # a run without a record has none then
+    assert INPUTS not in store.get_context_by_type_and_name("pipeline_run", "run-1").custom_properties
+    context.custom_properties[INPUTS].string_value = json.dumps({"data": "when it began", "code": "c"})
+    store.put_contexts([context])
+    tell(connection, "run-1", read)
+    context = store.get_context_by_type_and_name("pipeline_run", "run-1")
+    assert json.loads(context.custom_properties[INPUTS].string_value) == {"data": "read", "code": "c"}
 
 
 def test_data_from_the_cache_and_other_nodes_are_no_news(connection, ingest):

@@ -6,12 +6,17 @@ import pytest
 import tensorflow as tf
 
 from components.errors import UserError
-from pipeline.repeats.inputs import INPUTS, PARTS, hash_data, make_record
+from components.example_gen import source
+from pipeline.repeats.inputs import INPUTS, PARTS, make_record
 from pipeline.validate import load_config
 
 CONFIG = "configs/runs/tiny_gpt2_en_lora.yaml"
 # Longer than one piece of the stream.
 LONG = b"x" * 3_000_000
+
+
+def hash_data(path, window):
+    return source.hash_data(path, source.resolve_input(path, window, "auto").files)
 
 
 def test_data_are_known_by_content_and_spans(tmp_path):
@@ -66,7 +71,7 @@ def test_data_that_cannot_be_read_are_said_so(tmp_path, monkeypatch):
         hash_data(f"{tmp_path}/{{SPAN}}.jsonl", 1)
     file = tmp_path / "a.jsonl"
     file.write_text("1")
-    monkeypatch.setattr("pipeline.repeats.inputs.open", _refuse, raising=False)
+    monkeypatch.setattr("components.storage.open", _refuse, raising=False)
     with pytest.raises(UserError, match=f"the files of {file} must be there, and readable.*not allowed"):
         hash_data(str(file), 1)
 

@@ -1,0 +1,164 @@
+"""Versions in a serving folder: whole from the moment on that they are seen, under numbers that never go back.
+
+A push is copied to a folder of its own below `.incoming`, which no server takes for a version, and put in its place under a lock. A
+bucket has no locks, and renames no folder: there each file is renamed, which its server does without sending it, and `saved_model.pb`
+comes last. A server that looks in that moment cannot load the version and tries again.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from components import storage
+from components.owned_folders import is_abandoned, own_folder
+
+LAST = "saved_model.pb"
+# TensorFlow and its server leave this folder of a SavedModel alone.
+MARK = "assets.extra/push.json"
+STAGING = ".incoming"
+# Stays, so that all pushes lock one file.
+LOCK = ".lock"
+_TARGET = "version"
+# In a bucket it cannot be seen whether another push is still under way.
+_ABANDONED_SECONDS = 86_400
+
+
+@contextlib.contextmanager
+def lock_versions(serving_root: str) -> Iterator[None]:
+    """Keeps the other pushes on this machine, or on the same shared file system, from choosing versions."""
+    if storage.is_remote(serving_root):
+        yield
+        return
+    folder = os.path.join(serving_root, STAGING)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, LOCK), "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def staging_folder(serving_root: str) -> Iterator[str]:
+    """A folder for one push, which is removed at the end; so are those of pushes that were killed.
+
+    It is held by a lock as long as this process lives.
+    """
+    folder = storage.join(storage.join(serving_root, STAGING), uuid.uuid4().hex)
+    with contextlib.ExitStack() as stack:
+        with lock_versions(serving_root):
+            _remove_abandoned(serving_root)
+            if not storage.is_remote(folder):
+                os.makedirs(folder)
+                stack.enter_context(own_folder(folder))
+        try:
+            yield folder
+        finally:
+            storage.remove(folder)
+
+
+def place_version(serving_root: str, staging: str, staged: str) -> int:
+    """Puts a whole copy of a model in place; returns its version.
+
+    The version is the time in seconds, or one more than the highest there is: a server takes the highest number.
+
+    Args:
+        serving_root: The folder of all versions.
+        staging: See `staging_folder`.
+        staged: The copy, in it.
+    """
+    with lock_versions(serving_root):
+        mark = read_mark(staged)
+        if mark is not None and (version := find_version(serving_root, mark)) is not None:
+            logging.warning("This execution had pushed version %d before it was killed.", version)
+            return version
+        version = _choose_version(serving_root)
+        target = storage.join(serving_root, str(version))
+        if storage.is_remote(serving_root):
+            storage.write_text(storage.join(staging, _TARGET), str(version))
+            _rename_files(staged, target)
+        else:
+            os.rename(staged, target)
+    return version
+
+
+def list_versions(serving_root: str) -> list[int]:
+    """Returns the versions that are there, whole or not, in order."""
+    found = storage.find_files(storage.join(serving_root, "*"))
+    names = [place.rstrip("/").rpartition("/")[2] for place in found]
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+
+def find_version(serving_root: str, mark: Mapping[str, Any]) -> int | None:
+    """Returns the version that has this mark."""
+    for version in reversed(list_versions(serving_root)):
+        if read_mark(storage.join(serving_root, str(version))) == mark:
+            return version
+    return None
+
+
+def write_mark(folder: str, mark: Mapping[str, Any]) -> None:
+    """Writes into a version what it was pushed by, so that it is known even if the push cannot be recorded any more."""
+    storage.write_text(storage.join(folder, MARK), json.dumps(mark, indent=1, sort_keys=True) + "\n")
+
+
+def read_mark(folder: str) -> dict[str, Any] | None:
+    """Returns what `write_mark` wrote; None where there is nothing, or nothing that can be read."""
+    try:
+        mark = json.loads(storage.read_text(storage.join(folder, MARK)))
+    except (OSError, ValueError):
+        return None
+    return mark if isinstance(mark, dict) else None
+
+
+def _choose_version(serving_root: str) -> int:
+    now, highest = int(time.time()), max(list_versions(serving_root), default=0)
+    if highest >= now:
+        logging.warning(
+            "The highest version of %s, %d, is not older than this machine's clock, %d: the new one is %d.",
+            serving_root,
+            highest,
+            now,
+            highest + 1,
+        )
+    return max(now, highest + 1)
+
+
+def _rename_files(folder: str, target: str) -> None:
+    """Renames every file of a folder in a bucket. An error in the middle leaves nothing at the target."""
+    from tfx.dsl.io import fileio
+
+    names = sorted((file.name for file in storage.list_files(folder)), key=lambda name: (name == LAST, name))
+    try:
+        for name in names:
+            # No folder is made for them: a bucket needs none, and a server would take an empty one for a version.
+            fileio.rename(storage.join(folder, name), storage.join(target, name))
+    except BaseException:
+        storage.remove(target)
+        raise
+
+
+def _remove_abandoned(serving_root: str) -> None:
+    """Removes what pushes have left that were killed."""
+    for place in storage.find_files(storage.join(storage.join(serving_root, STAGING), "*")):
+        folder = place.rstrip("/")
+        if folder.endswith(LOCK) or not _is_abandoned(folder):
+            continue
+        with contextlib.suppress(OSError, ValueError):  # only in buckets, and only if it came that far
+            half = storage.join(serving_root, str(int(storage.read_text(storage.join(folder, _TARGET)))))
+            if storage.exists(half) and not storage.exists(storage.join(half, LAST)):
+                logging.warning("Removed %s, which was never pushed to its end.", half)
+                storage.remove(half)
+        logging.warning("Removed %s, which a push that was killed has left.", folder)
+        storage.remove(folder)
+
+
+def _is_abandoned(folder: str) -> bool:
+    if storage.is_remote(folder):
+        newest = max((file.changed_at for file in storage.list_files(folder)), default=0.0)
+        return time.time() - newest > _ABANDONED_SECONDS
+    return is_abandoned(folder)
