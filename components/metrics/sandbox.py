@@ -1,9 +1,13 @@
-"""Runs programs that nobody has read: in a process of their own, with limits, without network, and without files to write.
+"""Runs programs that nobody has read: in a process of their own, with limits, without network, and with next to no files.
 
-The process gets name spaces of Linux of its own: no network interface but its own loopback, no sockets of this machine, all file
-systems read-only but for an empty one of 16 MiB in memory, which is where it runs. It has limits on time, memory, files and
-processes, no environment variables and no capabilities. What it can still do is read the files that this process can read, and
-write into FIFOs that it may open: run evaluations of code as a user that can read nothing of value, as in the project's container.
+What is not needed is denied. The process gets name spaces of Linux of its own, and a root of its own: an empty file system of 16 MiB in
+memory, where it runs, and, read-only, the system's programs and libraries and those of this Python. There are no other files, no devices but
+`null`, `zero` and `random`, no `/proc`, no network interface but its own loopback, no keys of this session. It has limits on time, memory, files
+and processes, no environment variables, no capabilities, a user of its own where it is started by root, and of the calls of the system those
+alone that ordinary programs make.
+
+A program that was written to cheat can still pass without working: it could read the mark (see `run_program`) and print it itself. What it
+cannot do is to reach anything outside.
 """
 
 import os
@@ -28,18 +32,23 @@ def run_program(program: str, *, seconds: int, memory_mib: int) -> bool:
     Raises:
         UserError: The program cannot be shut in on this machine; it has not been run.
     """
-    token = secrets.token_hex()
-    # A program that leaves early has not passed.
-    source = f"{program}\n\nprint({token!r})\n"
+    # It prints this at its end: one that leaves early has not passed.
+    mark = secrets.token_hex().encode()
     read_end, write_end = os.pipe()
+    mark_end, given_end = os.pipe()
+    os.write(given_end, mark)
+    os.close(given_end)
     with (
         os.fdopen(read_end, "rb") as errors,
         tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryFile() as written,
     ):
         process = subprocess.Popen(
-            [sys.executable, "-I", sandbox_child.__file__, folder, str(seconds), str(memory_mib), str(write_end)],
-            pass_fds=[write_end],
+            [
+                *(sys.executable, "-I", sandbox_child.__file__, folder),
+                *map(str, (seconds, memory_mib, write_end, mark_end)),
+            ],
+            pass_fds=[write_end, mark_end],
             stdin=subprocess.PIPE,
             # A file, to which its limit on files applies: a pipe would be read into memory without end.
             stdout=written,
@@ -49,8 +58,9 @@ def run_program(program: str, *, seconds: int, memory_mib: int) -> bool:
             start_new_session=True,
         )
         os.close(write_end)
+        os.close(mark_end)
         try:
-            process.communicate(source.encode("utf-8", "replace"), timeout=seconds)
+            process.communicate(program.encode("utf-8", "replace"), timeout=seconds)
         except subprocess.TimeoutExpired:
             pass
         finally:
@@ -63,11 +73,11 @@ def run_program(program: str, *, seconds: int, memory_mib: int) -> bool:
         output = written.read()
     if reason:
         raise UserError(
-            "pass_at_k must shut in the programs that it runs, by user, network and mount name spaces of Linux (5.12 or newer). "
+            "pass_at_k must shut in the programs that it runs, by name spaces of Linux (5.12 or newer) and libseccomp. "
             f"Received from the system: {reason}. Nothing was run. Allow them (Docker: "
             "`--security-opt seccomp=unconfined --security-opt apparmor=unconfined`), or leave the metric out."
         )
-    return process.returncode == 0 and token.encode() in output.splitlines()
+    return process.returncode == 0 and mark in output.splitlines()
 
 
 def find_problem() -> str | None:

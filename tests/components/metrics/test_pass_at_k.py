@@ -4,7 +4,10 @@ import contextlib
 import gzip
 import json
 import os
+import platform
+import shutil
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -55,7 +58,7 @@ def test_program_can_write_nothing_outside(tmp_path):
     for program in (f"open({str(place)!r}, 'w')", f"import os; os.remove({str(place)!r})"):
         assert not sandbox.run_program(program, **LIMITS)
     assert place.read_text() == "kept"
-    assert sandbox.run_program(f"open({str(place)!r}).read()", **LIMITS)
+    assert not sandbox.run_program(f"open({str(place)!r}).read()", **LIMITS), "nor read it"
 
 
 def test_program_cannot_make_files_writable_again(tmp_path):
@@ -63,10 +66,12 @@ def test_program_cannot_make_files_writable_again(tmp_path):
     for first in ("0", unshare):
         program = f"import ctypes; library = ctypes.CDLL(None); {first}; assert library.mount(None, b'/', None, 0x1020, None) == 0"
         assert not sandbox.run_program(program, **LIMITS)
-    assert sandbox.run_program(
-        "import os; assert 'CapEff:\\t0000000000000000' in open('/proc/self/status').read() and os.getuid() == 1000",
-        **LIMITS,
+    # PR_CAPBSET_READ would tell what may come back; PR_GET_NO_NEW_PRIVS that nothing can.
+    program = (
+        "import ctypes, os; assert os.getuid() != 0 and ctypes.CDLL(None).prctl(39, 0, 0, 0, 0) == 1; os.setuid(0)"
     )
+    assert not sandbox.run_program(program, **LIMITS)
+    assert sandbox.run_program(program.removesuffix("; os.setuid(0)"), **LIMITS)
 
 
 def test_program_has_no_network():
@@ -82,6 +87,160 @@ def test_program_has_no_sockets_of_this_machine(tmp_path):
         server.listen()
         assert not sandbox.run_program(f"import socket; socket.socket(socket.AF_UNIX).connect({path!r})", **LIMITS)
     assert sandbox.run_program("import socket; socket.socket(socket.AF_INET)", **LIMITS)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "[open(p, 'rb') for p in glob.glob('/dev/*') if p not in DEVICES] or missing()",
+        "os.listdir('/proc')",
+        "open('/etc/passwd')",
+        "os.listdir(os.path.expanduser('~'))",
+        "os.listdir('/var')",
+        "open('/usr/mine', 'w')",
+        "os.mknod('/tmp/device', 0o600 | stat.S_IFBLK, os.makedev(7, 0))",
+        "os.mkfifo('/usr/fifo')",
+        "socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)",
+        "socket.socket(socket.AF_UNIX)",
+        "socket.socket(40)",  # to the host of a virtual machine
+        "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+        "socket.socket(38, socket.SOCK_SEQPACKET)",  # the kernel's cryptography
+        "fcntl.flock(open(sys.executable), fcntl.LOCK_SH)",
+        "os.memfd_create('x')",
+        "os.chroot('/tmp')",
+        "os.setns(0)",
+        "check(libc.shmget(0, 1 << 20, 0o1600))",
+        "check(libc.msgget(0, 0o1600))",
+        "check(libc.semget(0, 1, 0o1600))",
+        "check(libc.unshare(0x10000000))",
+        "check(libc.ptrace(0, 0, 0, 0))",
+        "check(libc.mount(b'tmpfs', b'/tmp', b'tmpfs', 0, None))",
+        "check(libc.syscall(SYSCALLS['keyctl'], 0, -3, 0))",
+        "check(libc.syscall(SYSCALLS['add_key'], b'user', b'x', b'x', 1, -3))",
+        "check(libc.syscall(SYSCALLS['bpf'], 0, 0, 0))",
+        "check(libc.syscall(SYSCALLS['userfaultfd'], 1))",
+        "check(libc.syscall(SYSCALLS['perf_event_open'], 0, 0, 0, 0, 0))",
+        "check(libc.syscall(425, 8, 0))",  # io_uring_setup
+    ],
+)
+def test_what_is_not_needed_is_denied(attempt):
+    numbers = {
+        "x86_64": {"keyctl": 250, "add_key": 248, "bpf": 321, "userfaultfd": 323, "perf_event_open": 298},
+        "aarch64": {"keyctl": 219, "add_key": 217, "bpf": 280, "userfaultfd": 282, "perf_event_open": 241},
+    }[platform.machine()]
+    program = f"""
+import ctypes, fcntl, glob, os, socket, stat, sys
+libc = ctypes.CDLL(None, use_errno=True)
+SYSCALLS = {numbers}
+DEVICES = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"]
+os.setns = getattr(os, "setns", lambda _: check(libc.setns(0, 0)))
+def check(result):
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+def missing():
+    raise FileNotFoundError
+try:
+    {attempt}
+except OSError:
+    pass
+else:
+    raise SystemExit("it was possible")
+"""
+    assert sandbox.run_program(program, **LIMITS)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import asyncio\nassert asyncio.run(asyncio.sleep(0, 7)) == 7",
+        "import threading\nfound = []\nt = threading.Thread(target=found.append, args=[1])\nt.start()\nt.join()\nassert found == [1]",
+        "import subprocess, sys\nassert subprocess.check_output([sys.executable, '-c', 'print(7)']) == b'7\\n'",
+        "import tempfile\nwith tempfile.TemporaryDirectory() as d: open(d + '/x', 'w').write('x')",
+        "import random, hashlib, decimal, datetime, json, re, collections, itertools, functools, statistics, heapq, zlib, ssl, sqlite3",
+        "if __name__ == '__main__':\n    import os\n    open('/dev/null', 'w').write('x')\n    assert os.urandom(3)",
+        "import sys, io\nsys.stdout = io.StringIO()\nprint('away')",
+        "import signal, time\nsignal.signal(signal.SIGALRM, lambda *_: None)\nsignal.setitimer(signal.ITIMER_REAL, 0.01)\ntime.sleep(0.05)",
+    ],
+)
+def test_what_ordinary_programs_do_works(program):
+    assert sandbox.run_program(program, **LIMITS)
+
+
+@pytest.mark.parametrize("target", ["0", "1", "-1", "os.getppid()"])
+@pytest.mark.parametrize("kills", [False, True])
+def test_signals_reach_nobody_else(target, kills):
+    program = f"""
+import os, signal, time
+for number in [signal.SIGKILL] if {kills} else signal.valid_signals() - {{signal.SIGKILL, signal.SIGSTOP}}:
+    try:
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_IGN)
+        os.kill({target}, number)
+    except OSError:
+        pass
+time.sleep(0.05)
+"""
+    passed = sandbox.run_program(program, **LIMITS)  # no error, which would end the evaluation
+    assert passed or kills
+    assert sandbox.run_program("assert True", **LIMITS)
+
+
+def test_processes_and_files_are_counted_whoever_starts_it():
+    forks = "import os\nn = 0\ntry:\n    while os.fork(): n += 1\n    os._exit(0)\nexcept OSError: pass\nassert n < 17"
+    assert sandbox.run_program(forks, **LIMITS)
+    files = "n = 0\ntry:\n    while True:\n        open(f'f{n}', 'w').close()\n        n += 1\nexcept OSError: pass\nassert n < 1100"
+    assert sandbox.run_program(files, **LIMITS)
+
+
+def test_the_mark_is_in_no_frame_and_no_constant():
+    program = """
+import gc, os, sys
+frame, seen = sys._getframe(), []
+while frame:
+    seen += [*frame.f_code.co_consts, *frame.f_locals.values(), *frame.f_globals.values()]
+    frame = frame.f_back
+seen += [value for held in gc.get_objects() if isinstance(held, dict) for value in held.values()]
+for value in seen:
+    text = value if isinstance(value, bytes) else value.encode("utf-8", "replace") if isinstance(value, str) else b""
+    if len(text) == 64 and not set(text) - set(b"0123456789abcdef"):
+        os.write(1, text + b"\\n")
+os._exit(0)
+"""
+    assert not sandbox.run_program(program, **LIMITS)
+
+
+def test_as_another_user_than_root(tmp_path):
+    """With a name space of users, as most people have it; these tests are often run by root."""
+    python = "/usr/bin/python3"
+    if os.geteuid() != 0 or not os.path.exists(python):
+        pytest.skip("needs root, to become somebody else, and a Python that everybody can read")
+    tmp_path.chmod(0o755)
+    for parent in [*tmp_path.parents][:3]:
+        parent.chmod(0o755)
+    package = tmp_path / "components" / "metrics"
+    package.mkdir(parents=True)
+    for name in ("errors.py", "metrics/sandbox.py", "metrics/sandbox_child.py"):
+        shutil.copy(Path(sandbox.__file__).parents[1] / name, tmp_path / "components" / name)
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom components.metrics.sandbox import run_program\n"
+        "limits = dict(seconds=5, memory_mib=256)\n"
+        "fork = 'import os\\nn = 0\\ntry:\\n    while os.fork(): n += 1\\n    os._exit(0)\\nexcept OSError: pass\\nassert n < 17'\n"
+        "programs = ['assert True', 'assert False', 'import os; assert os.getuid() == 1000', 'open(\"/etc/passwd\")', fork]\n"
+        "print([run_program(program, **limits) for program in programs])"
+    )
+    done = subprocess.run(
+        [python, "-c", script],
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if "Operation not permitted" in done.stderr and "unshare" in done.stderr:
+        pytest.skip("this machine allows name spaces to root alone")
+    assert done.stdout.strip() == "[True, False, True, False, True]", done.stderr
 
 
 def list_process_names() -> set[str]:
@@ -123,7 +282,7 @@ def test_without_name_spaces_nothing_runs(monkeypatch, tmp_path):
     child = tmp_path / "child.py"
     source = Path(sandbox_child.__file__).read_text()
     child.write_text(
-        source.replace('call("unshare", _NEW_NAMESPACES)', "raise PermissionError(1, 'unshare: not here')")
+        source.replace('_call("unshare", ', "raise PermissionError(1, 'unshare: not here')\n    _call('', ")
     )
     monkeypatch.setattr(sandbox_child, "__file__", str(child))
     with pytest.raises(UserError, match=r"unshare: not here. Nothing was run"):
