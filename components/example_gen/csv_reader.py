@@ -97,8 +97,8 @@ def _check_header(header: list[str], problem: BadRecordError | None) -> list[str
     for delimiter, name in _OTHER_DELIMITERS.items():
         if len(header) == 1 and delimiter in first:
             raise UserError(
-                f"columns must be separated by commas. The first line has none, and {first.count(delimiter)} {name}. Save the file "
-                "with commas, or as JSON Lines."
+                f"columns must be separated by commas. The first line has none, but {name} ({first.count(delimiter)}). Save the "
+                "file with commas, or as JSON Lines."
             )
     check_names(header)
     return header

@@ -25,7 +25,7 @@ from absl import logging as absl_logging
 from components.errors import UserError
 from components.system_errors import explain_system_error
 from components.trainer.progress import CONSOLE_FD_VARIABLE
-from pipeline.execution.scratch import Scratch, use_scratch
+from pipeline.execution.scratch import Scratch, keep_sockets_in_scratch, use_scratch
 
 PRELOAD = (
     "tfx.orchestration.portable.launcher",
@@ -142,6 +142,7 @@ class ChildProcess:
 
 def _start_server(log_path: Path) -> None:
     """Starts the server unless it runs; what libraries print while it loads them goes to the log."""
+    keep_sockets_in_scratch()
     with log_path.open("ab") as log:
         sys.stderr.flush()
         stderr = os.dup(2)

@@ -5,7 +5,9 @@ remove them.
 """
 
 import contextlib
+import functools
 import glob
+import multiprocessing.util
 import os
 import shutil
 import tempfile
@@ -15,9 +17,11 @@ from typing import IO, Any
 
 from components.owned_folders import is_abandoned, own_folder
 
-_PREFIX = "tuning-process-"
+_PREFIX = "tuning-"
+# The name of a socket has room for 107 characters, of which multiprocessing wants 33 for those that it puts there.
+_LONGEST = 70
 # Another process may be about to make one its own.
-_MINUTE = 60
+_NEW_SECONDS = 5
 
 
 class Scratch:
@@ -31,15 +35,38 @@ class Scratch:
         """Makes it; those of processes whose maker was killed are removed."""
         _remove_abandoned()
         self.folder = tempfile.mkdtemp(prefix=_PREFIX)
-        self._remove = weakref.finalize(self, _remove, self.folder, own_folder(self.folder))
+        self._owner = own_folder(self.folder)
+        self._remove = weakref.finalize(self, _remove, self.folder, self._owner)
 
     def remove(self) -> None:
         """Removes it with all that is in it; nothing if it is gone."""
         self._remove()
 
 
+@functools.cache
+def keep_sockets_in_scratch() -> Scratch:
+    """Makes multiprocessing keep the sockets of this process in such a folder; for the whole life of the process.
+
+    It makes a folder for them when the first is needed, and nobody removes that of a process which was killed.
+    """
+    scratch = Scratch()
+    if len(scratch.folder) > _LONGEST:
+        return scratch
+    scratch._remove.atexit = False
+    # After multiprocessing has removed its own, which it does with priority -100.
+    multiprocessing.util.Finalize(None, _remove, (scratch.folder, scratch._owner), exitpriority=-200)
+    before, tempfile.tempdir = tempfile.tempdir, scratch.folder
+    try:
+        multiprocessing.util.get_temp_dir()
+    finally:
+        tempfile.tempdir = before
+    return scratch
+
+
 def use_scratch(folder: str) -> None:
-    """Makes this process write its temporary files there, and the processes that it starts."""
+    """Makes this process write its temporary files there, and the processes that it starts; unless the name is too long for sockets."""
+    if len(folder) > _LONGEST:
+        return
     os.environ["TMPDIR"] = folder
     tempfile.tempdir = None  # which remembers where they went before
 
@@ -52,5 +79,5 @@ def _remove(folder: str, owner: IO[Any]) -> None:
 def _remove_abandoned() -> None:
     for folder in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), f"{_PREFIX}*")):
         with contextlib.suppress(OSError):  # another process was faster, or it is another account's
-            if time.time() - os.stat(folder).st_mtime > _MINUTE and is_abandoned(folder):
+            if time.time() - os.stat(folder).st_mtime > _NEW_SECONDS and is_abandoned(folder):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -216,9 +216,9 @@ def test_csv_text_is_kept_as_it_is(ingest, write):
         (
             "a.csv",
             "instruction;input;output\na;b;c\n",
-            "separated by commas. The first line has none, and 2 semicolons",
+            "separated by commas. The first line has none, but semicolons (2)",
         ),
-        ("a.csv", "instruction\tinput\toutput\na\tb\tc\n", "The first line has none, and 2 tabs"),
+        ("a.csv", "instruction\tinput\toutput\na\tb\tc\n", "The first line has none, but tabs (2)"),
         ("a.csv", "sep=,\ninstruction,input,output\na,b,c\n", "It is `sep=`, which only Excel reads"),
         ("a.csv", "sep=;\ninstruction;output\na;b\n", "It is `sep=`, which only Excel reads"),
         ("a.csv", "instruction,output\na,b\n".encode("utf-16-le"), "NUL among its first bytes, as in UTF-16"),

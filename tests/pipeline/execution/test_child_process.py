@@ -2,6 +2,7 @@ import json
 import operator
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,9 +68,11 @@ def test_what_libraries_say_while_they_are_loaded_goes_to_the_log(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["", "os._exit(3)", "os.kill(os.getpid(), 9)"])
-def test_temporary_files_go_when_the_process_has_ended(call, tmp_path, monkeypatch, end):
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+def test_temporary_files_go_when_the_process_has_ended(call, tmp_path, monkeypatch, request, end):
+    # The names of tests' own folders are too long for sockets.
+    temporary = tempfile.mkdtemp(prefix="t-")
+    request.addfinalizer(lambda: shutil.rmtree(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", temporary)
     script = tmp_path / "script.py"
     script.write_text(
         "import os, subprocess, sys, tempfile\nfile = tempfile.NamedTemporaryFile(delete=False)\n"
@@ -79,23 +82,24 @@ def test_temporary_files_go_when_the_process_has_ended(call, tmp_path, monkeypat
     with pytest.raises(ChildDiedError):
         call(runpy.run_path, str(script)).wait()
     names = (tmp_path / "names").read_text().split()
-    assert [name.startswith(f"{tmp_path}/temporary/tuning-process-") for name in names] == [True, True]
-    assert list((tmp_path / "temporary").iterdir()) == []
+    assert [name.startswith(f"{temporary}/tuning-") for name in names] == [True, True]
+    left = [path.name for path in Path(temporary).iterdir() if not path.is_dir() or not (path / ".owner").exists()]
+    assert left == [], "but for that of this process's own sockets, if they were first needed here"
 
 
 def test_temporary_files_of_a_killed_run_go_with_the_next(call, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    names = [f"tuning-process-{name}" for name in ("killed", "new", "running", "unowned")]
+    names = [f"tuning-{name}" for name in ("killed", "new", "running", "unowned")]
     for name in names:
         (tmp_path / name).mkdir()
-    running = own_folder(str(tmp_path / "tuning-process-running"))
-    own_folder(str(tmp_path / "tuning-process-killed")).close()
+    running = own_folder(str(tmp_path / "tuning-running"))
+    own_folder(str(tmp_path / "tuning-killed")).close()
     for name in names:
-        if name != "tuning-process-new":
+        if name != "tuning-new":
             os.utime(tmp_path / name, (0, 0))
     assert call(json.loads, "1").wait() == 1
     running.close()
-    assert sorted(path.name for path in tmp_path.glob("tuning-*")) == ["tuning-process-new", "tuning-process-running"]
+    assert sorted(path.name for path in tmp_path.glob("tuning-*")) == ["tuning-new", "tuning-running"]
 
 
 def test_errors_that_a_user_can_mend_stay_what_they_are(call):

@@ -1,0 +1,17 @@
+"""Runs that are killed at random moments come to the same end; `kill_campaign.py` alone does it a hundred times."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_killed_runs_come_to_the_same_end(tmp_path):
+    script = Path(__file__).with_name("kill_campaign.py")
+    done = subprocess.run(
+        [sys.executable, script, tmp_path, "--kills", "8", "--seed", "1"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "8 kills, 0 with problems" in done.stdout
