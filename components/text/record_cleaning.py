@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 
-from components.text.cleaning import NONE, clean_and_tell, clean_text
+from components.text.cleaning import clean_and_tell, clean_text
 from components.text.conversation import TRAIN, Conversation
 
 _EDGE_BLANKS = re.compile(r"[ \t\n]*")
@@ -75,11 +75,11 @@ class Cleaner:
 
     def clean_answer(self, text: str) -> str:
         """Returns an answer cleaned; an end token in letters at its end goes, as one is put there anyway."""
-        stripped = text.rstrip()
+        text = self.clean_characters(text)
         for token in self._end_tokens:
-            stripped = stripped.removesuffix(token)
-        # Nothing is taken from a text that is to stay as it is, unless an end token stands there.
-        return self(text if self._level == NONE and stripped == text.rstrip() else stripped)
+            if text.rstrip().endswith(token):
+                text = text.rstrip().removesuffix(token)
+        return self(text)
 
     def clean(self, conversation: Conversation) -> Conversation:
         """Returns a conversation cleaned; an assistant turn of which nothing is left is no training target."""

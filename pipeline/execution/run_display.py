@@ -42,6 +42,9 @@ class RunDisplay:
             transient=True,
             refresh_per_second=4,
             disable=not console.is_terminal,
+            # What libraries print goes to the log, not between these lines.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
 
     @contextlib.contextmanager

@@ -1,4 +1,5 @@
 import io
+import sys
 
 from rich.console import Console
 
@@ -32,6 +33,22 @@ def test_on_a_terminal_the_running_node_has_a_bar():
         line.end("✓")
         assert not display._progress.tasks
     assert "Trainer" in stream.getvalue()
+
+
+def test_on_a_terminal_notes_stay_steps_do_not_and_libraries_are_not_heard(capsys):
+    stream = io.StringIO()
+    display = RunDisplay(Console(file=stream, width=200, force_terminal=True))
+    with display.live():
+        line = display.start("Trainer")
+        print("a library", file=sys.stderr)
+        line.write(b"Not taken from the cache: \x1b[2Jx\n")
+        line.write(b"train 1/4  eval_loss 3.0\n")
+        line.end("✓")
+    shown = stream.getvalue()
+    assert "  Trainer: Not taken from the cache: <U+001B>[2Jx\n" in shown
+    assert "  Trainer: train 1/4" not in shown
+    assert "a library" not in shown
+    assert capsys.readouterr().err == "a library\n"
 
 
 def test_in_a_file_a_long_training_says_every_minute_how_far_it_is():
