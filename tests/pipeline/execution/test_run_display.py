@@ -37,7 +37,7 @@ def test_on_a_terminal_the_running_node_has_a_bar():
 
 def test_on_a_terminal_notes_stay_steps_do_not_and_libraries_are_not_heard(capsys):
     stream = io.StringIO()
-    display = RunDisplay(Console(file=stream, width=200, force_terminal=True))
+    display = RunDisplay(Console(file=stream, width=200, force_terminal=True, highlight=False))
     with display.live():
         line = display.start("Trainer")
         print("a library", file=sys.stderr)
