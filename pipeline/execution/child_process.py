@@ -194,15 +194,19 @@ def _run(
     # absl's handler stamps each line with its time; TFX, Beam and TFMA log through it or through Python's logging.
     absl_logging.use_absl_handler()
     absl_logging.set_verbosity(absl_logging.INFO)
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {function.__name__} in process {os.getpid()}", flush=True)
+    # The disk that holds the log may be full: the caller is told all the same.
+    with contextlib.suppress(OSError):
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {function.__name__} in process {os.getpid()}", flush=True)
     try:
         answer = json.dumps({"value": function(*arguments)})
     except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-        traceback.print_exc()
         answer = json.dumps(_describe_error(error))
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
     answers.send_bytes(answer.encode())
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     # Threads and destructors of TensorFlow and gRPC have nothing left to do, and some wait for each other.
     os._exit(0)
 

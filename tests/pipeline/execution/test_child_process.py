@@ -102,6 +102,22 @@ def test_temporary_files_of_a_killed_run_go_with_the_next(call, tmp_path, monkey
     assert sorted(path.name for path in tmp_path.glob("tuning-*")) == ["tuning-new", "tuning-running"]
 
 
+def test_a_log_that_cannot_be_written_hides_no_error(monkeypatch):
+    monkeypatch.setattr(child_process, "PRELOAD", ("json",))
+    full = Path("/dev/full")
+    assert ChildProcess(json.loads, ("[1]",), full).wait() == [1]
+    with pytest.raises(ChildError, match="ZeroDivisionError"):
+        ChildProcess(operator.floordiv, (1, 0), full).wait()
+    with pytest.raises(
+        UserError, match="/dev/full could not be written or read: the disk is full|a file could not be written"
+    ):
+        ChildProcess(write_to_full_disk, (), full).wait()
+
+
+def write_to_full_disk():
+    Path("/dev/full").write_text("x")
+
+
 def test_errors_that_a_user_can_mend_stay_what_they_are(call):
     with pytest.raises(UserError, match="there is no such file"):
         call(load_runner, "nowhere.yaml").wait()
