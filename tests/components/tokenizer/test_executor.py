@@ -128,6 +128,7 @@ def test_what_cleaning_changes_is_counted_with_examples(tmp_path):
     assert {kind: change["examples"] for kind, change in found.items()} == {
         "line ends of other systems": 5,
         "control characters": 1,
+        "blanks behind the text": 5,
     }
     assert found["line ends of other systems"]["shown"] == [["a\r\nb", "a\nb"]]
     assert found["control characters"]["shown"] == [["\x00a", "a"]]
