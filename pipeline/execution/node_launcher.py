@@ -185,7 +185,10 @@ def _verify_cached(verify: Callable[[Any], None], outputs: dict[str, list[Any]])
     """
     verify(outputs)
     for artifact in (artifact for artifacts in outputs.values() for artifact in artifacts):
-        difference = find_difference(artifact.uri, artifact.get_string_custom_property(CONTENT_SHA256))
+        try:
+            difference = find_difference(artifact.uri, artifact.get_string_custom_property(CONTENT_SHA256))
+        except OSError as error:
+            difference = f"it cannot be listed: {error}"
         if difference:
             line = ConsoleLine()
             line.keep(f"Not taken from the cache: {artifact.uri} has changed since it was made ({difference}).")

@@ -15,7 +15,7 @@ import time
 import weakref
 from typing import IO, Any
 
-from components.owned_folders import is_abandoned, own_folder
+from components.owned_folders import OWNER, is_abandoned, own_folder
 
 _PREFIX = "tuning-"
 # The name of a socket has room for 107 characters, of which multiprocessing wants 33 for those that it puts there.
@@ -77,7 +77,8 @@ def _remove(folder: str, owner: IO[Any]) -> None:
 
 
 def _remove_abandoned() -> None:
-    for folder in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), f"{_PREFIX}*")):
+    for owner in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), f"{_PREFIX}*", OWNER)):
+        folder = os.path.dirname(owner)  # another folder of such a name is not ours
         with contextlib.suppress(OSError):  # another process was faster, or it is another account's
             if time.time() - os.stat(folder).st_mtime > _NEW_SECONDS and is_abandoned(folder):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -99,7 +99,9 @@ def test_temporary_files_of_a_killed_run_go_with_the_next(call, tmp_path, monkey
             os.utime(tmp_path / name, (0, 0))
     assert call(json.loads, "1").wait() == 1
     running.close()
-    assert sorted(path.name for path in tmp_path.glob("tuning-*")) == ["tuning-new", "tuning-running"]
+    assert sorted(path.name for path in tmp_path.glob("tuning-*")) == [
+        "tuning-new", "tuning-running", "tuning-unowned",
+    ]  # fmt: skip
 
 
 def test_a_log_that_cannot_be_written_hides_no_error(monkeypatch):
