@@ -2,7 +2,8 @@
 # `make image IMAGE=registry/name:tag` builds it, with VARIANT=cuda or VARIANT=tpu for accelerators: docs/image.md.
 # tests/image/ does what this file says, without Docker. What changes most often comes last, for the sake of the cache.
 
-ARG BASE=docker.io/library/python:3.11.14-slim-bookworm
+# By digest, so that the same bytes are built on; the tag says to people what they are. Newer ones: docs/supply_chain.md.
+ARG BASE=docker.io/library/python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
 FROM $BASE AS build
 # pyfarmhash is published as source only. The compiler stays in this stage.

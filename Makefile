@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 WITH_PATH := PYTHONPATH='$(CURDIR)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench bench-training check lock image clean venv venv-dev venv-jax venv-cuda venv-tpu
+.PHONY: help run test test-slow bench bench-training check audit sbom lock image clean venv venv-dev venv-jax venv-cuda venv-tpu
 
 help: ## Show this list.
 	@echo 'Usage: make TARGET [CONFIG=$(CONFIG)] [RUNNER=$(RUNNER)] [ARGS=...]'
@@ -44,6 +44,17 @@ check: venv-dev ## Check style, format and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+audit: venv-dev ## Hold the locks against the known vulnerabilities of api.osv.dev; ARGS go to pip-audit.
+	@$(BIN)/python -c 'import requests, sys; requests.post(sys.argv[1], json={}, timeout=20)' '$(OSV_URL)' 2>/dev/null || { \
+	  echo 'make audit asks $(OSV_URL), which this machine cannot reach. A mirror: make audit OSV_URL=...' >&2; exit 1; }
+	$(BIN)/pip-audit --vulnerability-service osv --osv-url '$(OSV_URL)' --no-deps --disable-pip --progress-spinner off \
+	  $(addprefix --requirement ,$(LOCKS)) $(addprefix --ignore-vuln ,$(AUDIT_ACCEPTED)) $(ARGS)
+
+sbom: venv-dev ## List what IMAGE holds (without IMAGE: .venv), with versions and licences: build/sbom.cdx.json (CycloneDX).
+	@mkdir -p build
+	SYFT_CHECK_FOR_APP_UPDATE=false $(BIN)/syft scan '$(or $(IMAGE),dir:$(VENV))' --source-name lm-fine-tuning \
+	  --source-version '$(CODE_VERSION)' --override-default-catalogers $(SBOM_OF) --output cyclonedx-json=build/sbom.cdx.json
+
 lock: venv-dev ## Write the locks anew from requirements*.in; ARGS=--upgrade takes the newest versions.
 	$(UV_COMPILE) --override requirements-overrides.txt requirements.in -o requirements.txt
 	$(UV_COMPILE) requirements-jax.in -o requirements-jax.txt
@@ -66,7 +77,15 @@ clean: ## Remove caches and build/. Keeps .venv and runs/.
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The head of the locks names this command: with uv's own, paths and options of one machine would stand there.
-UV_COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' $(ARGS)
+UV_COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' \
+  --excludes requirements-excludes.txt $(ARGS)
+
+# What is installed, not what lies about: files of packages may hold other packages' manifests.
+SBOM_OF := python-installed-package-cataloger,dpkg-db-cataloger,binary-classifier-cataloger
+LOCKS := requirements.txt requirements-jax.txt requirements-cuda.txt requirements-tpu.txt requirements-dev.txt
+OSV_URL ?= https://api.osv.dev/v1/query
+# Known vulnerabilities that cannot be reached here, each with its reason in docs/supply_chain.md.
+AUDIT_ACCEPTED := GHSA-rgxp-2hwp-jwgg
 
 # The commit; `-dirty` behind it if the files are not the commit's.
 CODE_VERSION = $(or $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null),unknown)

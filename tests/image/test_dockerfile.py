@@ -22,7 +22,9 @@ def list_tracked() -> set[str]:
 
 def test_stages_and_base(dockerfile):
     assert [dockerfile.build[0], dockerfile.final[0]] == [("FROM", "$BASE AS build"), ("FROM", "$BASE")]
-    assert re.fullmatch(r"docker\.io/library/python:3\.11\.\d+-slim-bookworm", dockerfile.defaults["BASE"])
+    assert re.fullmatch(
+        r"docker\.io/library/python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", dockerfile.defaults["BASE"]
+    )
     assert [a for name, a in dockerfile.build if name == "RUN" and "apt-get install" in a and "g++" in a]
     runs = " ".join(a for name, a in dockerfile.final if name == "RUN")
     assert not re.search(r"apt-get|install|\bpip\b|g\+\+|gcc", runs), "nothing is built in the final stage"
