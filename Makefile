@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 WITH_PATH := PYTHONPATH='$(CURDIR)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench bench-training check audit sbom lock image clean venv venv-dev venv-jax venv-cuda venv-tpu
+.PHONY: help run test test-slow bench bench-training fuzz check audit sbom lock image clean venv venv-dev venv-jax venv-cuda venv-tpu
 
 help: ## Show this list.
 	@echo 'Usage: make TARGET [CONFIG=$(CONFIG)] [RUNNER=$(RUNNER)] [ARGS=...]'
@@ -38,6 +38,9 @@ bench: venv-dev ## Run the benchmarks that need no data but the project's own; t
 
 bench-training: venv-dev ## Compare the Trainer with other libraries; ARGS: see tests/benchmarks/training_speed.py --help.
 	$(WITH_PATH) $(BIN)/python tests/benchmarks/training_speed.py $(ARGS)
+
+fuzz: venv-dev ## Look for inputs that the product cannot take; ARGS: a target and options, see tests/fuzz/fuzz.py --help.
+	$(WITH_PATH) $(BIN)/python tests/fuzz/fuzz.py $(ARGS)
 
 check: venv-dev ## Check style, format and types.
 	$(BIN)/ruff check .

@@ -1,7 +1,9 @@
 """What the commands share: options, how configurations are read, and errors without a traceback."""
 
+import contextlib
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,13 +38,30 @@ CLUSTER = click.option(
 IMAGE = click.option("--image", metavar="NAME:TAG", help="The container image that holds the code.")
 
 
+@contextlib.contextmanager
+def _harmless_messages() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        told = error.format_message()
+        if make_harmless(told) == told:
+            raise
+        raise click.UsageError(make_harmless(told), error.ctx) from None
+
+
 class CommandGroup(click.Group):
-    """Prints errors that the user can mend without a traceback."""
+    """Prints errors that the user can mend without a traceback, and no control characters of what was typed or read."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Reads the options of the group itself."""
+        with _harmless_messages():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> object:
         """Runs the command."""
         try:
-            return super().invoke(ctx)
+            with _harmless_messages():
+                return super().invoke(ctx)
         except UserError as error:
             from configs.load import ConfigError
 

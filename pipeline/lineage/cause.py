@@ -74,6 +74,10 @@ def find_cause(
     Raises:
         UserError: The store knows nothing of it.
     """
+    if not text.strip():
+        raise UserError(
+            "What `lineage impact` is asked about must be named: a data file, a model, a preset, a hash. Received: nothing."
+        )
     if text.startswith(EXAMPLE_PREFIX):
         return _find_example(store, text.removeprefix(EXAMPLE_PREFIX), show_progress)
     if not _NUMBER.fullmatch(text):
@@ -145,9 +149,11 @@ def _find_preset(store: MetadataStore, text: str) -> Cause | None:
     listed = ", ".join(f'"{name}"' for name in names)
     # The others are the untouched preset.
     models = [model for model in _list_models(store, names, listed) if "method" in model.custom_properties]
-    query = f"type = 'Examples' AND custom_properties.{{}}.string_value IN ({listed})"
     by_role = {
-        role: store.get_artifacts(ListOptions(filter_query=query.format(role))) for role in ("reference", "base")
+        role: store.get_artifacts(
+            ListOptions(filter_query=f"type = 'Examples' AND custom_properties.{role}.string_value IN ({listed})")
+        )
+        for role in ("reference", "base")
     }
     if not models and not any(by_role.values()):
         return None

@@ -51,7 +51,7 @@ def open_store(config: ConnectionConfig) -> MetadataStore:
         store = MetadataStore(_make_read_only(config))
         # A server is not asked before the first question.
         store.get_contexts(ListOptions(limit=1))
-    except (RuntimeError, mlmd_errors.StatusError) as error:
+    except (RuntimeError, mlmd_errors.StatusError, UnicodeDecodeError) as error:
         raise UserError(
             f"Cannot read {place} as a metadata store. It must be one that a run has written (ML Metadata's tables, "
             f"same version), and be readable by you. Received: {_shorten(error)}"
