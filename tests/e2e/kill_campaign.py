@@ -1,38 +1,46 @@
 """Kills runs at random moments, lets them go on, and compares what comes out with an undisturbed run.
 
-    python tests/e2e/kill_campaign.py FOLDER [--kills 100] [--seed 0] [--output FILE]
+    python tests/e2e/kill_campaign.py FOLDER [--kills 100] [--faults main node room inodes] [--seed 0] [--output FILE]
 
-Each time a run in a new root is ended by SIGKILL, in turns the main process and one node's, and goes on by `--resume` or as a plain run. It
-must end as the undisturbed one: the same tuned weights, one pushed version that the lineage knows, no execution left running, nothing
-that belongs to nothing, no temporary files. FOLDER gets the project and the roots; what ended well is removed.
+A history begins in a new root. Its run is struck at a random moment: SIGKILL ends the main process or one node's; or something takes
+all room, or all inodes, of the file system (FOLDER must then be a small one, a tmpfs of 4 GiB, say), and gives them back when the run
+has failed, which must say so in a sentence. Then it goes on by `--resume` or as a plain run, is struck again, and so on until it has ended. It must end as the undisturbed one: the same tuned weights,
+one pushed version that the lineage knows, no execution left running, nothing that belongs to nothing, no temporary files. FOLDER gets
+the project and the roots; what ended well is removed.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import psutil
 from conftest import Project
+from harness import write_report
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 # From the first line of a run to where nodes run: before, there is nothing to kill but imports.
 _SHORTEST_SECONDS = 8.0
+FAULTS = ("main", "node", "room", "inodes")
 
 
 class Campaign:
-    """An undisturbed run, and runs that are killed."""
+    """An undisturbed run, and histories of runs that are killed."""
 
     def __init__(self, folder: Path):
         """Makes the project, and runs it once."""
@@ -46,36 +54,63 @@ class Campaign:
         self.seconds = time.monotonic() - started
         self.expected = self._describe("undisturbed")
 
-    def try_once(self, number: int, rng: random.Random) -> dict[str, Any]:
-        """Kills one run, lets it go on, and returns what happened; `problems` is empty if all is well."""
-        name, delay = f"root-{number}", rng.uniform(_SHORTEST_SECONDS, self.seconds)
-        victim, way = ("main", "node")[number % 2], ("--resume", "plain")[number // 2 % 2]
-        process = self._start(name)
-        time.sleep(delay)
-        killed = self._kill(process, victim, rng)
-        first_output, _ = process.communicate()
-        attempt = {
-            "number": number,
-            "delay": round(delay, 1),
-            "victim": killed,
-            "way": way,
-            "first": process.returncode,
-        }
-        if process.returncode == 0:  # it had ended before, or what was killed had nothing left to do
-            way = "plain"
-        process = self._start(name, *(["--resume"] if way == "--resume" else []))
-        output, _ = process.communicate()
-        problems = (
-            [] if process.returncode == 0 else [f"it went on to exit code {process.returncode}: {output[-1500:]}"]
-        )
-        if not problems:
+    def try_history(self, number: int, most: int, faults: Sequence[str], rng: random.Random) -> dict[str, Any]:
+        """Strikes one run again and again until it ends, and returns what happened; `problems` is empty if all is well."""
+        name, way = f"root-{number}", "plain"
+        struck: list[dict[str, Any]] = []
+        outputs: list[str] = []
+        problems: list[str] = []
+        while True:
+            process = self._start(name, *(["--resume"] if way == "--resume" else []))
+            delay = rng.uniform(_SHORTEST_SECONDS, self.seconds)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                outputs.append(process.communicate(timeout=delay if len(struck) < most else None)[0])
+                break
+            fault = rng.choice(faults)
+            if fault in ("main", "node"):
+                fault = self._kill(process, fault, rng)
+                outputs.append(process.communicate()[0])
+            else:
+                with self._filled(fault):
+                    outputs.append(process.communicate()[0])
+                if process.returncode != 0 and ("the disk is full" not in outputs[-1] or "Traceback" in outputs[-1]):
+                    problems.append(f"it did not say in a sentence that there was no room: {outputs[-1][-1500:]}")
+            way = rng.choice(("--resume", "plain"))
+            if not (self.folder / name / "runs" / "metadata.sqlite").is_file():
+                way = "plain"  # there is nothing yet to go on with
+            struck.append({"seconds": round(delay, 1), "fault": fault, "exit_code": process.returncode, "then": way})
+            if process.returncode == 0:
+                break
+        if process.returncode != 0:
+            problems.append(f"it went on to exit code {process.returncode}: {outputs[-1][-1500:]}")
+        else:
             found = self._describe(name)
             problems += [
                 f"{key}: {found[key]}, not {self.expected[key]}" for key in found if found[key] != self.expected[key]
             ]
         if not problems:
             shutil.rmtree(self.folder / name)
-        return attempt | {"problems": problems} | ({"first_output": first_output[-500:]} if problems else {})
+        history = {"number": number, "struck": struck, "problems": problems}
+        return history | ({"outputs": [output[-800:] for output in outputs]} if problems else {})
+
+    @contextlib.contextmanager
+    def _filled(self, what: str) -> Iterator[None]:
+        """Takes all room, or all inodes, of the file system as long as it lasts."""
+        ballast = self.folder / "ballast"
+        ballast.mkdir()
+        try:
+            with contextlib.suppress(OSError):
+                if what == "inodes":
+                    for i in itertools.count():
+                        (ballast / str(i)).touch()
+                with (ballast / "room").open("wb", buffering=0) as stream:
+                    for size in (1 << 20, 1 << 12, 1):
+                        with contextlib.suppress(OSError):
+                            while stream.write(bytes(size)):
+                                pass
+            yield
+        finally:
+            shutil.rmtree(ballast)
 
     def _start(self, name: str, *options: str) -> Any:
         temporary = self.folder / name / "temporary"
@@ -135,21 +170,31 @@ def main() -> None:
     """Runs the campaign; the exit code is 1 if anything was not as it should be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=100, help="faults in all")
+    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=FAULTS[:2], help="default: main node")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="where the attempts go, as JSON")
     arguments = parser.parse_args()
+    if {"room", "inodes"} & set(arguments.faults):
+        status = os.statvfs(arguments.folder)
+        if status.f_bavail * status.f_frsize > 16 << 30:
+            parser.error(
+                f"{arguments.folder} must be a small file system of its own: it will be filled. Mount a tmpfs there"
+            )
     campaign = Campaign(arguments.folder.resolve())
     print(f"undisturbed: {campaign.seconds:.0f} s, {json.dumps(campaign.expected)}", flush=True)
     rng = random.Random(arguments.seed)
-    attempts = []
-    for number in range(arguments.kills):
-        attempts.append(campaign.try_once(number, rng))
-        print(json.dumps(attempts[-1]), flush=True)
+    histories: list[dict[str, Any]] = []
+    kills = 0
+    while kills < arguments.kills:
+        histories.append(campaign.try_history(len(histories), arguments.kills - kills, arguments.faults, rng))
+        kills += len(histories[-1]["struck"])
+        print(json.dumps(histories[-1]), flush=True)
         if arguments.output:
-            arguments.output.write_text(json.dumps(attempts, indent=1) + "\n", encoding="utf-8")
-    bad = sum(bool(attempt["problems"]) for attempt in attempts)
-    print(f"{len(attempts)} kills, {bad} with problems")
+            result = {"undisturbed_seconds": round(campaign.seconds, 1), "faults": kills, "histories": histories}
+            write_report(result, arguments.output)
+    bad = sum(bool(history["problems"]) for history in histories)
+    print(f"{kills} faults in {len(histories)} histories, {bad} with problems")
     sys.exit(1 if bad else 0)
 
 

@@ -14,4 +14,4 @@ def test_killed_runs_come_to_the_same_end(tmp_path):
         [sys.executable, script, tmp_path, "--kills", "8", "--seed", "1"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
-    assert "8 kills, 0 with problems" in done.stdout
+    assert "8 faults in " in done.stdout and ", 0 with problems" in done.stdout
