@@ -6,7 +6,7 @@ later look can say which file has changed; a list that was changed itself no lon
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -141,7 +141,11 @@ def find_difference(place: str, sha256: str) -> str:
         found = {file.name: file.size for file in storage.list_files(place)}
     except FileNotFoundError:
         found = {}
-    expected = {file.name: file.size for file in files}
+    return compare_sizes(found, {file.name: file.size for file in files})
+
+
+def compare_sizes(found: Mapping[str, int], expected: Mapping[str, int]) -> str:
+    """Returns the first difference between files by name and size in bytes, such as `a.gz is missing`; "" if there is none."""
     for name in sorted({*found, *expected}):
         if name not in found:
             return f"{name or 'it'} is missing"

@@ -11,7 +11,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils, proto_utils
 
 from components import storage
-from components.content import CONTENT_SHA256, hash_file, read_manifest
+from components.content import CONTENT_SHA256, compare_sizes, hash_file, read_manifest
 from components.errors import UserError
 from components.export.formats import HUGGING_FACE
 from components.pusher import versions
@@ -76,20 +76,17 @@ def _check_copy(model: Any, folder: str) -> None:
     """
     expected = _list_expected(model)
     found = {file.name: file.size for file in storage.list_files(folder)}
-    for name in sorted({*found, *expected}):
-        size, sha256 = expected.get(name, (None, ""))
-        if name not in found:
-            problem = "is missing"
-        elif size is None:
-            problem = "was added"
-        elif found[name] != size:
-            problem = f"has {found[name]:,} bytes instead of {size:,}"
-        elif sha256 and hash_file(storage.join(folder, name)) != sha256:
-            problem = "has other content"
-        else:
-            continue
+    problem = compare_sizes(found, {name: size for name, (size, _) in expected.items()}) or next(
+        (
+            f"{name} has other content"
+            for name, (_, sha256) in sorted(expected.items())
+            if sha256 and hash_file(storage.join(folder, name)) != sha256
+        ),
+        "",
+    )
+    if problem:
         raise UserError(
-            f"a pushed version must be the model that was evaluated, {model.uri}, file by file. Received: {name} {problem} in the copy. "
+            f"a pushed version must be the model that was evaluated, {model.uri}, file by file. Received: {problem} in the copy. "
             "Nothing was pushed. `python -m pipeline lineage verify` says whether the model itself has changed; else copy again by "
             "running again."
         )
