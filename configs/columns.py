@@ -8,7 +8,8 @@ from configs.section import Name, Section
 class ColumnsSection(Section):
     """Which source column feeds which feature: `instruction`, `input` and `output`, or a chat's `messages`.
 
-    A chat may have its system text, and the definitions of the tools that it may call, in columns of their own.
+    A chat may have its system text, the definitions of the tools that it may call, and its last answer (`output`) in columns of
+    their own.
     """
 
     instruction: Name | None = None
@@ -21,7 +22,7 @@ class ColumnsSection(Section):
     @model_validator(mode="after")
     def _check_shape(self) -> "ColumnsSection":
         if self.messages is not None:
-            if self.instruction or self.input or self.output:
+            if self.instruction or self.input:
                 raise ValueError("give either `messages`, or `instruction` and `output` (and `input`), not both")
         elif self.system or self.tools:
             raise ValueError("`system` and `tools` go with `messages`; for records of instructions, give `text.system`")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from components.conditions import Condition
 from configs.columns import ColumnsSection
 from configs.evaluation_schema import EvaluationSection
 from configs.section import Name, NamedSection, Section, expand_name
@@ -60,9 +61,23 @@ class DataSection(Section):
     columns: ColumnsSection = ColumnsSection(instruction="instruction", input="input", output="output")
     slice_columns: list[Name] = []
     carry_columns: list[Name] = []
+    where: list[str] = []
     splits: SplitsSection = SplitsSection(train=0.8, eval=0.1, test=0.1)
     max_bad_fraction: float = Field(0.01, ge=0, le=1)
     schema_path: Name | None = None
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _check_where(cls, value: Any) -> Any:
+        """One condition may stand alone."""
+        given = [value] if isinstance(value, str) else value
+        for text in given if isinstance(given, list) else []:
+            if isinstance(text, str):
+                try:
+                    Condition.parse(text)
+                except ValueError as error:
+                    raise ValueError(f"{error}, as in reward=1.0") from None
+        return given
 
     @field_validator("slice_columns", "carry_columns")
     @classmethod

@@ -96,10 +96,11 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample], gr
         value = _property(artifact, name)
         return "?" if value is None else f"{value:,}"
 
+    left_out = f", {count(examples, 'rows_left_out')} left out" if _property(examples, "rows_left_out") else ""
     facts.add_row(
         "Rows",
         f"{count(examples, 'rows_read')} read, {count(examples, 'rows_kept')} kept, "
-        f"{count(examples, 'rows_quarantined')} quarantined{f'; {growth}' if growth else ''}",
+        f"{count(examples, 'rows_quarantined')} quarantined{left_out}{f'; {growth}' if growth else ''}",
     )
     if _property(examples, "rows_quarantined"):
         facts.add_row("", escape(f"quarantine: {examples.uri}/quarantine"))

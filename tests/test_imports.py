@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the lowest layer up. A unit is in the layer that names it, else in the one whose pattern fits it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
+        "components.conditions",
         "components.damage",
         "components.datasets",
         "components.errors",

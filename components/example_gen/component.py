@@ -17,6 +17,7 @@ _CONFIG_KEYS = (
     "columns",
     "slice_columns",
     "carry_columns",
+    "where",
     "splits",
     "max_bad_fraction",
     "quarantine_dir",

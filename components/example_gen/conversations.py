@@ -29,7 +29,7 @@ ROLES = {
 _TEXT_KEYS = ("name", "tool_call_id", "reasoning_content", "thinking", "reasoning")
 
 
-def make_messages(value: Any, system: str = "") -> list[dict[str, Any]]:
+def make_messages(value: Any, system: str = "", answer: str | None = None) -> list[dict[str, Any]]:
     """Normalises a conversation to `[{"role": ..., "content": ..., ...}, ...]`, see `components.text.conversation`.
 
     Takes `role`/`content` and ShareGPT's `from`/`value`, as a list or (CSV has no lists) as its JSON text.
@@ -37,6 +37,8 @@ def make_messages(value: Any, system: str = "") -> list[dict[str, Any]]:
     Args:
         value: As it stands in the record.
         system: System text from a column of its own; "" for none.
+        answer: The last answer, from a column of its own; None for none. The conversation is then what it answers: it ends before the
+            assistant's turn, and none of its turns is a training target.
 
     Raises:
         BadRecordError: If it is no such list, a role is not in `ROLES`, a turn is empty, the turns (after an optional system turn) do
@@ -49,6 +51,13 @@ def make_messages(value: Any, system: str = "") -> list[dict[str, Any]]:
     if not isinstance(value, list):
         raise BadRecordError("messages have the wrong type", f"must be a list of turns, is {type_name(value)}")
     messages = [_make_turn(number, turn) for number, turn in enumerate(value, start=1)]
+    if answer is not None:
+        if messages and messages[-1]["role"] == "assistant":
+            raise BadRecordError(
+                "the conversation ends with an answer, and another answer stands in a column of its own"
+            )
+        messages = [m | {TRAIN: False} if m["role"] == "assistant" else m for m in messages]
+        messages.append({"role": "assistant", "content": answer})
     if system:
         if messages and messages[0]["role"] == "system" and messages[0]["content"] not in ("", system):
             raise BadRecordError("the conversation has a system turn, and another system text in a column of its own")

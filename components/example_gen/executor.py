@@ -44,7 +44,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Below its URI: `Split-<name>/data_tfrecord-*.gz`, `quarantine/quarantine-*.jsonl` where records are bad, and
         `ingest_report.json`. Its custom properties: `rows_read`, `rows_kept`, `rows_quarantined` (int), `rows_by_split` (JSON
-        text), `data_path`, `columns_dropped` if there are any, `data_sha256`, `payload_format` and `file_format` (text).
+        text), `data_path`, `columns_dropped` and `rows_left_out` if there are any, `data_sha256`, `payload_format` and `file_format` (text).
 
         Raises:
             UserError: If files are missing, broken, or were changed meanwhile, columns are missing, too many records are bad, or a split is empty.
@@ -137,6 +137,8 @@ def _set_properties(examples: types.Artifact, report: Mapping[str, Any], data_pa
     for name in ("rows_read", "rows_kept", "rows_quarantined"):
         examples.set_int_custom_property(name, report[name])
     examples.set_string_custom_property("rows_by_split", json.dumps(report["rows_by_split"]))
+    if report["rows_left_out"]:
+        examples.set_int_custom_property("rows_left_out", report["rows_left_out"])
     if dropped := report["columns_dropped"]:
         examples.set_string_custom_property("columns_dropped", ", ".join(dropped)[:_SHOWN_CHARACTERS])
     examples.set_string_custom_property("data_path", data_path)

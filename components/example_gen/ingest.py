@@ -50,6 +50,9 @@ class IngestFile(beam.DoFn):
                     if item.value is None:
                         raise item.problem or AssertionError("an item has a value or a problem")
                     columns_seen.add(item.value)
+                    if not self._columns.is_wanted(item.value):
+                        rows["left_out"] += 1
+                        continue
                     example = make_example(item.value, self._columns, source)
                 except BadRecordError as problem:
                     reasons[problem.kind] += 1
@@ -66,6 +69,7 @@ class IngestFile(beam.DoFn):
             "sha256": facts.sha256,
             "bytes": facts.num_bytes,
             "rows_read": rows["read"],
+            "rows_left_out": rows["left_out"],
             "blank_lines": facts.blank_lines,
             "quarantine_reasons": dict(reasons),
             "columns": facts.columns or sorted(columns_seen.names),

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.conditions import Condition
 from components.example_gen.conversations import make_messages, make_tools
 from components.example_gen.item import MISSING, BadRecordError, type_name
 from components.text import features
@@ -22,9 +23,10 @@ __all__ = ["MISSING", "Columns", "get_column", "make_example", "make_messages", 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which columns feed which features; and those carried along.
+    """Which columns feed which features; those carried along; and which records are wanted.
 
-    `instruction`, `input` and `output`; or `messages`, perhaps with a `system` text and definitions of `tools`; or `text`.
+    `instruction`, `input` and `output`; or `messages`, perhaps with a `system` text, definitions of `tools` and the last answer as
+    `output`; or `text`.
     """
 
     instruction: str | None = None
@@ -36,6 +38,7 @@ class Columns:
     text: str | None = None
     slices: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
+    where: tuple[Condition, ...] = ()
 
     @classmethod
     def from_config(cls, data_config: Mapping[str, Any]) -> "Columns":
@@ -44,13 +47,15 @@ class Columns:
             **data_config["columns"],
             slices=tuple(data_config.get("slice_columns") or ()),
             carried=tuple(data_config.get("carry_columns") or ()),
+            where=tuple(map(Condition.parse, data_config.get("where") or ())),
         )
 
     @property
     def required(self) -> dict[str, str]:
         """Column by option name, for those that every record must have."""
         if self.messages:
-            return {"data.columns.messages": self.messages}
+            answer = {"data.columns.output": self.output} if self.output else {}
+            return {"data.columns.messages": self.messages} | answer
         if self.text:
             return {"evaluation.general.columns.text": self.text}
         return {"data.columns.instruction": str(self.instruction), "data.columns.output": str(self.output)}
@@ -61,7 +66,16 @@ class Columns:
         named = {"input": self.input, "system": self.system, "tools": self.tools}
         columns = {f"data.columns.{option}": name for option, name in named.items() if name}
         columns |= {f"data.slice_columns[{i}]": name for i, name in enumerate(self.slices)}
-        return columns | {f"data.carry_columns[{i}]": name for i, name in enumerate(self.carried)}
+        columns |= {f"data.carry_columns[{i}]": name for i, name in enumerate(self.carried)}
+        return columns | {f"data.where[{i}]": condition.key for i, condition in enumerate(self.where)}
+
+    def is_wanted(self, record: Mapping[str, Any]) -> bool:
+        """Returns whether a record fulfils all conditions of `data.where`; one that lacks the column fulfils `!=` alone."""
+        for condition in self.where:
+            value = get_column(record, condition.key)
+            if not condition.fits(None if value is MISSING else value):
+                return False
+        return True
 
 
 def get_column(record: Mapping[str, Any], column: str) -> Any:
@@ -97,7 +111,9 @@ def missing_columns_text(missing: Mapping[str, str], there: list[str]) -> str:
         hint = f" Did you mean `{close[0]}`?" if close else ""
         parts.append(f"{option} is `{column}`, which no record has.{hint}")
     shown = ", ".join(f"`{name[:80]}`" for name in there[:30]) + (", ..." if len(there) > 30 else "")
-    return f"{' '.join(parts)} Columns there are: {shown}. Set `data.columns` and `data.slice_columns` to these."
+    return (
+        f"{' '.join(parts)} Columns there are: {shown}. Set `data.columns`, `data.slice_columns` and the like to these."
+    )
 
 
 def make_example(record: Mapping[str, Any], columns: Columns, source: str) -> dict[str, str]:
@@ -117,7 +133,11 @@ def make_example(record: Mapping[str, Any], columns: Columns, source: str) -> di
         BadRecordError: If the record does not fit.
     """
     if columns.messages:
-        messages = make_messages(get_column(record, columns.messages), _optional_text(record, columns.system))
+        messages = make_messages(
+            get_column(record, columns.messages),
+            _optional_text(record, columns.system),
+            _required_text(record, columns.output) if columns.output else None,
+        )
         tools = make_tools(get_column(record, columns.tools)) if columns.tools else []
         text = {
             features.INSTRUCTION: next(turn["content"] for turn in messages if turn["role"] == "user"),

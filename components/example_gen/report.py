@@ -21,7 +21,7 @@ def make_report(file_reports: Sequence[Mapping[str, Any]], written: Mapping[str,
         written: Number of elements that reached each writer: each split's, and the quarantine's.
 
     Raises:
-        RuntimeError: If rows are lost: read is not kept + quarantined. That is a defect, not a matter of the data.
+        RuntimeError: If rows are lost: read is not kept + quarantined + left out (`data.where`). That is a defect, not a matter of the data.
     """
     files = sorted(file_reports, key=lambda report: report["path"])
     reasons: Counter[str] = Counter()
@@ -32,13 +32,14 @@ def make_report(file_reports: Sequence[Mapping[str, Any]], written: Mapping[str,
         "rows_read": sum(report["rows_read"] for report in files),
         "rows_kept": sum(rows_by_split.values()),
         "rows_quarantined": written.get(QUARANTINE, 0),
+        "rows_left_out": sum(report["rows_left_out"] for report in files),
         "rows_by_split": rows_by_split,
         "blank_lines": sum(report["blank_lines"] for report in files),
         "quarantine_reasons": dict(sorted(reasons.items())),
         "files": [{key: report[key] for key in ("path", "sha256", "bytes", "rows_read")} for report in files],
     }
-    if result["rows_read"] != result["rows_kept"] + result["rows_quarantined"]:
-        raise RuntimeError(f"rows are lost: read must be kept + quarantined. Received: {result}")
+    if result["rows_read"] != result["rows_kept"] + result["rows_quarantined"] + result["rows_left_out"]:
+        raise RuntimeError(f"rows are lost: read must be kept + quarantined + left out. Received: {result}")
     return result
 
 
@@ -132,7 +133,8 @@ def check_rows(report: Mapping[str, Any], shares: Mapping[str, float], data_path
     if not report["rows_read"]:
         raise UserError(f"{data_path}: must hold at least one record; it is empty. Check `data.path`.")
     if not report["rows_kept"]:
-        reasons = "; ".join(f"{reason}: {count}" for reason, count in report["quarantine_reasons"].items())
+        left_out = {"left out by data.where": report["rows_left_out"]} if report["rows_left_out"] else {}
+        reasons = "; ".join(f"{reason}: {n}" for reason, n in (report["quarantine_reasons"] | left_out).items())
         raise UserError(
             f"{data_path}: at least one record must be usable; none of {report['rows_read']} is. {reasons}."
         )

@@ -13,7 +13,7 @@ from pipeline.lineage.graph import get_properties
 from pipeline.lineage.sides import Side
 
 _MAIN = "ExampleGen"
-_KEYS = ("data_path", "data_sha256", "span", "rows_read", "rows_kept", "rows_quarantined")
+_KEYS = ("data_path", "data_sha256", "span", "rows_read", "rows_kept", "rows_quarantined", "rows_left_out")
 _INGEST_REPORT = "ingest_report.json"
 
 

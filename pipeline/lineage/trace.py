@@ -113,6 +113,7 @@ def _list_data_files(steps: Iterable[Step]) -> Iterator[DataFile]:
                 rows_read=recorded.get("rows_read"),
                 rows_kept=recorded.get("rows_kept"),
                 rows_quarantined=recorded.get("rows_quarantined"),
+                rows_left_out=recorded.get("rows_left_out"),
                 rows_by_split=_parse_json(recorded.get("rows_by_split")) or {},
             )
 

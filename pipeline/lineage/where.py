@@ -1,10 +1,7 @@
 """Conditions on runs, as `--where` takes them: `method=lora`, `train.learning_rate<1e-4`, `perplexity<=12`."""
 
 import functools
-import operator
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +9,7 @@ import yaml
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.conditions import Condition
 from components.errors import UserError
 from components.options import nearest
 from pipeline.lineage.find import list_run_contexts
@@ -19,17 +17,6 @@ from pipeline.lineage.flatten import flatten
 from pipeline.lineage.graph import get_properties
 from pipeline.lineage.runs import BLESSING, EVALUATION, PUSHED, Hint, RunSummary, read_metrics, summarize
 
-_CONDITION = re.compile(r"\s*([A-Za-z_][\w.@-]*)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*")
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "~": lambda value, part: str(part).lower() in str(value).lower(),
-}
 # Names for what the record of a run and its summary hold.
 _RECORDED = {
     "pipeline": "pipeline_name",
@@ -43,26 +30,14 @@ _RECORDED = {
     "dirty": "code_dirty",
     "hardware": "hardware",
 }
-_TRUTH = {"yes": "true", "no": "false", "1": "true", "0": "false"}
 _OUTCOMES = ("state", "blessed", "verdict", "pushed", "seconds")
 # Runs whose keys are known keys.
 _NUM_ASKED = 50
 _AGES = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """One condition.
-
-    Attributes:
-        key: A name of the record, a key of the configuration with dots, a name of the outcome, or a metric.
-        symbol: The comparison.
-        text: What is compared with: as a number where a number is recorded, else as text.
-    """
-
-    key: str
-    symbol: str
-    text: str
+class RunCondition(Condition):
+    """A condition on a run: its key is a name of the record, a key of the configuration with dots, a name of the outcome, or a metric."""
 
     @property
     def is_of_record(self) -> bool:
@@ -78,57 +53,42 @@ class Condition:
             value = recorded.get(_RECORDED[self.key])
             if self.key == "code" and self.symbol in ("=", "=="):  # commits are given by their beginning
                 return str(value).startswith(self.text)
-            return self._compare(value)
-        return self._compare(flatten_config(str(recorded.get("config", ""))).get(self.key))
+            return self.fits(value)
+        return self.fits(flatten_config(str(recorded.get("config", ""))).get(self.key))
 
     def fits_outcome(self, summary: RunSummary) -> bool:
         """Returns whether a run fulfils it."""
         if self.key in _OUTCOMES:
-            return self._compare(getattr(summary, self.key))
-        return self._compare(summary.metrics.get(self.key.removeprefix("metrics.")))
+            return self.fits(getattr(summary, self.key))
+        return self.fits(summary.metrics.get(self.key.removeprefix("metrics.")))
 
     def make_hint(self) -> Hint | None:
         """Returns what the artifacts fulfil that a fitting run has; None if its artifacts do not say."""
         if self.is_of_record or self.key in ("state", "seconds") or self.symbol == "!=":
             return None
         if self.key == "blessed":
-            return BLESSING, lambda properties: self._compare(bool(properties.get("blessed")))
+            return BLESSING, lambda properties: self.fits(bool(properties.get("blessed")))
         if self.key == "pushed":
-            return PUSHED, lambda properties: self._compare(properties.get("pushed_destination", ""))
+            return PUSHED, lambda properties: self.fits(properties.get("pushed_destination", ""))
         if self.key == "verdict":
-            return EVALUATION, lambda properties: self._compare(properties.get("verdict", ""))
+            return EVALUATION, lambda properties: self.fits(properties.get("verdict", ""))
         key = self.key.removeprefix("metrics.")
-        return EVALUATION, lambda properties: self._compare(read_metrics(properties).get(key))
-
-    def _compare(self, value: Any) -> bool:
-        if value is None:
-            return self.symbol == "!="
-        compare = _OPERATORS[self.symbol]
-        if isinstance(value, bool):
-            return compare(str(value).lower(), _TRUTH.get(self.text.lower(), self.text.lower()))
-        if isinstance(value, int | float) and self.symbol != "~":
-            try:
-                return compare(float(value), float(self.text))
-            except ValueError:
-                return self.symbol == "!="
-        return compare(str(value), self.text)
+        return EVALUATION, lambda properties: self.fits(read_metrics(properties).get(key))
 
 
-def parse_condition(text: str) -> Condition:
+def parse_condition(text: str) -> RunCondition:
     """Reads a condition.
 
     Raises:
         UserError: It is none.
     """
-    found = _CONDITION.fullmatch(text)
-    if found is None or not found[3]:
-        raise UserError(
-            f"--where must be KEY, a comparison (= != < <= > >= or ~ for `contains`) and a value, as in method=lora. Received: {text!r}."
-        )
-    return Condition(key=found[1], symbol=found[2], text=found[3].strip("\"'"))
+    try:
+        return RunCondition.parse(text)
+    except ValueError as error:
+        raise UserError(f"--where {error}, as in method=lora. Received: {text!r}.") from None
 
 
-def require_known_keys(store: MetadataStore, conditions: list[Condition]) -> None:
+def require_known_keys(store: MetadataStore, conditions: list[RunCondition]) -> None:
     """Tells keys that none of the newest runs has: most likely misspelt ones.
 
     Raises:

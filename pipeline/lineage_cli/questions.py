@@ -76,11 +76,11 @@ def runs_command(
 
     from pipeline.lineage import runs_view
     from pipeline.lineage.runs import list_runs
-    from pipeline.lineage.where import Condition, parse_condition, parse_since, require_known_keys
+    from pipeline.lineage.where import RunCondition, parse_condition, parse_since, require_known_keys
 
     wanted = [parse_condition(text) for text in conditions]
-    wanted += [Condition(key="blessed", symbol="=", text=str(blessed))] if blessed is not None else []
-    wanted += [Condition(key="state", symbol="=", text=state)] if state is not None else []
+    wanted += [RunCondition(key="blessed", symbol="=", text=str(blessed))] if blessed is not None else []
+    wanted += [RunCondition(key="state", symbol="=", text=state)] if state is not None else []
     start = parse_since(since, datetime.now(UTC)) if since is not None else None
     store = open_store(runner_name, root)
     with show_progress("Reading all runs ...") if show_all else contextlib.nullcontext():

@@ -40,10 +40,14 @@ def tell_growth(connection: ConnectionConfig, pipeline_name: str, run_id: str, s
             return ""
         record_growth(store, pipeline_name, run_id, examples)
         growth = read_growth(store, run_id)
-    has_dropped = "columns_dropped" in examples.custom_properties  # which reading one that is not there would make
-    dropped = examples.custom_properties["columns_dropped"].string_value if has_dropped else ""
-    told = f"columns that are not used: {dropped}" if dropped else ""
-    return "; ".join(filter(None, (", ".join(filter(None, (f"{_count(examples):,} rows", growth))), told)))
+    recorded = dict(examples.custom_properties)  # reading one that is not there would make it
+    rows = [f"{_count(examples):,} rows"]
+    if "rows_left_out" in recorded:
+        rows.append(f"of them {recorded['rows_left_out'].int_value:,} left out by data.where")
+    told = [", ".join(filter(None, (*rows, growth)))]
+    if "columns_dropped" in recorded:
+        told.append(f"columns that are not used: {recorded['columns_dropped'].string_value}")
+    return "; ".join(told)
 
 
 def correct_data(store: Any, run_id: str, examples: metadata_store_pb2.Artifact) -> None:

@@ -83,8 +83,11 @@ DOLLY = {
         "thresholds": [{"metric": "perplexity", "min_improvement": 0.0, "against": "preset"}],
     },
 }
+_LAST_NUMBER = ["perplexity", {"name": "number_match", "last_number": True}, "example_count"]
 EXPERIMENTS: dict[str, list[dict[str, Any]]] = {
     "gsm8k-lora": [GSM8K],
+    # The same model, judged by the last number of an answer: the untouched one does not write GSM8K's `####`.
+    "gsm8k-lora-last-number": [GSM8K, {"evaluation": GSM8K["evaluation"] | {"metrics": _LAST_NUMBER}}],
     "clinc150-lora": [CLINC150],
     "clinc150-full": [CLINC150, {"method": {"name": "full"}, "train": {"learning_rate": 5e-5}}],
 }

@@ -62,7 +62,7 @@ def test_a_missing_section_is_named():
         ("train.batch_size=true", "train.batch_size", "integer"),
         ("train.gradient_accumulation_steps=3", "train", "multiple"),
         ("data.columns={instruction: a}", "data.columns", "needs `instruction` and `output`"),
-        ("data.columns={messages: m, output: a}", "data.columns", "not both"),
+        ("data.columns={messages: m, instruction: a}", "data.columns", "not both"),
         ("data.slice_columns=[output]", "data.slice_columns", "names a feature of the pipeline itself: output"),
         ("evaluation.thresholds=[]", "evaluation.thresholds", "at least 1"),
         ("evaluation.thresholds=[{metric: x}]", "evaluation.thresholds.0", "needs at least one of"),

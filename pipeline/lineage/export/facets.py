@@ -140,7 +140,12 @@ def make_data_facets(recorded: Properties) -> Facets:
         return {}
     own = {
         name: recorded[key]
-        for name, key in (("read", "rows_read"), ("kept", "rows_kept"), ("quarantined", "rows_quarantined"))
+        for name, key in (
+            ("read", "rows_read"),
+            ("kept", "rows_kept"),
+            ("quarantined", "rows_quarantined"),
+            ("leftOut", "rows_left_out"),
+        )
         if key in recorded
     }
     if recorded.get("rows_by_split"):

@@ -163,3 +163,31 @@ def test_a_window_of_spans_is_read_and_a_new_span_runs_the_node_again(data_confi
     (tmp_path / "data" / "span-11" / "a.jsonl").write_text(lines(ROWS[:30]))
     newer = run()
     assert (newer["cached"], newer["span"], newer["rows_read"]) == (False, 11, 50 + 30)
+
+
+def test_records_that_are_not_wanted_are_left_out_and_counted(execute, data_config, write, tmp_path):
+    path = write("a.jsonl", lines([*ROWS, {"instruction": "x", "output": "y", "kind": None}]) + "{broken\n")
+    config = data_config(columns=COLUMNS, slice_columns=["kind"], where=["kind=x"])
+    examples = execute(path, config)
+    report = json.loads((tmp_path / "examples" / "ingest_report.json").read_text())
+    counts = {name: report[f"rows_{name}"] for name in ("read", "kept", "left_out", "quarantined")}
+    assert counts == {"read": 102, "kept": 50, "left_out": 51, "quarantined": 1}
+    assert examples.get_int_custom_property("rows_left_out") == 51
+    kinds = {
+        row["kind"].bytes_list.value[0]
+        for name in ("train", "eval", "test")
+        for row in read_examples(tmp_path / "examples" / f"Split-{name}")
+    }
+    assert kinds == {b"x"}
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (["kidn=x"], r"data\.where\[0\] is `kidn`, which no record has\. Did you mean `kind`\?"),
+        (["kind=z"], r"none of 100 is\. left out by data\.where: 100"),
+    ],
+)
+def test_a_condition_that_nothing_fulfils_is_an_error(execute, data_config, write, where, message):
+    with pytest.raises(UserError, match=message):
+        execute(write("a.jsonl", lines(ROWS)), data_config(columns=COLUMNS, where=where))

@@ -252,3 +252,26 @@ def test_text_alone():
     assert [example[name] for name in ("instruction", "input", "output")] == ["", "", " Once. "]
     with pytest.raises(BadRecordError, match="`body` is empty"):
         make_example({"body": " "}, Columns(text="body"), "f")
+
+
+def test_the_last_answer_has_a_column_of_its_own():
+    columns = Columns(messages="m", output="chosen.value")
+    asked = [TURNS[0], {"role": "user", "content": "Q1"}, {"role": "assistant", "content": "A1"}]
+    record = {"m": [*asked, {"role": "user", "content": "Q2"}], "chosen": {"from": "gpt", "value": "good"}}
+    example = make_example(record, columns, "f")
+    assert (example["instruction"], example["output"]) == ("Q1", "good")
+    conversation = parse_conversation(example["messages"])
+    assert [(m["role"], m["content"]) for m in conversation.messages[-3:]] == [
+        ("assistant", "A1"),
+        ("user", "Q2"),
+        ("assistant", "good"),
+    ]
+    assert conversation.trained == [len(conversation.messages) - 1]
+    assert columns.required == {"data.columns.messages": "m", "data.columns.output": "chosen.value"}
+    for wrong, reason in (
+        ({**record, "m": asked}, "another answer stands in a column of its own"),
+        ({**record, "chosen": {"value": " "}}, "`chosen.value` is empty"),
+        ({"m": record["m"]}, "`chosen.value` is missing"),
+    ):
+        with pytest.raises(BadRecordError, match=reason):
+            make_example(wrong, columns, "f")

@@ -136,7 +136,7 @@ def test_a_misspelt_key_is_told_with_the_nearest(many_runs, store_of):
 
 @pytest.mark.parametrize("text", ["", "method", "=lora", "method=", "1x=3", "method lora"])
 def test_what_is_no_condition(text):
-    with pytest.raises(UserError, match="--where must be KEY"):
+    with pytest.raises(UserError, match="--where must be a key"):
         parse_condition(text)
 
 

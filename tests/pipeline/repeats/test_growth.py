@@ -93,6 +93,9 @@ def test_columns_that_are_not_used_are_named(connection, ingest):
     (examples,) = state.outputs["examples"]
     examples.custom_properties["columns_dropped"].string_value = "system, topic"
     assert tell(connection, "run-1", state)[0] == "5,400 rows; columns that are not used: system, topic"
+    state.outputs["examples"][0].custom_properties["rows_left_out"].int_value = 1400
+    told = tell(connection, "run-1", state)[0]
+    assert told.startswith("5,400 rows, of them 1,400 left out by data.where")
 
 
 @pytest.mark.parametrize("state", [Execution.COMPLETE, Execution.CACHED])

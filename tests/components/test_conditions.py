@@ -1,0 +1,42 @@
+import pytest
+
+from components.conditions import Condition
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "fits"),
+    [
+        ("reward=1.0", 1, True),
+        ("reward=1.0", "1", True),
+        ("reward == 1", 0.0, False),
+        ("reward>=0.5", "0.75", True),
+        ("reward>=0.5", "often", True),  # as text: letters stand behind digits
+        ("reward>=often", 0.75, False),
+        ("reward!=often", 0.75, True),
+        ("kind=math", "math", True),
+        ("kind=math", "Math", False),
+        ("kind~AT", "math", True),
+        ("kind~4", 1.4, True),
+        ("kind!=math", None, True),
+        ("kind=math", None, False),
+        ("flag=yes", True, True),
+        ("flag=1", False, False),
+        ("flag!=true", False, True),
+        ("text='a b'", "a b", True),
+        ("a.b.0=x", "x", True),
+        ("x=nan", "nan", True),
+        ("x=inf", float("inf"), True),
+    ],
+)
+def test_values_are_compared(text, value, fits):
+    assert Condition.parse(text).fits(value) is fits
+
+
+@pytest.mark.parametrize("text", ["", "reward", "=1", "reward=", "reward 1", "1a=2"])
+def test_what_is_no_condition_is_refused(text):
+    with pytest.raises(ValueError, match="must be a key, a comparison"):
+        Condition.parse(text)
+
+
+def test_a_condition_is_written_as_it_was_read():
+    assert str(Condition.parse(" a.b >= 3 ")) == "a.b>=3"
