@@ -5,8 +5,15 @@ from components.example_gen import report as reports
 from components.example_gen.files import combine_hashes
 from components.example_gen.records import Columns
 
-FILE = {"path": "d/a.jsonl", "sha256": "aa", "bytes": 9, "rows_read": 10,
-    "rows_left_out": 0, "blank_lines": 1, "error": ""}
+FILE = {
+    "path": "d/a.jsonl",
+    "sha256": "aa",
+    "bytes": 9,
+    "rows_read": 10,
+    "rows_left_out": 0,
+    "blank_lines": 1,
+    "error": "",
+}
 FILE |= {"quarantine_reasons": {"not JSON": 2}, "columns": ["q", "a", "kind"], "columns_found": ["q", "a"]}
 WRITTEN = {"train": 6, "eval": 1, "test": 1, "quarantine": 2}
 SHARES = {"train": 0.8, "eval": 0.1, "test": 0.1}
