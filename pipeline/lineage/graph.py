@@ -68,7 +68,7 @@ class DataFile:
     rows_read: int | None
     rows_kept: int | None
     rows_quarantined: int | None
-    rows_left_out: int | None
+    rows_left_out: int | None = None
     rows_by_split: dict[str, int]
 
 

@@ -10,12 +10,13 @@ The exit code is 1 if anything was found.
 """
 
 import argparse
-import atexit
+import contextlib
 import hashlib
 import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import atheris
@@ -38,8 +39,8 @@ _MIB_OF_ALL = 6000
 class Search:
     """Tries inputs, and keeps one of each kind that fails."""
 
-    def __init__(self, target: targets.Target, folder: Path):
-        self._target, self._folder = target, folder
+    def __init__(self, target: targets.Target, folder: Path, seconds: float, close: Callable[[], None]):
+        self._target, self._folder, self._seconds, self._close = target, folder, seconds, close
         self.inputs = 0
         self.kinds: dict[str, int] = {}
         self._started = self._told = time.monotonic()
@@ -52,11 +53,22 @@ class Search:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
             self._keep(data, error)
         now = time.monotonic()
+        if now - self._started > self._seconds:
+            self._end()
         if now - self._told > 60:
             self._told = now
             print(
                 f"{now - self._started:.0f} s: {self.inputs:,} inputs, {len(self.kinds)} kinds of failure", flush=True
             )
+
+    def _end(self) -> None:
+        """libFuzzer would end the process at once, without what is to be said and without the exit code."""
+        print(f"{self.inputs:,} inputs in {self._seconds:.0f} s, {len(self.kinds)} kinds of failure")
+        for kind, count in sorted(self.kinds.items(), key=lambda item: -item[1]):
+            print(f"{count:>8,}  {kind}")
+        sys.stdout.flush()
+        self._close()
+        os._exit(1 if self.kinds else 0)
 
     def _keep(self, data: bytes, error: Exception) -> None:
         frames = [f"{Path(f.filename).name}:{f.name}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
@@ -89,31 +101,19 @@ def main() -> None:
     work = arguments.work.resolve() / arguments.target
     corpus = work / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    with targets.open_target(arguments.target) as target:
-        for seed in target.list_seeds():
-            (corpus / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
-        words = work / "words"
-        words.write_text("\n".join(map(write_word, target.list_words())) + "\n", encoding="utf-8")
-        search = Search(target, work / "found")
-        options = [
-            sys.argv[0], str(corpus), f"-max_total_time={arguments.seconds}", f"-seed={arguments.seed}", f"-dict={words}",
-            f"-max_len={MAX_BYTES}", f"-timeout={_SECONDS_OF_ONE}", f"-rss_limit_mb={_MIB_OF_ALL}",
-            f"-artifact_prefix={work}/", "-verbosity=0", "-print_final_stats=1",
-        ]  # fmt: skip
-        # libFuzzer ends the process itself: what is to be said is said from the last input on.
-        atexit.register(lambda: tell(search))
-        atheris.Setup(options, search.try_input)
-        atheris.Fuzz()
-
-
-def tell(search: Search) -> None:
-    """Says what came of it, and sets the exit code."""
-    print(f"{search.inputs:,} inputs, {len(search.kinds)} kinds of failure", flush=True)
-    for kind, count in sorted(search.kinds.items(), key=lambda item: -item[1]):
-        print(f"{count:>8,}  {kind}")
-    sys.stdout.flush()
-    if search.kinds:
-        os._exit(1)
+    stack = contextlib.ExitStack()
+    target = stack.enter_context(targets.open_target(arguments.target))
+    for seed in target.list_seeds():
+        (corpus / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
+    words = work / "words"
+    words.write_text("\n".join(map(write_word, target.list_words())) + "\n", encoding="utf-8")
+    search = Search(target, work / "found", arguments.seconds, stack.close)
+    options = [
+        sys.argv[0], str(corpus), f"-seed={arguments.seed}", f"-dict={words}", f"-max_len={MAX_BYTES}",
+        f"-timeout={_SECONDS_OF_ONE}", f"-rss_limit_mb={_MIB_OF_ALL}", f"-artifact_prefix={work}/", "-verbosity=0",
+    ]  # fmt: skip
+    atheris.Setup(options, search.try_input)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":
