@@ -5,6 +5,7 @@ The runs of one experiment and those of its group share a root, so that the unto
 the report has a result already are left out: an interrupted campaign goes on.
 
     python tests/benchmarks/real_results.py --model FOLDER --data FOLDER [EXPERIMENT ...]
+    python tests/benchmarks/real_results.py --table
 
 --model is SmolLM2-135M-Instruct in Hugging Face's layout; --data a folder with gsm8k/train.jsonl.gz, clinc150/clinc150.jsonl.gz,
 dolly-15k/dolly.jsonl.gz and c4-sample/c4_demo.jsonl.
@@ -17,6 +18,7 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -155,16 +157,67 @@ def _read_store(root: Path, run_id: str) -> dict[str, Any]:
     return found
 
 
+# What is shown of each experiment besides perplexity.
+_TASK_METRICS = ("number_match", "accuracy", "token_accuracy")
+
+
+def make_tables(results: Mapping[str, Any]) -> str:
+    """Returns what docs/real_models.md shows, in Markdown: what was measured of each experiment, and what it took."""
+    lines = [
+        "| experiment | perplexity | task | general text, perplexity | verdict |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, result in results.items():
+        task = next((m for m in _TASK_METRICS if m in result["metrics"]["candidate"]["overall"]), "")
+        cells = [
+            _show_change(result, "overall", "perplexity"),
+            f"{task}: {_show_change(result, 'overall', task)}" if task else "",
+            _show_change(result, "general", "perplexity"),
+            "blessed" if result["blessed"] else "not blessed",
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "| experiment | steps | loss on the eval split | targets kept | Trainer | whole run | memory |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, result in results.items():
+        (training,) = [t for t in result["trainings"] if t["node"] == "Trainer"]
+        kept = ", ".join(f"{report['kept_share']:.0%}" for report in result["cleaning"]) or "all"
+        cells = [
+            str(training["steps"]),
+            f"{training['eval_loss_before']:.3f} → {training['eval_loss_after']:.3f}",
+            kept,
+            f"{training['seconds'] / 60:.0f} min",
+            f"{result['wall'] / 60:.0f} min",
+            f"{result['peak_rss_gib']:.1f} GiB",
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _show_change(result: Mapping[str, Any], part: str, metric: str) -> str:
+    before, after = (result["metrics"][model][part][metric] for model in ("preset", "candidate"))
+    change, low, high = result["changes"]["preset"][part][metric]
+    return f"{before:.4g} → {after:.4g} ({change:+.3g}, {low:+.3g} to {high:+.3g})"
+
+
 def main() -> None:
     """Runs what is asked for and writes the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"one of {', '.join(EXPERIMENTS)}")
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "real_results")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "real_results.json")
     parser.add_argument("--print", action="store_true", help="print the commands, run nothing")
+    parser.add_argument("--table", action="store_true", help="print what --output holds in Markdown, run nothing")
     arguments = parser.parse_args()
+    if arguments.table:
+        print(make_tables(json.loads(arguments.output.read_text())["results"]))
+        return
+    if not (arguments.model and arguments.data):
+        parser.error("--model and --data are needed")
     if unknown := set(arguments.experiments) - set(EXPERIMENTS):
         parser.error(f"experiments must be among {', '.join(EXPERIMENTS)}. Received: {', '.join(sorted(unknown))}")
     work = arguments.work.resolve()
