@@ -18,7 +18,7 @@ class LineageGroup(click.Group):
         """Runs the subcommand."""
         try:
             return super().invoke(ctx)
-        except (UserError, click.ClickException, click.exceptions.Exit, click.Abort):
+        except (UserError, OSError, click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
             from pipeline.lineage.damage import find_damage
