@@ -23,9 +23,8 @@ class Classification(Metric):
     `MAX_CONFUSION_LABELS` labels also the confusion matrix: `confusion[wanted -> given]`, the number of examples.
 
     Attributes:
-        labels: what may be said; a completion that is none of them is wrong for the label that was wanted, and counts against
-            no other. None: the labels that occur, in references or completions; every different completion is one then, and
-            memory grows with their number: give `labels` where a model writes freely.
+        labels: what may be said; None: the labels of the references. A completion that is none of them is wrong for the label that
+            was wanted, and counts against no other. Without `labels`, memory grows with the number of different completions.
     """
 
     labels: list[str] | None = None
@@ -60,8 +59,9 @@ class Classification(Metric):
     def finish(self, sums: Sums) -> dict[str, np.ndarray]:
         """See `Metric`."""
         cells = read_confusion(sums)
-        occurring = {label for pair in cells for label in pair} - {_NO_LABEL}
-        labels = sorted(occurring if self.labels is None else set(map(_normalize, self.labels)))
+        # A model that was not tuned for these labels says anything: a thousand other texts are no thousand labels.
+        labels = sorted({wanted for wanted, _ in cells} if self.labels is None else set(map(_normalize, self.labels)))
+        cells = _merge_others(cells, frozenset(labels))
         zeros = np.zeros(sums.num_resamples)
         total = sum(cells.values(), zeros)
         right = sum((cells.get((label, label), zeros) for label in labels), zeros)
@@ -94,6 +94,16 @@ def read_confusion(sums: Mapping[str, np.ndarray]) -> dict[tuple[str, str], np.n
         wanted, _, given = name.partition("\t")
         cells[wanted, given] = count
     return cells
+
+
+def _merge_others(
+    cells: Mapping[tuple[str, str], np.ndarray], labels: frozenset[str]
+) -> dict[tuple[str, str], np.ndarray]:
+    merged: dict[tuple[str, str], np.ndarray] = {}
+    for (wanted, given), count in cells.items():
+        cell = wanted, given if given in labels else _NO_LABEL
+        merged[cell] = merged[cell] + count if cell in merged else count
+    return merged
 
 
 def _cell(wanted: str, given: str) -> str:

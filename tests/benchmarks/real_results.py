@@ -143,7 +143,7 @@ def _read_store(root: Path, run_id: str) -> dict[str, Any]:
     for artifact in store.get_artifacts_by_context(context.id):
         plain = get_properties(artifact)
         if artifact.type == "ModelEvaluation":
-            found |= {name: json.loads(plain[name]) for name in ("metrics", "intervals", "changes")}
+            found |= {name: _drop_labels(json.loads(plain[name])) for name in ("metrics", "intervals", "changes")}
         elif artifact.type == "ModelBlessing":
             found |= {"blessed": bool(plain["blessed"]), "reason": plain["reason"]}
         elif artifact.type == "pipeline.TokenCleaningReport":
@@ -200,6 +200,13 @@ def _show_change(result: Mapping[str, Any], part: str, metric: str) -> str:
     before, after = (result["metrics"][model][part][metric] for model in ("preset", "candidate"))
     change, low, high = result["changes"]["preset"][part][metric]
     return f"{before:.4g} → {after:.4g} ({change:+.3g}, {low:+.3g} to {high:+.3g})"
+
+
+def _drop_labels(values: Any) -> Any:
+    """Without what is measured of each label of a classification: clinc150 has 151."""
+    if not isinstance(values, dict):
+        return values
+    return {name: _drop_labels(value) for name, value in values.items() if "[" not in name}
 
 
 def main() -> None:

@@ -37,15 +37,18 @@ def test_chrf(compute, pair, summaries, word_order):
     assert value == pytest.approx(expected, abs=1e-9)
 
 
-def test_classification(compute, pair, labels):
+@pytest.mark.parametrize("free", [0, 40])
+def test_classification(compute, pair, labels, free):
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
+    labels = [(f"I'd say {i}" if i < free else given, wanted) for i, (given, wanted) in enumerate(labels)]
     given, wanted = zip(*labels, strict=True)
     values = compute("classification", [pair(*p) for p in labels])
+    names = sorted(set(wanted))
+    assert {name for name in values if name.startswith("f1[")} == {f"f1[{name.casefold()}]" for name in names}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        macro = precision_recall_fscore_support(wanted, given, average="macro", zero_division=0)
-        names = sorted(set(given) | set(wanted))
+        macro = precision_recall_fscore_support(wanted, given, labels=names, average="macro", zero_division=0)
         each = precision_recall_fscore_support(wanted, given, labels=names, zero_division=0)
     assert values["accuracy"] == pytest.approx(accuracy_score(wanted, given))
     for kind, total, by_label in zip(("precision", "recall", "f1"), macro, each, strict=False):
