@@ -91,6 +91,8 @@ EXPERIMENTS: dict[str, list[dict[str, Any]]] = {
     # The same model, judged by the last number of an answer: the untouched one does not write GSM8K's `####`.
     "gsm8k-lora-last-number": [GSM8K, {"evaluation": GSM8K["evaluation"] | {"metrics": _LAST_NUMBER}}],
     "clinc150-lora": [CLINC150],
+    # The same model before a gate that lets perplexity on general text rise by a twentieth.
+    "clinc150-lora-guarded": [CLINC150, {"evaluation": {"general": {"max_perplexity_increase": 0.05}}}],
     "clinc150-full": [CLINC150, {"method": {"name": "full"}, "train": {"learning_rate": 5e-5}}],
 }
 for _seed, _strategy in itertools.product((0, 1), ("none", "random", "fixed")):
@@ -112,6 +114,7 @@ def make_options(name: str, model: Path, data: Path, work: Path) -> list[str]:
     for part in [common, *EXPERIMENTS[name]]:
         for section, values in part.items():
             settings.setdefault(section, {}).update(values)
+    settings["evaluation"]["general"] = general | settings["evaluation"]["general"]
     path = settings["data"]["path"]
     settings["data"]["path"] = str((work if path == "dolly.jsonl" else data) / path)
     values = {f"{section}.{key}": value for section, keys in settings.items() for key, value in keys.items()}
