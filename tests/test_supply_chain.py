@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +53,21 @@ def test_whatever_is_excluded_is_asked_for():
         for text in distribution.requires or []
     }
     assert set(list_excluded()) - asked == set()
+
+
+def test_everything_can_be_imported_without_what_is_excluded():
+    script = (
+        "import importlib, pkgutil, tfx, components, configs, data, pipeline\n"
+        "import tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor, kfp.client, google.cloud.aiplatform\n"
+        "for package in (components, configs, data, pipeline):\n"
+        "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "        if not module.name.endswith('__main__'):\n"
+        "            importlib.import_module(module.name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    # TFMA and others say on standard error what they miss.
+    assert not re.search(r"Error importing|Unable to import|not found, and", done.stdout + done.stderr)
 
 
 def test_every_group_of_excludes_has_its_reason():
