@@ -74,7 +74,7 @@ class Campaign:
                 with self._filled(fault):
                     outputs.append(process.communicate()[0])
                 told = " ".join(outputs[-1].split())  # lines are broken where the terminal ends
-                if process.returncode != 0 and ("the disk is full" not in told or "Traceback" in told):
+                if process.returncode != 0 and ("the disk is full" not in told or "Traceback (most" in told):
                     problems.append(f"it did not say in a sentence that there was no room: {outputs[-1][-1500:]}")
             way = rng.choice(("--resume", "plain"))
             if not (self.folder / name / "runs" / "metadata.sqlite").is_file():
