@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -58,3 +60,12 @@ def test_there_are_some():
     names = {param.id.partition(":")[0] for param in list_commands()}
     assert names >= {"README.md", "scheduling.md"}
     assert {param.id for param in list_runners()} >= {"scheduling.md: vertex", "scheduling.md: kubeflow"}
+
+
+def test_tables_of_real_models_are_those_of_the_results():
+    benchmarks = ROOT / "tests" / "benchmarks"
+    command = [sys.executable, str(benchmarks / "real_results.py"), "--table"]
+    tables = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    text = (ROOT / "docs" / "real_models.md").read_text(encoding="utf-8")
+    for table in tables.strip().split("\n\n"):
+        assert table in text, "write into the page what `real_results.py --table` prints"
