@@ -143,7 +143,8 @@ def _read_store(root: Path, run_id: str) -> dict[str, Any]:
     store = open_store(make_connection_config(load_runner_file("local", str(root))))
     context = store.get_context_by_type_and_name("pipeline_run", run_id)
     found: dict[str, Any] = {"cleaning": [], "trainings": []}
-    for artifact in store.get_artifacts_by_context(context.id):
+    # A baseline, which an earlier run has trained, comes before the run's own model.
+    for artifact in sorted(store.get_artifacts_by_context(context.id), key=lambda artifact: artifact.id):
         plain = get_properties(artifact)
         if artifact.type == "ModelEvaluation":
             found |= {name: _drop_labels(json.loads(plain[name])) for name in ("metrics", "intervals", "changes")}
@@ -185,7 +186,9 @@ def make_tables(results: Mapping[str, Any]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, result in results.items():
-        (training,) = [t for t in result["trainings"] if t["node"] == "Trainer"]
+        training = [t for t in result["trainings"] if t["node"] == "Trainer"][-1]
+        if result["wall"] < training["seconds"]:
+            continue  # its model was there already, by the experiment before
         kept = ", ".join(f"{report['kept_share']:.0%}" for report in result["cleaning"]) or "all"
         cells = [
             str(training["steps"]),
