@@ -58,8 +58,9 @@ class Check:
     Attributes:
         metric: Name of the value.
         slice_name: `overall` or `column=value`.
-        rule: The condition in words.
-        measured: What it was applied to: the candidate's value, or its improvement (positive is better).
+        rule: The condition in words that follow the name of what is measured: `is at least 0.5`.
+        measured: What it was applied to: the candidate's value, its improvement (positive is better), or for the budget of what may be
+            forgotten the rise by a share.
         verdict: For a rule about a change; None for a bound.
         passed: Whether it holds; None if that is not known for lack of evidence.
         too_few: Examples of the slice, if they are too few to be evidence.
@@ -74,15 +75,14 @@ class Check:
     too_few: int | None = None
 
     def describe(self) -> str:
-        """The check in words."""
+        """The condition with what was measured, in words; whether it holds is for the caller to say."""
         where = "" if self.slice_name == OVERALL else f" on {self.slice_name}"
         number = f"is {self.measured.value:.4g}"
         if math.isfinite(self.measured.low):
             number += f", [{self.measured.low:.4g}, {self.measured.high:.4g}]"
         if self.too_few is not None:
             number += f"; {self.too_few} examples are fewer than evaluation.min_examples"
-        how = {True: "has", False: "misses", None: "gives not enough evidence of"}[self.passed]
-        return f"{self.metric}{where} {how} {self.rule} ({number})"
+        return f"{self.metric}{where} {self.rule} ({number})"
 
 
 def make_rules(evaluation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -99,7 +99,7 @@ def make_rules(evaluation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
                 "min_improvement": -math.log1p(budget),
                 "against": "preset",
                 "require": "better",
-                "words": f"a perplexity at most {budget:.2%} above the untouched preset's",
+                "words": f"rises by at most {budget:.2%} over the untouched preset's",
             }
         )
     return rules
@@ -127,16 +127,16 @@ def check_rules(
         for slice_name in _list_slices(rule["slice"], results.num_examples):
             name = rule["metric"]
             value = results.values[CANDIDATE].get(slice_name, {}).get(name, Measured(value=math.nan))
-            for bound, sign, holds in (
-                ("lower_bound", ">=", lambda v, b: v >= b),
-                ("upper_bound", "<=", lambda v, b: v <= b),
+            for bound, word, holds in (
+                ("lower_bound", "least", lambda v, b: v >= b),
+                ("upper_bound", "most", lambda v, b: v <= b),
             ):
                 if rule[bound] is not None:
                     checks.append(
                         Check(
                             metric=name,
                             slice_name=slice_name,
-                            rule=f"{sign} {rule[bound]:g}",
+                            rule=f"is at {word} {rule[bound]:g}",
                             measured=value,
                             verdict=None,
                             passed=holds(value.value, rule[bound]),
@@ -162,14 +162,18 @@ def _check_change(
     margin = rule["min_improvement"]
     than = "the untouched preset" if rule["against"] == "preset" else "the baseline"
     if rule["require"] == "better":
-        words = f"an improvement on {than} of more than {margin:g}"
+        words = f"improves on {than} by more than {margin:g}"
         passed = {BETTER: True, WORSE: False, UNKNOWN: None}[verdict]
     else:
-        words = f"no proof of an improvement on {than} of less than {margin:g}"
+        words = (
+            f"is not shown to be worse than {than}"
+            if margin == 0
+            else f"is not shown to improve on {than} by less than {margin:g}"
+        )
         passed = verdict != WORSE
     if not math.isfinite(improvement.value):
         passed = False
-    return Check(
+    check = Check(
         metric=rule["metric"],
         slice_name=slice_name,
         rule=rule.get("words", words),
@@ -178,6 +182,13 @@ def _check_change(
         passed=passed,
         too_few=too_few,
     )
+    return _as_rise(check) if "words" in rule else check
+
+
+def _as_rise(check: Check) -> Check:
+    """The check of an improvement of the loss, as the perplexity's rise by a share, in which its rule speaks."""
+    value, low, high = (math.expm1(-n) for n in (check.measured.value, check.measured.high, check.measured.low))
+    return dataclasses.replace(check, metric="perplexity", measured=Measured(value=value, low=low, high=high))
 
 
 def judge(improvement: Measured, margin: float = 0.0) -> Verdict:
@@ -196,12 +207,15 @@ def is_blessed(checks: Sequence[Check], without_evidence: str) -> bool:
 
 def describe(checks: Sequence[Check], blessed: bool) -> str:
     """Returns the verdict in one sentence, with the conditions that decided."""
+    held, failed, lacking = (
+        "; ".join(check.describe() for check in checks if check.passed is passed) for passed in (True, False, None)
+    )
+    unknown = f"there is not enough evidence that {lacking}" if lacking else ""
     if blessed:
-        return f"Blessed: {'; '.join(check.describe() for check in checks)}."
-    failed = [check for check in checks if check.passed is False]
-    lacking = [check for check in checks if check.passed is None]
-    word = "Not blessed" if failed else "Not blessed, for lack of evidence"
-    return f"{word}: {'; '.join(check.describe() for check in failed + lacking)}."
+        return f"Blessed: {'; '.join(filter(None, (held, unknown)))}."
+    if failed:
+        return f"Not blessed: it does not hold that {'; '.join(filter(None, (failed, unknown)))}."
+    return f"Not blessed, for lack of evidence that {lacking}."
 
 
 def _list_slices(wanted: str | None, known: Mapping[str, int]) -> list[str]:

@@ -70,7 +70,7 @@ def test_first_run(first):
     assert first.exit_code == 0, first.output
     assert (first.executed, first.cached, first.failed) == (NODES, set(), set())
     assert len(first.versions) == 1
-    for line in (f"{NUM_RECORDS} read, {NUM_RECORDS} kept, 0 quarantined", "Blessed: perplexity has an improvement"):
+    for line in (f"{NUM_RECORDS} read, {NUM_RECORDS} kept, 0 quarantined", "Blessed: perplexity improves on"):
         assert line in " ".join(first.output.split())
     assert "Traceback (most recent" not in first.output
 
@@ -142,7 +142,7 @@ def test_a_refused_model_is_not_pushed(first, refused):
     assert refused.exit_code == 3
     assert refused.versions == first.versions
     assert refused.properties["Pusher", "PushedModel"]["pushed"] == 0
-    assert "Not blessed: perplexity misses <= 1 (is " in " ".join(refused.output.split())
+    assert "Not blessed: it does not hold that perplexity is at most 1 (is " in " ".join(refused.output.split())
     model = refused.properties["Trainer", "Model"]
     assert model["trainable_parameters"] == model["total_parameters"]
     assert model["eval_loss_after"] < model["eval_loss_before"]

@@ -88,13 +88,13 @@ def test_gate_tells_better_worse_and_no_difference_apart(tmp_path):
 
     code, text = judge()
     assert code == 0, text
-    assert "Blessed: token_accuracy has an improvement on the baseline of more than 0" in text
+    assert "Blessed: token_accuracy improves on the baseline by more than 0" in text
     # Trained again, all but alike.
     code, text = judge(**{"train.learning_rate": "0.0040001"})
     assert code == 3, text
-    assert "Not blessed, for lack of evidence: token_accuracy gives not enough evidence of" in text
+    assert "Not blessed, for lack of evidence that token_accuracy" in text
     # Hardly trained.
     code, text = judge(**{"train.max_steps": "2"})
     assert code == 3, text
-    assert "Not blessed: token_accuracy misses an improvement on the baseline" in text
+    assert "Not blessed: it does not hold that token_accuracy improves on the baseline" in text
     assert "latest blessed model" in text

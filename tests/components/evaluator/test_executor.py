@@ -128,7 +128,7 @@ def test_a_blessed_model_is_the_baseline_and_the_preset_is_still_measured(tmp_pa
     assert found["metrics"]["baseline"]["overall"]["perplexity"] == pytest.approx(math.exp(0.5))
     assert found["metrics"]["preset"]["overall"]["perplexity"] == pytest.approx(math.exp(2))
     reason = blessing.get_string_custom_property("reason")
-    assert "Not blessed: perplexity misses an improvement on the baseline of more than 0 (is -1.07" in reason
+    assert "Not blessed: it does not hold that perplexity improves on the baseline by more than 0 (is -1.07" in reason
     assert reason.endswith("Baseline: latest blessed model.")
     assert (tmp_path / "blessing" / "NOT_BLESSED").is_file()
 
@@ -221,11 +221,9 @@ def test_the_summary(tmp_path):
     evaluate(tmp_path, [{"metric": "perplexity", "min_improvement": 0.0}], baseline=(2, "yes", 0.5))
     lines = (tmp_path / "result" / "summary.md").read_text().splitlines()
     assert lines[0].startswith(
-        "**Not blessed: perplexity misses an improvement on the baseline of more than 0 (is -1.07"
+        "**Not blessed: it does not hold that perplexity improves on the baseline by more than 0 (is -1.07"
     )
-    assert lines[4].startswith(
-        "| `perplexity`: an improvement on the baseline of more than 0 | `overall` | worse: -1.07"
-    )
+    assert lines[4].startswith("| `perplexity`: improves on the baseline by more than 0 | `overall` | worse: -1.07")
     assert "| value | preset | baseline | candidate | change from baseline |" in lines
     assert "| `exact_match` | 0.25 | 0.75 | 0.75 [0." in "\n".join(lines)
 
@@ -247,7 +245,7 @@ def test_general_text_is_a_slice_with_a_budget(tmp_path, losses, blessed):
     assert "loss" not in found["metrics"]["candidate"]["overall"]
     check = found["checks"][-1]
     assert (check["metric"], check["slice_name"], check["verdict"]) == (
-        "loss",
+        "perplexity",
         "general",
         "better" if blessed else "worse",
     )

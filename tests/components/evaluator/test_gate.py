@@ -1,5 +1,6 @@
 """Rules on measured values: three verdicts, and what is blessed."""
 
+import dataclasses
 import math
 
 import pytest
@@ -104,7 +105,7 @@ def test_slices():
     checks = check(rules, changes=changes, num_examples=counts)
     assert [(c.slice_name, c.passed) for c in checks] == [("overall", True), ("kind=a", True), ("kind=b", False)]
     assert not is_blessed(checks, "bless")
-    assert "exact_match on kind=b misses" in describe(checks, blessed=False)
+    assert "it does not hold that exact_match on kind=b" in describe(checks, blessed=False)
     # A slice that is not there has not been shown to be better.
     (missing,) = check([rule("exact_match", lower_bound=0.0, slice="kind=c")], changes=changes, num_examples=counts)
     assert missing.passed is False
@@ -127,16 +128,20 @@ def test_what_lack_of_evidence_does():
     assert not is_blessed(checks, "refuse")
     assert is_blessed(checks, "bless")
     assert describe(checks, blessed=False) == (
-        "Not blessed, for lack of evidence: exact_match gives not enough evidence of an improvement on the baseline of more "
-        "than 0 (is 0.1, [-0.1, 0.3])."
+        "Not blessed, for lack of evidence that exact_match improves on the baseline by more than 0 (is 0.1, [-0.1, 0.3])."
+    )
+    assert describe(checks, blessed=True) == (
+        "Blessed: there is not enough evidence that exact_match improves on the baseline by more than 0 (is 0.1, [-0.1, 0.3])."
     )
 
 
 def test_the_verdict_names_what_decided():
     rules = [rule("perplexity", upper_bound=10.0), rule("exact_match", lower_bound=0.5)]
     checks = check(rules, {"perplexity": 9.0, "exact_match": 0.25})
-    assert describe(checks, blessed=False) == "Not blessed: exact_match misses >= 0.5 (is 0.25)."
-    assert describe(checks[:1], blessed=True) == "Blessed: perplexity has <= 10 (is 9)."
+    assert (
+        describe(checks, blessed=False) == "Not blessed: it does not hold that exact_match is at least 0.5 (is 0.25)."
+    )
+    assert describe(checks[:1], blessed=True) == "Blessed: perplexity is at most 10 (is 9)."
 
 
 def test_judge_at_the_margin():
@@ -162,4 +167,8 @@ def test_budget_of_what_may_be_forgotten_is_a_rule():
             num_examples=count,
         )
         (result,) = check_rules([budget], results, {"loss": False}, baseline="baseline", min_examples=30)
-        assert (result.slice_name, result.verdict) == ("general", verdict)
+        assert (result.slice_name, result.verdict, result.metric) == ("general", verdict, "perplexity")
+        assert dataclasses.astuple(result.measured) == pytest.approx((rise, low, high))
+    assert result.describe() == (
+        "perplexity on general rises by at most 10.00% over the untouched preset's (is 0.2, [0.15, 0.3])"
+    )
