@@ -162,7 +162,9 @@ def _make_root(folder: str) -> None:
     options = b"size=16m,nr_inodes=1k,mode=755"
     _call("mount", b"tmpfs", folder.encode(), b"tmpfs", ctypes.c_ulong(_NO_SUID | _NO_DEVICES), options)
     executable = os.path.dirname(os.path.realpath(sys.executable))
-    wanted = [*_READABLE, *sorted({sys.base_prefix, sys.prefix, os.path.dirname(executable)}, key=len)]
+    prefixes = (sys.base_prefix, sys.prefix, os.path.dirname(executable))
+    # An environment may be a link, to one that lies elsewhere.
+    wanted = [*_READABLE, *sorted({*prefixes, *map(os.path.realpath, prefixes)}, key=len)]
     bound: list[str] = []
     for place in wanted:
         if not os.path.lexists(place) or any(f"{place}/".startswith(f"{other}/") for other in bound):
@@ -177,7 +179,7 @@ def _make_root(folder: str) -> None:
     for device in _DEVICES:
         os.makedirs(f"{folder}/dev", exist_ok=True)
         _bind(device, folder + device, _NO_SUID_ATTRIBUTE | _NO_EXEC_ATTRIBUTE)
-    os.mkdir(f"{folder}/tmp")
+    os.makedirs(f"{folder}/tmp", exist_ok=True)  # Python may lie below it
     os.chmod(f"{folder}/tmp", 0o1777)
 
 

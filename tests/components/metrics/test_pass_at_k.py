@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -333,3 +334,16 @@ def test_humanevals_own_solutions_pass(compute):
     assert compute("pass_at_k", predictions, **OPTIONS, seconds=20) == {"pass_at_1": 1.0}
     empty = [Prediction(completion="    pass\n", columns=prediction.columns) for prediction in predictions[:40]]
     assert compute("pass_at_k", empty, **OPTIONS) == {"pass_at_1": 0.0}
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_python_may_lie_below_the_folder_of_temporary_files(linked, tmp_path):
+    venv.create(tmp_path / "there", symlinks=True, with_pip=False)
+    if linked:
+        (tmp_path / "link").symlink_to(tmp_path / "there")
+    python = tmp_path / ("link" if linked else "there") / "bin" / "python"
+    script = "from components.metrics import sandbox; print(sandbox.find_problem())"
+    done = subprocess.run(
+        [python, "-c", script], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("None\n", "")
