@@ -63,7 +63,7 @@ def smollm2_folder():
 def test_from_handle_to_answer(command, hub, smollm2_folder, tmp_path):
     commit = hub.put(REPOSITORY, smollm2_folder)
     output = command("run")
-    assert "blessed" in output
+    assert "Blessed: perplexity improves on the untouched preset" in " ".join(output.split())
     assert "Receipt" in output or "receipt" in output
 
     # What it was made from.
