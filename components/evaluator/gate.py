@@ -99,7 +99,7 @@ def make_rules(evaluation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
                 "min_improvement": -math.log1p(budget),
                 "against": "preset",
                 "require": "better",
-                "words": f"rises by at most {budget:.2%} over the untouched preset's",
+                "max_rise": budget,
             }
         )
     return rules
@@ -176,19 +176,30 @@ def _check_change(
     check = Check(
         metric=rule["metric"],
         slice_name=slice_name,
-        rule=rule.get("words", words),
+        rule=words,
         measured=improvement,
         verdict=verdict,
         passed=passed,
         too_few=too_few,
     )
-    return _as_rise(check) if "words" in rule else check
+    return _as_rise(check, rule["max_rise"]) if "max_rise" in rule else check
 
 
-def _as_rise(check: Check) -> Check:
-    """The check of an improvement of the loss, as the perplexity's rise by a share, in which its rule speaks."""
-    value, low, high = (math.expm1(-n) for n in (check.measured.value, check.measured.high, check.measured.low))
-    return dataclasses.replace(check, metric="perplexity", measured=Measured(value=value, low=low, high=high))
+def _as_rise(check: Check, max_rise: float) -> Check:
+    """The check of an improvement of the loss, told as the perplexity's rise by a share, as the budget was given."""
+    measured = check.measured
+    value, low, high = (_expm1(-n) for n in (measured.value, measured.high, measured.low))
+    rule = f"rises by at most {max_rise:.2%} over the untouched preset's"
+    return dataclasses.replace(
+        check, metric="perplexity", rule=rule, measured=Measured(value=value, low=low, high=high)
+    )
+
+
+def _expm1(value: float) -> float:
+    try:
+        return math.expm1(value)
+    except OverflowError:  # a model that has diverged
+        return math.inf
 
 
 def judge(improvement: Measured, margin: float = 0.0) -> Verdict:

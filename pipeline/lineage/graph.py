@@ -71,6 +71,17 @@ class DataFile:
     rows_left_out: int | None = None
     rows_by_split: dict[str, int]
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """What became of the rows, as far as it was recorded, by a word for it."""
+        counts = {
+            "read": self.rows_read,
+            "kept": self.rows_kept,
+            "quarantined": self.rows_quarantined,
+            "left out": self.rows_left_out,
+        }
+        return {word: count for word, count in counts.items() if count is not None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:

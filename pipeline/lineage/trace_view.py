@@ -137,13 +137,7 @@ def _list_model_facts(model: Artifact) -> Iterator[str]:
 def _describe_data(data: DataFile) -> Iterator[str]:
     yield escape(data.path)
     yield f"sha256 {escape(data.sha256)}"
-    counts = {
-        "read": data.rows_read,
-        "kept": data.rows_kept,
-        "quarantined": data.rows_quarantined,
-        "left out": data.rows_left_out,
-    }
-    rows = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count is not None)
+    rows = ", ".join(f"{count:,} {word}" for word, count in data.rows.items())
     splits = ", ".join(f"{split} {count:,}" for split, count in data.rows_by_split.items())
     if rows or splits:
         yield "rows: " + "; ".join(text for text in (rows, splits) if text)

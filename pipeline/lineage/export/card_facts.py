@@ -79,15 +79,8 @@ def _describe_verdict(trace: Trace) -> str:
 def _make_data(file: DataFile) -> Data:
     # The name alone: the folders of whoever has trained are nobody's business.
     name = posixpath.basename(file.path.rstrip("/")) or "data"
-    counts = {
-        "read": file.rows_read,
-        "kept": file.rows_kept,
-        "quarantined": file.rows_quarantined,
-        "left out": file.rows_left_out,
-    }
-    rows = {word: count for word, count in counts.items() if count is not None}
     return Data(
-        name=name, sha256=file.sha256, rows=rows | {f"in {split}": n for split, n in file.rows_by_split.items()}
+        name=name, sha256=file.sha256, rows=file.rows | {f"in {split}": n for split, n in file.rows_by_split.items()}
     )
 
 

@@ -84,13 +84,7 @@ def make_preset_ref(preset: str) -> str:
 def make_data(file: DataFile) -> Component:
     """Returns a data file."""
     uri = make_uri(file.path)
-    counts = {
-        "read": file.rows_read,
-        "kept": file.rows_kept,
-        "quarantined": file.rows_quarantined,
-        "left_out": file.rows_left_out,
-    }
-    facts = {f"rows:{word}": count for word, count in counts.items() if count is not None}
+    facts = {f"rows:{word.replace(' ', '_')}": count for word, count in file.rows.items()}
     facts |= {f"rows:split:{split}": count for split, count in file.rows_by_split.items()}
     name = posixpath.basename(file.path.rstrip("/")) or file.path or "data"
     component: Component = {

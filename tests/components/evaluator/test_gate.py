@@ -158,9 +158,10 @@ def test_budget_of_what_may_be_forgotten_is_a_rule():
     for rise, low, high, verdict in (
         (0.05, 0.02, 0.09, "better"),
         (0.05, 0.02, 0.11, "not enough evidence"),
+        (math.inf, math.inf, math.inf, "worse"),
         (0.2, 0.15, 0.3, "worse"),
     ):
-        losses = {"loss": tuple(math.log1p(r) for r in (rise, low, high))}
+        losses = {"loss": tuple(1000.0 if math.isinf(r) else math.log1p(r) for r in (rise, low, high))}
         results = Results(
             values={"candidate": {"general": {"loss": Measured(value=3.0)}}},
             changes={"preset": {"general": {n: Measured(value=v[0], low=v[1], high=v[2]) for n, v in losses.items()}}},
