@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-_FORM = re.compile(r"\s*([A-Za-z_][\w.@-]*)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_KEY = r"[^\W\d][\w.@-]*"
+_FORM = re.compile(rf"\s*(?:({_KEY})|`([^`]+)`)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "==": operator.eq,
@@ -18,7 +19,8 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "~": lambda value, part: str(part).lower() in str(value).lower(),
 }
-_TRUTH = {"yes": "true", "no": "false", "1": "true", "0": "false"}
+_ORDER = ("<", "<=", ">", ">=")
+_TRUTH = {"true": True, "yes": True, "false": False, "no": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,37 +38,47 @@ class Condition:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.key}{self.symbol}{self.text}"
+        key = self.key if re.fullmatch(_KEY, self.key) else f"`{self.key}`"
+        return f"{key}{self.symbol}{self.text}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads a condition: a key, a comparison and a value, which may stand in quotes.
+        """Reads a condition: a key, a comparison and a value, which may stand in quotes; a key with blanks stands in backquotes.
 
         Raises:
             ValueError: It is none.
         """
         found = _FORM.fullmatch(text)
-        if found is None or not found[3]:
+        if found is None or not found[4]:
             raise ValueError("must be a key, a comparison (= != < <= > >= or ~ for `contains`) and a value")
-        return cls(key=found[1], symbol=found[2], text=found[3].strip("\"'"))
+        return cls(key=found[1] or found[2], symbol=found[3], text=found[4].strip("\"'"))
 
     def fits(self, value: Any) -> bool:
         """Returns whether a value fulfils it.
 
-        Two numbers are compared as numbers, also where they stand as text; truth values as such; all else as text. None, which is no
-        value, fulfils `!=` alone.
+        Two numbers are compared as numbers and two truth values as such, also where they stand as text; a truth value beside a
+        number is 1 or 0; all else is compared as text. What is no number is not above or below one. None, which is no value, fulfils
+        `!=` alone.
         """
         if value is None:
             return self.symbol == "!="
         compare = _OPERATORS[self.symbol]
-        if isinstance(value, bool):
-            return compare(str(value).lower(), _TRUTH.get(self.text.lower(), self.text.lower()))
+        if self.symbol == "~":
+            return compare(value, self.text)
         number, asked = _to_number(value), _to_number(self.text)
-        if self.symbol == "~" or number is None:
-            return compare(str(value), self.text)
-        if asked is None:  # a number is not this text, and is not above or below it
+        if number is not None and asked is not None:
+            return compare(number, asked)
+        truth, asked_truth = _to_truth(value), _to_truth(self.text)
+        if truth is not None and asked_truth is not None:
+            return compare(truth, asked_truth)
+        if number is not None or (asked is not None and self.symbol in _ORDER):
             return self.symbol == "!="
-        return compare(number, asked)
+        return compare(str(value), self.text)
+
+
+def _to_truth(value: Any) -> bool | None:
+    number = _to_number(value)
+    return bool(number) if number in (0, 1) else _TRUTH.get(str(value).strip().lower())
 
 
 def _to_number(value: Any) -> float | None:

@@ -10,7 +10,7 @@ from components.errors import UserError
 from components.presets.handles import HUB, resolve_handle
 
 # What KerasHub downloads by itself.
-_HANDLES = ("kaggle://", "modelscope://")
+_HANDLES = ("kaggle://",)
 # Files of a preset that only its weights need.
 _WEIGHTS = (".h5", ".safetensors", ".weights.json")
 

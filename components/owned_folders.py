@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 from typing import IO, Any
 
 OWNER = ".owner"
@@ -25,10 +26,19 @@ def own_folder(folder: str) -> IO[Any]:
 def is_abandoned(folder: str) -> bool:
     """Returns whether no living process owns a local folder; False also where this account may not know."""
     try:
-        with open(os.path.join(folder, OWNER)) as owner:
-            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # What somebody else may have put there is neither waited for nor followed.
+        owner = os.open(os.path.join(folder, OWNER), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
     except OSError:
         return False
+    try:
+        status = os.fstat(owner)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            return False
+        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(owner)
     return True

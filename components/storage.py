@@ -4,13 +4,14 @@ What is local needs no TensorFlow; a bucket is asked through TensorFlow's own cl
 """
 
 import contextlib
+import errno
 import glob
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 _BLOCK_BYTES = 1 << 20
 
@@ -35,8 +36,15 @@ def is_remote(place: str) -> bool:
 
 
 def exists(place: str) -> bool:
-    """Returns whether there is a file or a folder."""
-    return _gfile().exists(place) if is_remote(place) else os.path.exists(place)
+    """Returns whether there is a file or a folder.
+
+    Raises:
+        OSError: A bucket cannot be asked.
+    """
+    if not is_remote(place):
+        return os.path.exists(place)
+    with _remote_errors():
+        return bool(_gfile().exists(place))
 
 
 def list_files(place: str) -> list[StoredFile]:
@@ -54,13 +62,27 @@ def list_files(place: str) -> list[StoredFile]:
 
 
 def is_folder(place: str) -> bool:
-    """Returns whether there is a folder."""
-    return bool(_gfile().isdir(place)) if is_remote(place) else os.path.isdir(place)
+    """Returns whether there is a folder.
+
+    Raises:
+        OSError: A bucket cannot be asked.
+    """
+    if not is_remote(place):
+        return os.path.isdir(place)
+    with _remote_errors():
+        return bool(_gfile().isdir(place))
 
 
 def find_files(pattern: str) -> list[str]:
-    """Returns the files and folders that match a pattern with `*`, `?` and `[...]`, hidden ones too, in order."""
-    return sorted(_gfile().glob(pattern) if is_remote(pattern) else glob.glob(pattern, include_hidden=True))
+    """Returns the files and folders that match a pattern with `*`, `?` and `[...]`, hidden ones too, in order.
+
+    Raises:
+        OSError: A bucket cannot be asked.
+    """
+    if not is_remote(pattern):
+        return sorted(glob.glob(pattern, include_hidden=True))
+    with _remote_errors():
+        return sorted(_gfile().glob(pattern))
 
 
 def join(folder: str, name: str) -> str:
@@ -76,6 +98,9 @@ def read_blocks(place: str) -> Iterator[bytes]:
         OSError: It cannot be read.
     """
     if not is_remote(place):
+        if os.path.exists(place) and not os.path.isfile(place):
+            # Whoever opens a named pipe waits for somebody who writes into it.
+            raise OSError(errno.EINVAL, "this is no regular file", place)
         with open(place, "rb") as stream:
             while block := stream.read(_BLOCK_BYTES):
                 yield block
@@ -106,16 +131,32 @@ def write_text(place: str, text: str) -> None:
         return
     path = Path(place)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    with whole_file(path) as stream:
+        stream.write(text.encode())
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A local file to write: it is there, in place of an earlier one, once all is in it; not at all if there is an exception.
+
+    What is no regular file, such as `/dev/stdout` or a named pipe, is written to as it is.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            yield stream
+        return
+    path = path.resolve()  # a link stays, whatever it leads to, such as where the shell has sent `/dev/stdout`
+    temporary = path.with_name(f".{path.name[:50]}-{uuid.uuid4().hex}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(text.encode())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+            yield stream
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -171,8 +212,9 @@ def _list_local(place: str) -> Iterator[StoredFile]:
                 name = f"{prefix}/{entry.name}" if prefix else entry.name
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(name)
-                elif not entry.is_dir():
-                    status = entry.stat()
+                elif not os.path.isdir(entry.path):
+                    # A link that leads to nothing, or to itself, is what is there.
+                    status = entry.stat(follow_symlinks=os.path.exists(entry.path))
                     yield StoredFile(name, status.st_size, status.st_mtime)
 
 

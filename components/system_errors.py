@@ -26,6 +26,7 @@ _REASONS = {
     errno.EROFS: "the file system is mounted read-only. Take a folder that can be written (--root, TMPDIR)",
     errno.EACCES: "this account may not. Change the permissions, or take another folder (--root, TMPDIR)",
     errno.EPERM: "this account may not. Change the permissions, or take another folder (--root, TMPDIR)",
+    errno.ENOTDIR: "a file stands where a folder is needed. Move it, or take another folder (--root, TMPDIR)",
     errno.EMFILE: "too many files are open. Raise the limit (ulimit -n)",
     errno.ENFILE: "too many files are open on this machine",
     errno.EIO: "the device has an error. See the system's log (dmesg)",
@@ -50,7 +51,7 @@ def explain_system_error(error: BaseException) -> str | None:
 
 
 def check_room(*folders: str | Path) -> None:
-    """Checks that folders have some room, before anything is begun. They need not be there yet.
+    """Checks that folders can be written and have some room, before anything is begun. They need not be there yet.
 
     Raises:
         UserError: One has not.
@@ -58,6 +59,17 @@ def check_room(*folders: str | Path) -> None:
     for folder in folders:
         there = _find_existing(str(folder))
         status = os.statvfs(there)
+        number = (
+            errno.EROFS
+            if status.f_flag & os.ST_RDONLY
+            else errno.ENOTDIR
+            if not os.path.isdir(there)
+            else None
+            if os.access(there, os.W_OK | os.X_OK)
+            else errno.EACCES
+        )
+        if number is not None:
+            raise UserError(f"a run must be able to write. Received: {folder}, where {_REASONS[number]}.")
         free = status.f_bavail * status.f_frsize
         # Some file systems count no files.
         if free < _LEAST_FREE_BYTES or (status.f_files > 0 and status.f_favail < _LEAST_FREE_FILES):

@@ -8,8 +8,8 @@ from configs.section import Name, Section
 class ColumnsSection(Section):
     """Which source column feeds which feature: `instruction`, `input` and `output`, or a chat's `messages`.
 
-    A chat may have its system text, the definitions of the tools that it may call, and its last answer (`output`) in columns of
-    their own.
+    Both may have a system text for each record (`system`). A chat may have the definitions of the tools that it may call, and its last
+    answer (`output`) in columns of their own.
     """
 
     instruction: Name | None = None
@@ -24,8 +24,8 @@ class ColumnsSection(Section):
         if self.messages is not None:
             if self.instruction or self.input:
                 raise ValueError("give either `messages`, or `instruction` and `output` (and `input`), not both")
-        elif self.system or self.tools:
-            raise ValueError("`system` and `tools` go with `messages`; for records of instructions, give `text.system`")
+        elif self.tools:
+            raise ValueError("`tools` goes with `messages`: an answer to one instruction calls none")
         elif not (self.instruction and self.output):
             raise ValueError("needs `instruction` and `output`, or `messages`")
         return self

@@ -38,6 +38,9 @@ def _shorten(text: str) -> str:
     return text if len(text) <= _MAX_MESSAGE else f"{text[: _MAX_MESSAGE - 200]} ... {text[-200:]}"
 
 
+_SHOWN = 50  # problems
+
+
 class ConfigError(UserError):
     """A configuration file has problems; `problems` lists all of them."""
 
@@ -45,7 +48,9 @@ class ConfigError(UserError):
         self.source = source
         self.problems = sorted(set(problems), key=lambda p: (p.key, p.message))
         count = len(self.problems)
-        lines = [f"{source} has {count} problem{'s' if count > 1 else ''}", *(f"  {p}" for p in self.problems)]
+        lines = [f"{source} has {count} problem{'s' if count > 1 else ''}", *(f"  {p}" for p in self.problems[:_SHOWN])]
+        if count > _SHOWN:
+            lines.append(f"  and {count - _SHOWN:,} more")
         super().__init__("\n".join(lines))
 
 
@@ -193,9 +198,9 @@ def load_runner(path: str, overrides: Iterable[str] = ()) -> LocalRunnerConfig |
     raw, problems = apply_overrides(read_yaml(path), overrides)
     kind = raw.get("kind")
     if not isinstance(kind, str) or kind not in RUNNERS:
-        near = nearest(str(kind), RUNNERS)
+        near = nearest(_show(kind).strip("'"), RUNNERS)
         raise ConfigError(
-            path, [*problems, Problem("kind", f"must be one of {', '.join(RUNNERS)}.{near} Received: {kind!r}.")]
+            path, [*problems, Problem("kind", f"must be one of {', '.join(RUNNERS)}.{near} Received: {_show(kind)}.")]
         )
     config, more = parse_runner(raw)
     if problems or more or config is None:
@@ -239,16 +244,23 @@ def _to_problem(section: str, detail: Any, root: type[BaseModel]) -> Problem:
         return Problem(key, f"unknown key.{nearest(str(location[-1]), names)}{listing}")
     if detail["type"] == "missing":
         return Problem(key, "is required.")
-    if key == "beam.runner" and (reason := explain_refused_runner(str(detail["input"]))):
+    if key == "beam.runner" and (reason := explain_refused_runner(_show(detail["input"]).strip("'"))):
         return Problem(key, reason)
     rule = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     if detail["type"] != "value_error":
         rule = f"must be {rule}" if not rule.startswith("must") else rule
     is_shown = isinstance(detail["input"], str | int | float | list | None) and not key.endswith("env")
-    received = f" Received: {detail['input']!r}." if is_shown else ""
+    received = f" Received: {_show(detail['input'])}." if is_shown else ""
     choices = detail.get("ctx", {}).get("expected", "")
-    near = nearest(str(detail["input"]), re.findall(r"'([^']+)'", choices)) if choices else ""
+    near = nearest(_show(detail["input"]).strip("'"), re.findall(r"'([^']+)'", choices)) if choices else ""
     return Problem(key, f"{rule}.{received}{near}")
+
+
+def _show(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        return f"a number of {value.bit_length():,} bits" if isinstance(value, int) else "a value that cannot be shown"
 
 
 def _keys_at(model: type[BaseModel], location: Iterable[Any]) -> list[str]:

@@ -10,20 +10,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from configs.folders import find_folder_problem
 from configs.section import EnvironmentName, Name, Section
 
 DEFAULT_RESOURCES = "default"
 # What a scheduled run may be given at its start, unless the YAML says otherwise.
 PARAMETERS = ["data.path", "train.learning_rate", "train.epochs", "train.max_steps", "train.batch_size", "train.seed"]
-_PATTERN_CHARACTERS = "*?[]"
 _LABEL = re.compile(r"[a-z0-9_-]{0,63}")
 
 
 def _check_root(value: str) -> str:
-    if not value or any(character in value for character in _PATTERN_CHARACTERS):
-        raise ValueError(
-            f"must be a folder whose name has none of {' '.join(_PATTERN_CHARACTERS)}, which stand for other names where files are looked for"
-        )
+    if problem := find_folder_problem(value):
+        raise ValueError(problem)
     return value
 
 
@@ -108,7 +106,7 @@ class LocalRunnerConfig(Section):
     """This machine. `max_parallel_nodes` is how many nodes may run side by side."""
 
     kind: Literal["local"]
-    root: Annotated[str, AfterValidator(_check_root)] = "runs"
+    root: Annotated[str, AfterValidator(_check_root), Field(validate_default=True)] = "runs"
     metadata: MetadataSection = SqliteSection(kind="sqlite")
     beam: BeamSection = BeamSection()
     max_parallel_nodes: int | Literal["auto"] = "auto"

@@ -16,6 +16,37 @@ from configs.columns import ColumnsSection
 from configs.evaluation_schema import EvaluationSection
 from configs.section import Name, NamedSection, Section, expand_name
 
+# Those of components/text/features.py, which stands above this module; a test compares.
+_FEATURES = frozenset(
+    [
+        "instruction",
+        "input",
+        "output",
+        "messages",
+        "example_id",
+        "source",
+        "token_ids",
+        "target_mask",
+        "length",
+        "prompt_length",
+        "tokens_cut",
+        "template_specials",
+        "prompt",
+        "response",
+        "token_influence",
+        "loss_weight",
+        "num_response_tokens",
+        "completion",
+        "nll_sum",
+        "token_count",
+        "correct_count",
+        "byte_count",
+        "choices",
+        "choice_nll",
+        "choice_answers",
+    ]
+)
+
 PIPELINE_NAME_RULE = "[a-z0-9][a-z0-9-]{0,127}"
 SPLIT_NAMES = ("train", "eval", "test")
 
@@ -82,20 +113,7 @@ class DataSection(Section):
     @field_validator("slice_columns", "carry_columns")
     @classmethod
     def _check_carried(cls, value: list[str]) -> list[str]:
-        reserved = {"instruction", "input", "output", "messages", "example_id", "source", "prompt", "response"}
-        reserved |= {
-            "completion",
-            "choices",
-            "choice_nll",
-            "choice_answers",
-            "nll_sum",
-            "token_count",
-            "correct_count",
-            "byte_count",
-        }
-        reserved |= {"token_ids", "target_mask", "loss_weight", "length", "token_influence"}
-        reserved |= {"tokens_cut", "template_specials", "num_response_tokens"}
-        if taken := sorted(reserved & set(value)):
+        if taken := sorted(_FEATURES & set(value)):
             raise ValueError(f"names a feature of the pipeline itself: {', '.join(taken)}")
         if len(set(value)) < len(value):
             raise ValueError("names a column twice")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.markup import escape
 from rich.table import Table
 
 from components.benchmark.suites.table import SUITES
@@ -134,7 +135,7 @@ def _check(model: str, benchmark: Benchmark, sampler: dict[str, Any], allow_code
     folder = Path(model)
     if (folder / "saved_model.pb").is_file():
         found: Path | None = folder
-    elif folder.is_dir() and any(p.name.isdigit() for p in folder.iterdir()):
+    elif folder.is_dir() and any(p.name.isascii() and p.name.isdigit() for p in folder.iterdir()):
         found = serving.find_pushed_model(folder)
     elif problems := find_preset_problems(model):
         raise UserError(f"--model must be a pushed model's folder or a preset. {' '.join(problems)} Received: {model}.")
@@ -227,9 +228,9 @@ def _make_table(properties: dict[str, Any]) -> Table:
                 continue
             low, high = intervals.get(slice_name, {}).get(name, (None, None))
             table.add_row(
-                slice_name if first else "",
+                escape(slice_name) if first else "",
                 f"{values['example_count']:.0f}" if first else "",
-                name,
+                escape(name),
                 f"{value:.4f}",
                 "" if low is None else f"{low:.4f} to {high:.4f}",
             )

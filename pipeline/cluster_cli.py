@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components import runtime
+from configs.folders import find_folder_problem
 from pipeline.cli_options import CLUSTER, IMAGE, SET, load_cluster_files, load_runner_file, require_cluster
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def run_spec_command(spec: str, root: str, parameters: tuple[str, ...], max_para
     pairs = [text.partition("=") for text in parameters]
     if wrong := [text for text, (_, equals, _) in zip(parameters, pairs, strict=True) if not equals]:
         raise click.UsageError(f"--param must be NAME=VALUE. Received: {', '.join(wrong)}.")
+    if problem := find_folder_problem(root):
+        raise click.UsageError(f"--root {problem} Received: {root!r}.")
     sys.exit(run_spec_file(Path(spec), {name: value for name, _, value in pairs}, Path(root), max_parallel))
 
 

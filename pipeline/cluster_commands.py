@@ -2,6 +2,8 @@
 
 import os
 import shlex
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,11 +75,11 @@ def compile_to_file(config: RunConfig, config_path: str, runner: ClusterRunnerCo
     config = require_valid_run(config, config_path, runner)
     console = make_console()
     config = pin_presets(config, console)
-    log_path = path.with_suffix(".log")
+    folder = tempfile.mkdtemp(prefix="compile-")  # stays with its log where compiling fails
     with console.status("Loading TensorFlow and TFX"):
-        compiled = compile_run(config, config_path, runner, log_path)
+        compiled = compile_run(config, config_path, runner, Path(folder, "compile.log"))
+    shutil.rmtree(folder, ignore_errors=True)
     write_spec(compiled, path)
-    log_path.unlink(missing_ok=True)
     console.print(
         f"{path}: {len(compiled.text):,} characters; parameters: {name_parameters_file(path)}",
         soft_wrap=True,

@@ -11,6 +11,7 @@ from components.presets.side_files import SIDE_FILES, find_side_file
 
 REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = ("components", "configs", "pipeline")
+_DATA = (".json", ".pbtxt")
 # What an upgrade of these computes may differ, so their versions belong to the code.
 _VERSIONS_OF = (
     "apache-beam",
@@ -39,8 +40,13 @@ def hash_code(*modules: str) -> str:
     digest = hashlib.sha256()
     for package in _VERSIONS_OF:
         digest.update(f"{package}=={importlib.metadata.version(package)}\0".encode())
-    for name, path in sorted(_closure(modules).items()):
+    found = _closure(modules)
+    for name, path in sorted(found.items()):
         digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
+    # Data that code reads lie beside it.
+    folders = {path.parent for path in found.values()}
+    for path in sorted(beside for folder in folders for beside in folder.iterdir() if beside.suffix in _DATA):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

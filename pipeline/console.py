@@ -32,6 +32,7 @@ def make_console(
         file=file,
         stderr=stderr,
         highlight=False,
+        emoji=False,
         width=width or (None if stream.isatty() else PLAIN_WIDTH),
         color_system="auto" if coloured else None,
     )

@@ -12,11 +12,12 @@ from pipeline.lineage.export.subjects import find_model
 from pipeline.lineage.graph import Trace
 from pipeline.lineage.store import find_by_path
 from pipeline.lineage.trace import trace_artifact
+from pipeline.paths import require_plain
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
 
-_HANDLES = ("kaggle://", "hf://", "modelscope://")
+_HANDLES = ("kaggle://", "hf://")
 # KerasHub's names have an underscore; ids of runs and hashes have none.
 _BUILT_IN = re.compile(r"[a-z0-9.]+_[a-z0-9_.]+")
 _PRESET, _SAVED_MODEL = "preset", "Format-Serving"
@@ -75,13 +76,13 @@ def _find_folder(folder: Path, open_store: Callable[[], "MetadataStore"]) -> Sou
         trace = trace_artifact(store, known[0]) if known else None
     except UserError:
         trace = None  # a folder from elsewhere, or no store at all: the model is written all the same
-    name = f"{trace.run.pipeline_name}-{trace.run.id}" if trace else folder.name
+    name = require_plain(f"{trace.run.pipeline_name}-{trace.run.id}") if trace else folder.name
     return Source(name=name, preset=str(preset), saved_model=saved_model, trace=trace)
 
 
 def _make_source(trace: Trace) -> Source:
     uri, recorded = trace.artifact.uri, trace.artifact.properties
-    name = f"{trace.run.pipeline_name}-{trace.run.id}"
+    name = require_plain(f"{trace.run.pipeline_name}-{trace.run.id}")
     preset = storage.join(uri, _PRESET)
     if storage.exists(storage.join(preset, "config.json")):
         saved_model = storage.join(uri, _SAVED_MODEL)

@@ -1,15 +1,18 @@
 """What is wrong with paths of data files, before anything runs."""
 
 import glob
+import unicodedata
 from pathlib import Path
 
 from components.errors import UserError
-from components.example_gen.files import detect_format, split_path
+from components.example_gen.files import detect_format, list_files, split_path
 from components.example_gen.spans import find_problem, find_spans, has_placeholders
+from components.harmless import hide_password
 from pipeline.preset_checks import near_file
 
 # What Beam and TensorFlow read with the packages of the lock.
 _SCHEMES = ("gs",)
+_CONTROLS = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories
 
 
 def find_file_problems(path: str, file_format: str, mounted: str | None = None) -> list[str]:
@@ -20,12 +23,16 @@ def find_file_problems(path: str, file_format: str, mounted: str | None = None) 
         file_format: As in the configuration.
         mounted: Where the cluster mounts a volume. What is below it is looked for when the run starts.
     """
+    if any(unicodedata.category(character) in _CONTROLS for character in path):
+        return [
+            f"must be a path without line breaks and other control characters. Received: {path!r}. Rename the file."
+        ]
     if problem := find_problem(path):
         return [problem]
     scheme, separator, _ = path.partition("://")
     if separator and scheme not in _SCHEMES:
         return [
-            f"must be a local path or an address in a bucket ({', '.join(f'{name}://' for name in _SCHEMES)}). Received: {path!r}. Download "
+            f"must be a local path or an address in a bucket ({', '.join(f'{name}://' for name in _SCHEMES)}). Received: {hide_password(path)!r}. Download "
             "it, and give the file."
         ]
     is_elsewhere = "://" in path or is_below(path, mounted)
@@ -34,11 +41,14 @@ def find_file_problems(path: str, file_format: str, mounted: str | None = None) 
     try:
         path = find_spans(path, 1, glob.glob)[-1].path if has_placeholders(path) else path
         base, pattern = split_path(path)
-        if not is_elsewhere and not list(Path(base).glob(pattern)):
+        if is_elsewhere:
+            # A name without an extension may be a folder's.
+            if file_format == "auto" and pattern != "*" and Path(path).suffix:
+                detect_format(path)
+        elif Path(path).is_dir() or list(Path(base).glob(pattern)):
+            list_files(base, pattern, file_format)
+        else:
             return [f"must be a file, a folder or a glob of files that matches.{near_file(path)}"]
-        may_be_folder = is_elsewhere and not Path(path).suffix
-        if file_format == "auto" and pattern != "*" and not may_be_folder:
-            detect_format(path)
     except UserError as error:
         return [str(error).removeprefix("data.path: ")]
     return []

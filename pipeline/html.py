@@ -1,6 +1,5 @@
 """What the HTML pages share: how a template is rendered, and files written whole."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import jinja2
 
 from components.errors import UserError
 from components.harmless import make_harmless
+from components.storage import whole_file
 
 
 def _finalize(value: Any) -> Any:
@@ -42,14 +42,10 @@ def write_whole(path: Path, page: str, option: str = "--html") -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(page, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(path) as stream:
+            stream.write(page.encode())
     except OSError as error:
         raise UserError(
             f"The page must be a file in a folder that you can write to. Received: {path} ({error.strerror}). "

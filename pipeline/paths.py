@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.errors import UserError
 from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 
 # Parameters of a compiled pipeline beside keys of the run: the root of all places, and where models are pushed to.
@@ -45,6 +46,20 @@ def make_places(root: str, name: str) -> Places:
     )
 
 
+def require_plain(name: str) -> str:
+    """Returns the name of a pipeline or a run that may be that of a file.
+
+    Raises:
+        UserError: It may not.
+    """
+    if not name or "/" in name or "\0" in name or name in (".", ".."):
+        raise UserError(
+            f"names of pipelines and runs must be names that files can have. Received: {name!r}, as the metadata store has it. Whoever "
+            "wrote that store must not choose where files go: name a file for the output."
+        )
+    return name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Paths:
     """Absolute paths of one pipeline below a runner's `root`.
@@ -56,6 +71,10 @@ class Paths:
 
     root: Path
     name: str
+
+    def __post_init__(self) -> None:
+        """Refuses a name that would lead out of the root: in a store that somebody else has written, it may."""
+        require_plain(self.name)
 
     @property
     def places(self) -> Places:
@@ -69,7 +88,7 @@ class Paths:
 
     def logs(self, run_id: str) -> Path:
         """The folder of a run's logs: one file a node, and one of the runner itself."""
-        return self.root / "logs" / self.name / run_id
+        return self.root / "logs" / self.name / require_plain(run_id)
 
     def log(self, run_id: str) -> Path:
         """The runner's own log."""
@@ -85,7 +104,7 @@ class Paths:
 
     def tokens_page(self, run_id: str) -> Path:
         """The page that `tokens` writes: what token cleaning kept and dropped in a run."""
-        return self.root / "reports" / self.name / f"{run_id}.tokens.html"
+        return self.root / "reports" / self.name / f"{require_plain(run_id)}.tokens.html"
 
     def stopped_receipt(self, run_id: str, node_id: str) -> Path:
         """The receipt of a run that was stopped by one of its rules, and of no other run."""
@@ -93,11 +112,11 @@ class Paths:
 
     def receipt_page(self, run_id: str) -> Path:
         """The page that `receipt` writes: what the loss of a run's trainings sees."""
-        return self.root / "reports" / self.name / f"{run_id}.receipt.html"
+        return self.root / "reports" / self.name / f"{require_plain(run_id)}.receipt.html"
 
     def report_page(self, run_id: str) -> Path:
         """The page of a run: what went in, what was decided, and why."""
-        return self.root / "reports" / self.name / f"{run_id}.html"
+        return self.root / "reports" / self.name / f"{require_plain(run_id)}.html"
 
 
 def make_lineage_path(root: Path, pipeline_name: str, name: str) -> Path:

@@ -4,18 +4,21 @@ import re
 from pathlib import Path
 from typing import Any
 
+from components.git_lfs import list_pointers
+from components.harmless import hide_password
 from components.options import nearest
 from components.presets.families import find_family_problem, read_backbone_arguments
 from components.presets.handles import HUB, find_handle_problem, find_snapshot
 from components.presets.hugging_face import inspect_folder
-from components.presets.side_files import is_hugging_face_folder, read_json_object
+from components.presets.side_files import SIDE_FOLDER, is_hugging_face_folder, read_json_object
 from components.presets.weight_files import read_weights
 from components.text.graph_rules import find_tokenizer_problems
 from configs.load import Problem
 from configs.schema import MethodSection
 
-# Handles of hubs and buckets that are not looked up here.
-_HANDLES = ("kaggle://", "modelscope://", "gs://", "s3://")
+# Handles of hubs and buckets that are not looked up here, and those for which the lock has no client.
+_HANDLES = ("kaggle://", "gs://")
+_UNREADABLE = ("modelscope://", "s3://")
 
 
 def find_preset_problems(preset: str, *, is_language_model: bool = True) -> list[str]:
@@ -37,9 +40,16 @@ def find_preset_problems(preset: str, *, is_language_model: bool = True) -> list
         has_weights = find_snapshot(preset) is not None
         return _find_folder_problems(Path(snapshot.folder), preset, is_language_model, has_weights)
     if preset.startswith("kaggle://") and len(preset.split("/")) not in (6, 7):
-        return [f"must be kaggle://owner/model/keras/variation, and maybe /version. Received: {preset!r}."]
+        return [
+            f"must be kaggle://owner/model/keras/variation, and maybe /version. Received: {hide_password(preset)!r}."
+        ]
     if preset.startswith(_HANDLES):
         return []
+    if preset.startswith(_UNREADABLE):
+        return [
+            f"must be an address that this project has a client for: hf://, kaggle:// or gs://. Received: {hide_password(preset)!r}. Download the folder, "
+            "and name it."
+        ]
     folder = Path(preset)
     if folder.is_dir():
         return _find_folder_problems(folder, preset, is_language_model)
@@ -52,6 +62,11 @@ def find_preset_problems(preset: str, *, is_language_model: bool = True) -> list
 
 
 def _find_folder_problems(folder: Path, preset: str, is_language_model: bool, has_weights: bool = True) -> list[str]:
+    if pointers := list(list_pointers(folder, ("assets", SIDE_FOLDER))):
+        return [
+            f"{preset}: {', '.join(pointers[:5])}{' and others' if len(pointers) > 5 else ''} must be the file itself, and is a pointer of Git "
+            "LFS. Run `git lfs pull` in the folder."
+        ]
     if is_hugging_face_folder(folder):
         if is_language_model:
             problems = [*inspect_folder(folder, with_weights=has_weights).problems, *find_tokenizer_problems(folder)]

@@ -58,7 +58,7 @@ def describe_move(store: Any, config: RunConfig, commit: str) -> str | None:
     if not commit or is_pinned(preset):
         return None
     query = f"type = '{RUN_CONTEXT}' AND custom_properties.pipeline_name.string_value = {_quote(config.pipeline.name)}"
-    options = ListOptions(filter_query=query, order_by=OrderByField.CREATE_TIME, is_asc=False, limit=100)
+    options = ListOptions(filter_query=query, order_by=OrderByField.ID, is_asc=False, limit=100)
     for context in store.get_contexts(options):
         properties = context.custom_properties
         before = properties[PRESET_REVISION].string_value

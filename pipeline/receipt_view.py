@@ -1,6 +1,5 @@
 """Shows a receipt on a console: figures, broken rules, rows with their mask; and as JSON for programs."""
 
-import json
 from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
@@ -8,6 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from components.harmless import dump_json
 from components.receipt.rules import describe_fits, format_percent
 from pipeline.receipt_report import Example, Figures, Piece, Quantiles, Receipt
 from pipeline.tokens_view import make_harmless, make_visible_in_text
@@ -24,7 +24,7 @@ def to_json(run_id: str, pipeline_name: str, receipts: dict[str, Receipt]) -> st
     """Returns the receipts of a run by node as JSON text."""
     content = {"run_id": run_id, "pipeline": pipeline_name}
     whole = content | {"receipts": {node: receipt.model_dump(mode="json") for node, receipt in receipts.items()}}
-    return json.dumps(whole, indent=2, ensure_ascii=False)
+    return dump_json(whole)
 
 
 def render(receipt: Receipt, *, coloured: bool = True, compact: bool = False) -> RenderableType:

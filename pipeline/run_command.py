@@ -1,5 +1,6 @@
 """What `run` does around the runner: log file, summary, page, exit code. Imports no TensorFlow before the run does."""
 
+import io
 import json
 import logging
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from components.errors import UserError
+from components.storage import whole_file
 from components.system_errors import check_room
 from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 from configs.schema import RunConfig
@@ -22,7 +24,10 @@ from pipeline.execution.child_process import (
     signals_as_exceptions,
 )
 from pipeline.execution.node_runner import NodeFailedError
+from pipeline.execution.run_lock import hold_run
 from pipeline.execution.run_record import PRESET_REVISION, RunRecord
+from pipeline.execution.run_state import RUN_CONTEXT
+from pipeline.execution.scratch import describe_long_folder
 from pipeline.execution.store_lock import lock_store
 from pipeline.lineage.store import open_store
 from pipeline.local_runner import WHOLE, Part
@@ -31,7 +36,7 @@ from pipeline.paths import Paths, find_root
 from pipeline.preset_lookup import describe_move, describe_other_weights, look_up_presets
 from pipeline.repeats.decision import decide, record_skipped
 from pipeline.repeats.growth import read_growth
-from pipeline.repeats.inputs import INPUTS, make_record
+from pipeline.repeats.inputs import INPUTS, make_record, require_same
 
 # Without these there is nothing to sum up.
 _REPORTED = ("ExampleGen", "Tokenizer", "Trainer", "CandidatePredictor", "Evaluator", "Pusher")
@@ -57,20 +62,37 @@ def run_pipeline(
         force: Go on even so.
     """
     paths = Paths(root=Path(runner.root).resolve(), name=config.pipeline.name)
-    check_room(paths.root, tempfile.gettempdir())
+    try:
+        check_room(paths.root, tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise UserError(
+            f"a run needs a folder for temporary files that it can write to (TMPDIR). Received: {error.strerror}."
+        ) from None
     run_id = local_runner.find_run_id(config, runner, part.resume)
     log_path = paths.log(run_id)
-    with redirect_output(log_path) as console:
+    with hold_run(paths.logs(run_id), run_id), redirect_output(log_path) as console:
         console.print(f"Pipeline [bold]{config.pipeline.name}[/], run {run_id}")
         console.print(f"Log: {log_path}", style="dim", soft_wrap=True, markup=False)
+        if told := describe_long_folder():
+            console.print(told, style="yellow", soft_wrap=True, markup=False)
         try:
             look_up_presets(config, console)
         except UserError as error:
             return explain_failure(error, False, log_path, console)
         record = make_record(config, config_path)
+        before: dict[str, str] = {}
+        if part.resume is not None:
+            before = _read_inputs(runner, run_id)
+            try:
+                require_same(before, json.loads(str(record[INPUTS])), run_id)
+            except UserError as error:
+                return explain_failure(error, False, log_path, console)
         _tell_move(config, record, runner, console)
         if skip_unchanged and not _is_needed(config, record, runner, run_id, force, console):
             return 0
+        if part.from_nodes or part.to_nodes or (part.resume is not None and not before):
+            # It reads what earlier runs have made of their inputs, or does not come to its end: no later run is the same.
+            record.pop(INPUTS)
         signals: list[str] = []
         try:
             with signals_as_exceptions() as signals:
@@ -78,6 +100,15 @@ def run_pipeline(
                 return _report(config, runner, result, console)
         except (NodeFailedError, Interrupted, UserError) as error:
             return explain_failure(error, bool(signals), log_path, console)
+
+
+def _read_inputs(runner: LocalRunnerConfig, run_id: str) -> dict[str, str]:
+    """Returns what a run was started with; nothing where its record does not say so."""
+    connection = make_connection_config(runner)
+    with lock_store(connection):
+        context = open_writable_store(connection).get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    text = context.custom_properties[INPUTS].string_value
+    return json.loads(text) if text else {}
 
 
 def _is_needed(
@@ -124,11 +155,12 @@ def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.R
         text = summary.make_summary(config, result, _ask_for_samples(config, result), _read_growth(runner, result))
     console.print(text)
     _tell_other_weights(runner, result, console)
-    with result.paths.report(result.run_id).open("w", encoding="utf-8") as file:
-        make_console(file).print(text)
     try:
+        place = result.paths.report(result.run_id)
+        with whole_file(place) as stream, io.TextIOWrapper(stream, encoding="utf-8") as file:
+            make_console(file).print(text)
         told = f"Report: {write_report_page(runner, result.run_id)}"
-    except UserError as error:  # the model is what it is, with or without a page
+    except (UserError, OSError) as error:  # the model is what it is, with or without a page
         told = f"The page of this run could not be written: {error}"
     console.print(f"\n{told}", soft_wrap=True, markup=False)
     console.print("\nNext:")

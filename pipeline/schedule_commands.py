@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from components.errors import UserError
@@ -107,16 +108,19 @@ def make_schedule(config: RunConfig, config_path: str, runner: ClusterRunnerConf
     config, connection = _check(config, config_path, runner, _find_option_problems(runner, options, timezone))
     spec = _compile(config, config_path, runner, console)
     row, is_new, replaced, others = _create(runner, spec, options, timezone, connection)
-    console.print(f"{'Made' if is_new else 'Is there already:'} the schedule {row.name} ({row.state})", soft_wrap=True)
+    console.print(
+        f"{'Made' if is_new else 'Is there already:'} the schedule {escape(row.name)} ({escape(row.state)})",
+        soft_wrap=True,
+    )
     if row.state == _PAUSED:
         console.print("It starts no runs until `schedules resume`. Its next times would be:")
     for time in next_times(options.cron, timezone, _SHOWN_TIMES):
         console.print(f"  {time:%Y-%m-%d %H:%M} {timezone}")
     for other in replaced:
-        console.print(f"Deleted {other.name}.", soft_wrap=True)
+        console.print(f"Deleted {escape(other.name)}.", soft_wrap=True)
     for other in others:
         console.print(
-            f"[yellow]{other.name} ({other.cron}, {other.state}) goes on beside it.[/] `schedules delete` removes it.",
+            f"[yellow]{escape(other.name)} ({escape(other.cron)}, {escape(other.state)}) goes on beside it.[/] `schedules delete` removes it.",
             soft_wrap=True,
         )
 
@@ -172,7 +176,8 @@ def list_schedules(runner: ClusterRunnerConfig, pipeline_name: str | None, as_js
         table.add_column(name, overflow="fold", no_wrap=name == "name")
     for row in rows:
         catch_up, at_once = "yes" if row.catch_up else "no", str(row.max_concurrency)
-        table.add_row(row.name, row.pipeline, row.cron, row.timezone, row.state, catch_up, at_once, row.id)
+        given = (row.name, row.pipeline, row.cron, row.timezone, row.state, catch_up, at_once, row.id)
+        table.add_row(*map(escape, given))
     _make_console().print(table if rows else "No schedules.")
 
 
@@ -188,7 +193,7 @@ def change_schedule(runner: ClusterRunnerConfig, action: str, name: str) -> None
     change: Callable[..., object] = getattr(module, f"{action}_schedule")
     change(runner, name)
     past = {"pause": "Paused", "resume": "Resumed", "delete": "Deleted"}[action]
-    _make_console().print(f"{past} {name}.", soft_wrap=True)
+    _make_console().print(f"{past} {name}.", soft_wrap=True, markup=False)
 
 
 def _compile(config: RunConfig, config_path: str, runner: ClusterRunnerConfig, console: Console) -> CompiledSpec:

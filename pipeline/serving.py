@@ -9,8 +9,8 @@ from components.example_gen.conversations import make_messages, make_tools
 from components.example_gen.item import BadRecordError
 from components.text.chat_template import ChatTemplate, RefusedConversationError
 from components.text.cleaning import clean_text, get_level
-from components.text.conversation import Conversation
-from components.text.record_cleaning import Cleaner, join_request
+from components.text.conversation import Conversation, with_system
+from components.text.record_cleaning import Cleaner, join_request, join_seams
 from components.text.template_choice import load_template
 from components.text.templates import PromptTemplate
 
@@ -21,7 +21,7 @@ def find_pushed_model(serving_root: Path) -> Path:
     Raises:
         UserError: If nothing has been pushed there.
     """
-    versions = [p for p in serving_root.glob("*") if p.name.isdigit() and (p / "saved_model.pb").is_file()]
+    versions = [p for p in serving_root.glob("*") if _is_version(p.name) and (p / "saved_model.pb").is_file()]
     if not versions:
         raise UserError(
             f"a model must have been pushed to {serving_root}; there is none. Run the pipeline first (`make run`); "
@@ -30,13 +30,17 @@ def find_pushed_model(serving_root: Path) -> Path:
     return max(versions, key=lambda p: int(p.name))
 
 
+def _is_version(name: str) -> bool:
+    return name.isascii() and name.isdigit() and int(name[:20]) < 2**63
+
+
 def find_only_pipeline(serving_root: Path) -> str:
     """Returns the name of the pipeline that has pushed a model.
 
     Raises:
         UserError: If there are several, or none.
     """
-    names = sorted(p.name for p in serving_root.glob("*") if any(v.name.isdigit() for v in p.glob("*")))
+    names = sorted(p.name for p in serving_root.glob("*") if any(_is_version(v.name) for v in p.glob("*")))
     if len(names) == 1:
         return names[0]
     listing = (
@@ -84,14 +88,16 @@ def render_conversation(folder: Path, conversation: Conversation) -> str:
     """
     card, template = _read_template(folder)
     cleaner = _make_cleaner(card)
-    conversation = cleaner.clean(conversation)
-    messages, system = conversation.seen, clean_text(card["system"], get_level(card))
+    raw, conversation = conversation, cleaner.clean(conversation)
+    system = clean_text(card["system"], get_level(card))
+    if isinstance(template, PromptTemplate) and not template.response_prefix:
+        conversation = join_seams(raw, conversation, get_level(card))
+    messages = conversation.seen
     if isinstance(template, PromptTemplate):
         return template.render_turns(
             [*messages, {"role": "assistant", "content": ""}], system, conversation.tools
         ).prompt
-    if system and messages[0]["role"] != "system":
-        messages = [{"role": "system", "content": cleaner.neutralize(system)}, *messages]
+    messages = with_system(messages, cleaner.neutralize(system))
     try:
         return template.render(messages, add_generation_prompt=True, tools=conversation.tools)
     except RefusedConversationError as error:
@@ -110,7 +116,7 @@ def read_conversation(path: Path) -> Conversation:
         # An answer to come closes it, as in training data.
         messages = make_messages([*turns, {"role": "assistant", "content": "."}])[:-1]
         tools = make_tools(tools) or None
-    except (OSError, ValueError, KeyError, TypeError, BadRecordError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, BadRecordError) as error:
         raise UserError(
             f"{path} must hold a conversation as JSON: a list of messages, or an object with `messages` and `tools`. Received: "
             f"{error}."

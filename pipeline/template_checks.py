@@ -69,7 +69,9 @@ def _find_refusals(template: ChatTemplate, text: TextSection, data: DataSection 
         )
         return [Problem("text.system", message)]
     # In conversations the data may bring what the template asks for.
-    may_have_system = bool(text.system) or data is None or data.columns.messages is not None
+    may_have_system = (
+        bool(text.system) or data is None or data.columns.messages is not None or data.columns.system is not None
+    )
     if (own := _find_refusal(template, plain)) and (reason or not may_have_system):
         message = (
             f"the chat template `{template.name}` must take a request and an answer. It says: {own}. Name another template"

@@ -1,6 +1,5 @@
 """Shows token cleaning: how a token's text and influence are shown anywhere, the terminal's view, JSON for programs."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -94,7 +93,7 @@ def to_json(cleaning: Cleaning, found: list[tuple[Report, Example]] | None = Non
     if found is not None:
         reports = [report.model_dump(mode="json") | {"examples": [example.model_dump()]} for report, example in found]
     content = {"run_id": cleaning.run_id, "pipeline": cleaning.pipeline_name, "reports": reports}
-    return json.dumps(content, indent=2, ensure_ascii=False)
+    return harmless.dump_json(content)
 
 
 def render(cleaning: Cleaning, found: list[tuple[Report, Example]], coloured: bool = True) -> RenderableType:

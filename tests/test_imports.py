@@ -19,9 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "components.conditions",
+        "components.console_line",
         "components.damage",
         "components.datasets",
         "components.errors",
+        "components.git_lfs",
         "components.harmless",
         "components.options",
         "components.owned_folders",

@@ -32,7 +32,7 @@ _BUCKETS = 10_000
 class InstructionExampleGen(FileBasedExampleGen):
     """Reads records from JSON Lines, JSON arrays, CSV or Parquet; writes raw examples in three splits.
 
-    The driver finds the newest spans and fingerprints the files (number, sizes, modification times in seconds); with it, the
+    The driver finds the newest spans and fingerprints the files (their content, with their names); with it, the
     configuration and the hash of the code are the cache key.
     """
 

@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from components.example_gen.item import MISSING, BadRecordError, type_name
+from components.example_gen.item import MISSING, BadRecordError, type_name, write_scalar
 from components.example_gen.json_text import parse_json
+from components.text.cleaning import has_text
 from components.text.conversation import TRAIN
 
 # Role names of the common chat shapes (OpenAI's `role`, ShareGPT's `from`), in small letters, and what they are called here.
@@ -18,15 +19,31 @@ ROLES = {
     "developer": "system",
     "user": "user",
     "human": "user",
+    "prompter": "user",
     "assistant": "assistant",
     "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "ai": "assistant",
     "function_call": "assistant",
+    "tool_call": "assistant",
     "tool": "tool",
     "function": "tool",
     "observation": "tool",
+    "tool_response": "tool",
+    "ipython": "tool",
 }
+# Roles whose text spells out what is called.
+_CALLS = ("function_call", "tool_call")
 # Keys of a turn that templates read besides role and content, all of them text.
 _TEXT_KEYS = ("name", "tool_call_id", "reasoning_content", "thinking", "reasoning")
+# By which tools say whether a turn is a training target.
+_TRAIN_KEYS = ("train", "training", "loss")
+_TEXT_PARTS = ("text", "input_text", "output_text", None)
+KNOWN_KEYS = frozenset(
+    ("role", "from", "content", "value", "weight", "tool_calls", "function_call", *_TEXT_KEYS, *_TRAIN_KEYS)
+)
 
 
 def make_messages(value: Any, system: str = "", answer: str | None = None) -> list[dict[str, Any]]:
@@ -58,8 +75,8 @@ def make_messages(value: Any, system: str = "", answer: str | None = None) -> li
             )
         messages = [m | {TRAIN: False} if m["role"] == "assistant" else m for m in messages]
         messages.append({"role": "assistant", "content": answer})
-    if system:
-        if messages and messages[0]["role"] == "system" and messages[0]["content"] not in ("", system):
+    if system.strip():
+        if messages and messages[0]["role"] == "system" and messages[0]["content"].strip() not in ("", system.strip()):
             raise BadRecordError("the conversation has a system turn, and another system text in a column of its own")
         messages = [
             {"role": "system", "content": system},
@@ -115,9 +132,9 @@ def _check_order(roles: list[str]) -> None:
 def _make_turn(number: int, turn: Any) -> dict[str, Any]:
     if not isinstance(turn, dict):
         raise BadRecordError("a turn has the wrong type", f"turn {number} must be an object, is {type_name(turn)}")
-    given, content = (
-        (turn.get("role"), turn.get("content")) if "role" in turn else (turn.get("from"), turn.get("value"))
-    )
+    # Tables of several sources have the columns of both, and null in those of the other.
+    given = turn["role"] if turn.get("role") is not None else turn.get("from")
+    content = turn["content"] if turn.get("content") is not None else turn.get("value")
     if not isinstance(given, str):
         raise BadRecordError("a turn has no role", f"turn {number} has the keys {', '.join(turn) or 'none'}"[:200])
     role = ROLES.get(given.lower())
@@ -126,11 +143,11 @@ def _make_turn(number: int, turn: Any) -> dict[str, Any]:
             "a role is not one of system, user, assistant, tool", f"turn {number} has role {given!r}"[:200]
         )
     calls = _make_calls(number, turn)
-    if given.lower() == "function_call" and not calls and (parsed := _parse_calls(content)):
+    if given.lower() in _CALLS and not calls and (parsed := _parse_calls(content)):
         calls, content = parsed, ""
     text = _join_parts(number, content) if content is not None or not calls else ""
     # An empty system turn is how many data sets write that there is none; a tool may answer with nothing.
-    if not text.strip() and role in ("user", "assistant") and not calls:
+    if not has_text(text) and role in ("user", "assistant") and not calls:
         raise BadRecordError("a turn is empty", f"content of turn {number}")
     message: dict[str, Any] = {"role": role, "content": text}
     for key in _TEXT_KEYS:
@@ -153,12 +170,13 @@ def _join_parts(number: int, content: Any) -> str:
     if isinstance(content, list):
         texts = []
         for part in content:
-            text = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else None
+            text = part.get("text") if isinstance(part, dict) and part.get("type") in _TEXT_PARTS else part
             if not isinstance(text, str):
                 kind = part.get("type") if isinstance(part, dict) else type_name(part)
                 raise BadRecordError("a turn has a part that is not text", f"turn {number}: {kind!r}"[:200])
             texts.append(text)
         return "".join(texts)
+    content = write_scalar(content)
     if not isinstance(content, str):
         raise BadRecordError(
             "a turn has the wrong type", f"content of turn {number} must be text, is {type_name(content)}"
@@ -178,7 +196,7 @@ def _make_calls(number: int, turn: Mapping[str, Any]) -> list[dict[str, Any]]:
         if made is None:
             raise BadRecordError(
                 "a tool call has no name, or arguments that are no JSON object",
-                f"turn {number}: {json.dumps(call)}"[:200],
+                f"turn {number}: {json.dumps(call, default=str)}"[:200],
             )
         calls.append({"id": call["id"], **made} if isinstance(call.get("id"), str) else made)
     return calls
@@ -187,7 +205,9 @@ def _make_calls(number: int, turn: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _make_call(function: Any) -> dict[str, Any] | None:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         return None
-    arguments = function.get("arguments", function.get("parameters", {}))
+    arguments = function.get("arguments")
+    if arguments is None:
+        arguments = function.get("parameters") or {}
     if isinstance(arguments, str):
         try:
             arguments = parse_json(arguments.encode("utf-8", "surrogatepass")) if arguments.strip() else {}
@@ -209,21 +229,27 @@ def _parse_calls(content: Any) -> list[dict[str, Any]]:
 
 
 def _is_trained(number: int, turn: Mapping[str, Any]) -> bool:
-    """Returns what a turn's `weight` (0 or 1) or `train` (a boolean) says; true without them."""
-    weight, train = turn.get("weight", 1), turn.get("train", True)
-    if weight is None:
-        weight = 1
-    if isinstance(weight, bool) or weight not in (0, 1):
+    """Returns what a turn's `weight` (0 or 1) and `train`, `training` or `loss` (booleans) say; true without them."""
+    weight = turn.get("weight")
+    says = weight if isinstance(weight, int | float) else {"None": 1, "0": 0, "1": 1}.get(str(weight))
+    if says not in (0, 1):
         raise BadRecordError("a turn's weight is neither 0 nor 1", f"turn {number} has weight {weight!r}"[:200])
-    if not isinstance(train, bool | None):
-        raise BadRecordError("a turn's `train` is no boolean", f"turn {number} has train {train!r}"[:200])
-    return bool(weight) and train is not False
+    for key in _TRAIN_KEYS:
+        train = turn.get(key)
+        if train is None or (key == "loss" and train not in (0, 1)):  # a loss may also have been measured
+            continue
+        if train not in (0, 1):
+            raise BadRecordError(f"a turn's `{key}` is no boolean", f"turn {number} has {key} {train!r}"[:200])
+        says = says and train
+    return bool(says)
 
 
 def _check_characters(value: Any, name: str) -> None:
-    """Raises if a text in `value` cannot be UTF-8."""
+    """Raises if a text in `value` cannot be UTF-8, or something in it cannot be JSON."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        if not isinstance(error, UnicodeEncodeError):
+            raise BadRecordError("a value cannot be JSON", f"{name}: {error}"[:200]) from None
         detail = f"{name} holds U+{ord(error.object[error.start]):04X}"
         raise BadRecordError("half of a surrogate pair, which is no character", detail) from None

@@ -18,7 +18,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from components.errors import UserError
 from components.example_gen import report as reports
 from components.example_gen.driver import read_fingerprint, read_paths
-from components.example_gen.files import DataFile, combine_hashes, list_files, split_path
+from components.example_gen.files import DataFile, combine_hashes, describe_links, list_files, split_path
 from components.example_gen.ingest import REPORT, IngestFile
 from components.example_gen.item import QUARANTINE
 from components.example_gen.records import Columns
@@ -29,6 +29,7 @@ REPORT_FILE = "ingest_report.json"
 _SHOWN_BAD_RECORDS = 5
 _COPY_BYTES = 1 << 20
 _SHOWN_CHARACTERS = 300  # of names of columns
+_SHOWN_FILES = 3
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -44,7 +45,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Below its URI: `Split-<name>/data_tfrecord-*.gz`, `quarantine/quarantine-*.jsonl` where records are bad, and
         `ingest_report.json`. Its custom properties: `rows_read`, `rows_kept`, `rows_quarantined` (int), `rows_by_split` (JSON
-        text), `data_path`, `columns_dropped` and `rows_left_out` if there are any, `data_sha256`, `payload_format` and `file_format` (text).
+        text), `data_path`, `columns_dropped`, `rows_left_out`, `links_out` and
+        `files_left_out` if there are any, `data_sha256`, `payload_format` and `file_format` (text).
 
         Raises:
             UserError: If files are missing, broken, or were changed meanwhile, columns are missing, too many records are bad, or a split is empty.
@@ -54,7 +56,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         columns, shares = Columns.from_config(data_config), data_config["splits"]
         paths = read_paths(exec_properties)
         data_path = ", ".join(paths)
-        files = [file for path in paths for file in list_files(*split_path(path), data_config["format"])]
+        left_out: list[str] = []
+        files = [
+            file for path in paths for file in list_files(*split_path(path), data_config["format"], left_out.extend)
+        ]
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
 
         written = self._run_beam(files, columns, shares, examples.uri)
@@ -69,6 +74,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         _check_bad_records(report, data_config, examples.uri)
         reports.check_rows(report, shares, data_path)
         _set_properties(examples, report, data_path)
+        for name, found in (("links_out", describe_links(files)), ("files_left_out", left_out)):
+            if found:
+                more = f" and {len(found) - _SHOWN_FILES:,} more" if len(found) > _SHOWN_FILES else ""
+                _set_text(examples, name, ", ".join(found[:_SHOWN_FILES]) + more)
         logging.info("InstructionExampleGen: %s", report)
 
     def _run_beam(
@@ -140,9 +149,14 @@ def _set_properties(examples: types.Artifact, report: Mapping[str, Any], data_pa
     if report["rows_left_out"]:
         examples.set_int_custom_property("rows_left_out", report["rows_left_out"])
     if dropped := report["columns_dropped"]:
-        examples.set_string_custom_property("columns_dropped", ", ".join(dropped)[:_SHOWN_CHARACTERS])
+        _set_text(examples, "columns_dropped", ", ".join(dropped)[:_SHOWN_CHARACTERS])
     examples.set_string_custom_property("data_path", data_path)
     examples.set_string_custom_property("data_sha256", combine_hashes(report["files"]))
+
+
+def _set_text(artifact: types.Artifact, name: str, text: str) -> None:
+    """Sets a property to names of strangers, in which half a surrogate pair may stand."""
+    artifact.set_string_custom_property(name, text.encode("utf-8", "backslashreplace").decode())
 
 
 def _read_json_lines(pattern: str) -> Iterator[Any]:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -63,33 +63,69 @@ def join_path(base: str, pattern: str) -> str:
     return name if base == "." else f"{base.rstrip('/')}/{name}"
 
 
-def list_files(base: str, pattern: str, format_name: str) -> list[DataFile]:
+def list_files(
+    base: str, pattern: str, format_name: str, on_left_out: Callable[[list[str]], object] = lambda _: None
+) -> list[DataFile]:
     """Returns the data files in order of their names.
 
     Of a folder these are the visible files with an extension of `format_name` (of any format for `auto`); a file or a glob
     means just what it names, and `format_name`, if not `auto`, overrules the extension.
 
+    Args:
+        base: See `split_path`.
+        pattern: Likewise.
+        format_name: `data.format`.
+        on_left_out: Is told the names of what is there and is no data file, folders with a slash; not of hidden ones.
+
     Raises:
         UserError: If there is none, one is no regular file, or its format cannot be told.
     """
-    found = [path for path in storage.find_files(f"{base.rstrip('/')}/{pattern}") if not storage.is_folder(path)]
-    files = select_files(found, base, pattern, format_name)
+    found, folders = _find(base, pattern)
+    files = select_files(found, base, pattern, format_name, len(folders))
     for file in files:
         if kind := _name_irregular(file.path):
             raise UserError(
-                f"data.path: data must be in regular files. Received: {file.path}, which is {kind}. Remove it, or name the others."
+                f"data.path: data must be in regular files. Received: {_show(file.path)}, which is {kind}. Remove it, or name the others."
             )
+    left = sorted({*found} - {file.path for file in files})
+    names = [
+        *(PurePosixPath(path).name for path in left),
+        *(f"{PurePosixPath(path.rstrip('/')).name}/" for path in folders),
+    ]
+    on_left_out([name for name in names if not name.startswith(".")])
     return files
+
+
+def explain_refusal(place: str, error: OSError) -> str:
+    """Returns what to say where a place cannot be listed."""
+    return (
+        f"data.path: {place} must be there, and readable for this account. Received: {error}. Check the name, the network and your "
+        "credentials."
+    )
+
+
+def _find(base: str, pattern: str) -> tuple[list[str], list[str]]:
+    """Returns files and folders in a folder."""
+    try:
+        found = storage.find_files(f"{base.rstrip('/')}/{pattern}")
+        folders = {path for path in found if storage.is_folder(path)}
+    except OSError as error:
+        raise UserError(explain_refusal(base, error)) from error
+    return [path for path in found if path not in folders], sorted(folders)
 
 
 def _name_irregular(path: str) -> str | None:
     """Returns what a local path is that is no regular file: reading a pipe would wait for whoever writes into it."""
     if storage.is_remote(path):
         return None
+    if _show(path) != path:
+        return "a name that is not UTF-8"
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         return "a link to a file that is not there"
+    except OSError as error:
+        return f"a file that cannot be looked at ({error.strerror})"
     kinds = {
         stat.S_IFIFO: "a named pipe",
         stat.S_IFSOCK: "a socket",
@@ -97,6 +133,21 @@ def _name_irregular(path: str) -> str | None:
         stat.S_IFBLK: "a device",
     }
     return kinds.get(stat.S_IFMT(mode))
+
+
+def describe_links(files: Iterable[DataFile]) -> list[str]:
+    """Returns `name (path)` of the files that are links to files outside of their folder, which somebody else may change or own."""
+    told = []
+    for path in (file.path for file in files if not storage.is_remote(file.path)):
+        folder, target = os.path.realpath(os.path.dirname(path) or "."), os.path.realpath(path)
+        if os.path.islink(path) and os.path.commonpath((folder, target)) != folder:
+            told.append(f"{os.path.basename(path)} ({target})")
+    return told
+
+
+def _show(path: str) -> str:
+    """Returns a path whose bytes are text."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def hash_files(files: Iterable[DataFile]) -> str:
@@ -120,8 +171,18 @@ def combine_hashes(files: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def select_files(found: Sequence[str], base: str, pattern: str, format_name: str) -> list[DataFile]:
-    """Returns those of the files `found` in `base` by `pattern` that are data files; see `list_files`."""
+def select_files(
+    found: Sequence[str], base: str, pattern: str, format_name: str, num_folders: int = 0
+) -> list[DataFile]:
+    """Returns those of the files `found` in `base` by `pattern` that are data files; see `list_files`.
+
+    Args:
+        found: Paths.
+        base: See `split_path`.
+        pattern: Likewise.
+        format_name: `data.format`.
+        num_folders: How many folders there are beside them, which are not looked into.
+    """
     path = join_path(base, pattern)
     if pattern == _ALL_FILES:
         names = EXTENSIONS if format_name == "auto" else {format_name: EXTENSIONS[format_name]}
@@ -129,7 +190,10 @@ def select_files(found: Sequence[str], base: str, pattern: str, format_name: str
         files = [f for f in found if f.lower().endswith(endings) and not PurePosixPath(f).name.startswith(".")]
         if not files:
             there = ", ".join(PurePosixPath(f).name for f in found[:5]) or "no files"
-            raise UserError(f"data.path: {path} must hold files that end in {', '.join(endings)}. It holds {there}.")
+            deeper = f" and {num_folders:,} folders, which are not looked into: name one of them" if num_folders else ""
+            raise UserError(
+                f"data.path: {path} must hold files that end in {', '.join(endings)}. It holds {there}{deeper}."
+            )
     else:
         files = list(found)
         if not files:

@@ -11,6 +11,7 @@ import apache_beam as beam
 from tensorflow.core.example import example_pb2, feature_pb2
 
 from components.errors import UserError
+from components.example_gen.conversations import KNOWN_KEYS
 from components.example_gen.files import DataFile
 from components.example_gen.item import QUARANTINE, BadRecordError, Item
 from components.example_gen.readers import SourceFacts, read_file
@@ -73,7 +74,8 @@ class IngestFile(beam.DoFn):
             "blank_lines": facts.blank_lines,
             "quarantine_reasons": dict(reasons),
             "columns": facts.columns or sorted(columns_seen.names),
-            "columns_found": sorted(columns_seen.found),
+            "columns_found": sorted(columns_seen.find(facts.columns)),
+            "keys_unused": sorted(columns_seen.unused),
             "error": error,
         }
         yield beam.pvalue.TaggedOutput(REPORT, json.dumps(report))
@@ -84,18 +86,44 @@ class _ColumnsSeen:
 
     def __init__(self, columns: Columns):
         self._columns = columns
-        self._open = {*columns.required.values(), *columns.optional.values()}
+        self._used = {*columns.required.values(), *columns.optional.values()}
+        # Objects that the used ones are in.
+        self._parents = {name[:i] for name in self._used for i, sign in enumerate(name) if sign == "."}
+        self._open = set(self._used)
         self.found: set[str] = set()
         self.names: set[str] = set()
+        self.unused: set[str] = set()
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Takes in the columns of one record."""
         if len(self.names) < _MAX_COLUMN_NAMES:
             self.names.update(record)
+        if len(self.unused) < _MAX_COLUMN_NAMES:
+            self.unused.update(self._list_unused(record))
         if self._open:
             here = {column for column in self._open if get_column(record, column) is not MISSING}
             self._open -= here
             self.found |= here
+
+    def _list_unused(self, record: Mapping[str, Any]) -> Iterator[str]:
+        """Yields the keys inside of columns that are used, which nobody reads: beside those that are named, and of a chat's turns."""
+        for parent in self._parents:
+            value = get_column(record, parent)
+            for key in value if isinstance(value, Mapping) else ():
+                name = f"{parent}.{key}"
+                if name not in self._used and name not in self._parents:
+                    yield name
+        turns = get_column(record, self._columns.messages) if self._columns.messages else None
+        for turn in turns if isinstance(turns, list) else ():
+            for key in turn.keys() - KNOWN_KEYS if isinstance(turn, Mapping) else ():
+                if turn[key] is not None:
+                    yield f"{self._columns.messages}[].{key}"
+
+    def find(self, header: list[str] | None) -> set[str]:
+        """Returns the columns that are there: of a file without a record that can be read, by its header."""
+        if header is None or self.names:
+            return self.found
+        return {name for name in self._used if name in header or name.partition(".")[0] in header}
 
     def check_header(self, header: list[str]) -> None:
         """Checks, before any record is read, that the file can have the columns that every record must have."""

@@ -1,8 +1,10 @@
 """What a reader yields: records as they stand in a file, or why they cannot be read."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from typing import Any, NamedTuple
 
 from components.errors import UserError
@@ -39,7 +41,16 @@ class BadRecordError(Exception):
 
 def type_name(value: Any) -> str:
     """Returns the type of a value in the words of a data file."""
-    return "null" if value is None else _TYPE_NAMES.get(type(value), f"a {type(value).__name__}")
+    if value is None:
+        return "null"
+    return next((name for kind, name in _TYPE_NAMES.items() if isinstance(value, kind)), f"a {type(value).__name__}")
+
+
+def write_scalar(value: Any) -> Any:
+    """Returns the text of a number or a truth value, and anything else as it is: labels are often such, and in CSV they are text anyhow."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
 
 
 def check_names(columns: Sequence[str]) -> None:
@@ -48,8 +59,29 @@ def check_names(columns: Sequence[str]) -> None:
     Raises:
         UserError: Two have one name.
     """
-    if repeated := sorted({name for name in columns if columns.count(name) > 1}):
-        raise UserError(f"each column must have its own name. The file has twice: {', '.join(map(repr, repeated))}.")
+    if repeated := sorted(name for name, count in Counter(columns).items() if count > 1):
+        shown = ", ".join(repr(name)[:80] for name in repeated[:10]) + (", ..." if len(repeated) > 10 else "")
+        raise UserError(f"each column must have its own name. The file has twice: {shown}.")
+
+
+def skip_blank_lines(stream: BufferedReader, blanks: bytes) -> int:
+    """Skips whole lines of nothing but blanks, a block at a time: a small `.gz` can hold hundreds of millions.
+
+    Args:
+        stream: At the beginning of a line.
+        blanks: What may stand in such a line, line ends among them.
+
+    Returns:
+        How many lines.
+    """
+    count = 0
+    while block := stream.peek(1):
+        end = block.rfind(b"\n", 0, len(block) - len(block.lstrip(blanks))) + 1
+        if not end:
+            break
+        count += block.count(b"\n", 0, end)
+        stream.read(end)
+    return count
 
 
 def describe_bad_byte(raw: bytes, place: int) -> str:

@@ -1,16 +1,25 @@
 """Readers of JSON Lines and of JSON arrays: strict, in bounded memory."""
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from io import BufferedReader
+from typing import Any
 
 from components.errors import UserError
 from components.example_gen import item
-from components.example_gen.item import HEAD_BYTES, UTF8_BOM, BadRecordError, FileFacts, Item, too_large
+from components.example_gen.item import (
+    HEAD_BYTES,
+    UTF8_BOM,
+    BadRecordError,
+    FileFacts,
+    Item,
+    skip_blank_lines,
+    too_large,
+)
 from components.example_gen.json_array import JSON_WHITESPACE, Position, array_error, iter_elements
 from components.example_gen.json_text import JsonSyntaxError, parse_object
 
 
-def read_jsonl(stream: BinaryIO, facts: FileFacts, first_line: int = 1, is_json: bool = False) -> Iterator[Item]:
+def read_jsonl(stream: BufferedReader, facts: FileFacts, first_line: int = 1, is_json: bool = False) -> Iterator[Item]:
     """Reads JSON Lines: one object a line.
 
     Args:
@@ -32,7 +41,9 @@ def read_jsonl(stream: BinaryIO, facts: FileFacts, first_line: int = 1, is_json:
             line = line.removeprefix(UTF8_BOM)
         raw = line.strip(JSON_WHITESPACE)
         if not raw:
-            facts.blank_lines += 1
+            skipped = skip_blank_lines(stream, JSON_WHITESPACE)
+            facts.blank_lines += 1 + skipped
+            line_number += skipped
             continue
         record += 1
         if record == 1 and raw == b"[":
@@ -43,6 +54,11 @@ def read_jsonl(stream: BinaryIO, facts: FileFacts, first_line: int = 1, is_json:
         try:
             yield Item(record, line_number, raw, parse_object(raw))
         except BadRecordError as problem:
+            if record == 1 and isinstance(problem, JsonSyntaxError) and raw[: problem.offset].endswith(b"\r"):
+                raise UserError(
+                    "lines must end with a line feed. This file ends them with a carriage return alone, as old Macintosh programs do. "
+                    "Convert it, as with `tr '\\r' '\\n'`."
+                ) from None
             if record == 1 and is_json and isinstance(problem, JsonSyntaxError):
                 raise UserError(
                     "must be one JSON array of objects, or JSON Lines (one object on each line). It starts with `{`, but its "
@@ -52,14 +68,15 @@ def read_jsonl(stream: BinaryIO, facts: FileFacts, first_line: int = 1, is_json:
             yield Item(record, line_number, raw, None, problem)
 
 
-def read_json(stream: BinaryIO, facts: FileFacts) -> Iterator[Item]:
+def read_json(stream: BufferedReader, facts: FileFacts) -> Iterator[Item]:
     """Reads a JSON array of objects, or JSON Lines that were named `.json`: the first character decides."""
     position = Position()
     if _peek(stream, 3) == UTF8_BOM:
         stream.read(3)
         position.offset = position.line_start = 3
-    while (first := _peek(stream, 1)) and first in JSON_WHITESPACE:
-        position.advance(stream.read(1))
+    while (block := stream.peek(1)) and (count := len(block) - len(block.lstrip(JSON_WHITESPACE))):
+        position.advance(stream.read(count))
+    first = _peek(stream, 1)
     if first == b"{":
         facts.blank_lines += position.line - 1
         yield from read_jsonl(stream, facts, position.line, is_json=True)
@@ -74,7 +91,7 @@ def read_json(stream: BinaryIO, facts: FileFacts) -> Iterator[Item]:
         )
 
 
-def _read_elements(stream: BinaryIO, position: Position) -> Iterator[Item]:
+def _read_elements(stream: BufferedReader, position: Position) -> Iterator[Item]:
     for record, element in enumerate(iter_elements(stream, position, item.MAX_RECORD_BYTES), start=1):
         line, raw = element.position.line, element.raw
         if element.too_large:

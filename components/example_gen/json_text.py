@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, Self
 
 from components.example_gen.item import BadRecordError, describe_bad_byte, type_name
 
@@ -65,11 +65,26 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+class WrittenFloat(float):
+    """A number that keeps how it is written: `1.10` may be a version, and `1e2` is no `100.0`."""
+
+    _text: str
+
+    def __new__(cls, text: str) -> Self:
+        """Takes the number's text."""
+        number = super().__new__(cls, text)
+        number._text = text
+        return number
+
+    def __str__(self) -> str:
+        return self._text
+
+
 def _parse_float(text: str) -> float:
     value = float(text)
     if math.isinf(value):
         raise BadRecordError("a number is too large", text[:50])
-    return value
+    return value if str(value) == text else WrittenFloat(text)
 
 
 def _reject_constant(name: str) -> Any:

@@ -1,9 +1,12 @@
 """Reader of Parquet, a batch of rows at a time."""
 
 import json
+import math
 from collections.abc import Iterator
+from datetime import date, time, timedelta
 from typing import Any, BinaryIO
 
+import numpy
 import pyarrow
 import pyarrow.parquet
 
@@ -23,6 +26,8 @@ def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterat
         check_names(facts.columns)
         used = [*columns.required.values(), *columns.optional.values()]
         wanted = [name for name in facts.columns if any(c == name or c.startswith(f"{name}.") for c in used)]
+        types = {field.name: field.type for field in file.schema_arrow}
+        to_simplify = [name for name in wanted if not _is_simple(types[name])]
         record = 0
         # With none of them there, one column is read all the same, so that the rows are counted.
         for batch in file.iter_batches(batch_size=256, columns=wanted or facts.columns[:1]):
@@ -30,13 +35,57 @@ def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterat
                 record += 1
                 row = batch.slice(index, 1)
                 try:
-                    yield Item(record, None, None, row.to_pylist()[0])
+                    value = row.to_pylist()[0]
+                    for name in to_simplify:
+                        value[name] = _simplify(value[name], types[name])
+                    yield Item(record, None, None, value)
                 except _VALUE_ERRORS:
                     yield Item(record, None, *_read_bad_row(row))
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"must be a Parquet file. Reading it fails: {error}. Write it again, or set `data.format`."
         ) from None
+
+
+def _is_simple(kind: pyarrow.DataType) -> bool:
+    types = pyarrow.types
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind) or types.is_boolean(kind)
+
+
+def _simplify(value: Any, kind: pyarrow.DataType) -> Any:
+    """Returns a value as JSON would have it, wherever it stands.
+
+    NaN is what pandas and NumPy mean by it: there is no value. Numbers with few digits (float16 and 32, decimals) have no others than
+    those; times are ISO 8601; bytes that are UTF-8 are the text that other programs have written without saying so.
+    """
+    types = pyarrow.types
+    if isinstance(kind, pyarrow.BaseExtensionType):
+        kind = kind.storage_type
+    if value is None or _is_simple(kind):
+        return value
+    if types.is_struct(kind):
+        return {name: _simplify(part, kind.field(name).type) for name, part in value.items()}
+    if types.is_map(kind):
+        return [[_simplify(key, kind.key_type), _simplify(part, kind.item_type)] for key, part in value]
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return [_simplify(part, kind.value_type) for part in value]
+    if types.is_dictionary(kind):
+        return _simplify(value, kind.value_type)
+    if types.is_floating(kind):
+        number = float(str(numpy.float32(value))) if kind == pyarrow.float32() else float(str(value))
+        return None if math.isnan(number) else number
+    if types.is_decimal(kind):
+        return format(value, "f")
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return str(getattr(value, "to_pytimedelta", lambda: value)())  # pandas' own writes days that are none
+    return value
 
 
 def _read_bad_row(row: Any) -> tuple[bytes, None, BadRecordError]:

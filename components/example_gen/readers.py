@@ -17,6 +17,7 @@ from components.example_gen.item import FileFacts, Item
 from components.example_gen.json_reader import read_json, read_jsonl
 from components.example_gen.parquet_reader import read_parquet
 from components.example_gen.records import Columns
+from components.git_lfs import POINTER
 
 _BUFFER_BYTES = 1 << 20
 _TEXT_READERS = {"jsonl": read_jsonl, "json": read_json, "csv": read_csv}
@@ -24,7 +25,6 @@ _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _GZIP_MAGIC = b"\x1f\x8b"
 # Of gzip data: below the first, any ratio will do.
 _MOST_UNPACKED, _MOST_RATIO = 256 << 20, 200
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass
@@ -101,7 +101,7 @@ def read_file(path: str, format_name: str, columns: Columns, facts: SourceFacts)
     try:
         with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
             if format_name == "parquet":
-                _refuse_pointer(stream.read(len(_LFS_POINTER)))
+                _refuse_pointer(stream.read(len(POINTER)))
                 stream.seek(0)
                 while data := stream.read(_BUFFER_BYTES):
                     facts.update(data)
@@ -119,14 +119,14 @@ def read_file(path: str, format_name: str, columns: Columns, facts: SourceFacts)
     facts.finish()
 
 
-def _open_text(path: str, stream: io.BufferedReader, facts: SourceFacts) -> BinaryIO:
-    _refuse_pointer(stream.peek(len(_LFS_POINTER)))
+def _open_text(path: str, stream: io.BufferedReader, facts: SourceFacts) -> io.BufferedReader:
+    _refuse_pointer(stream.peek(len(POINTER)))
     if path.lower().endswith(".gz"):
         stream = io.BufferedReader(_Unpacked(stream, facts), _BUFFER_BYTES)
     elif stream.peek(2).startswith(_GZIP_MAGIC):
         raise UserError("is gzip data, so its name must end in `.gz`. Rename it.")
     if stream.peek(2).startswith(_UTF16_BOMS):
-        raise UserError("must be UTF-8; its first bytes are the mark of UTF-16. Save it as UTF-8.")
+        raise UserError("must be UTF-8; its first bytes are the mark of UTF-16 or UTF-32. Save it as UTF-8.")
     if b"\0" in stream.peek(4)[:4]:
         raise UserError(
             "must be UTF-8; there is a NUL among its first bytes, as in UTF-16 or UTF-32. Save it as UTF-8."
@@ -135,5 +135,5 @@ def _open_text(path: str, stream: io.BufferedReader, facts: SourceFacts) -> Bina
 
 
 def _refuse_pointer(beginning: bytes) -> None:
-    if beginning.startswith(_LFS_POINTER):
+    if beginning.startswith(POINTER):
         raise UserError("is a Git LFS pointer, not the data. Run `git lfs pull` where it comes from.")

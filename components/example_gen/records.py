@@ -7,15 +7,18 @@ become their text, so that what the model is trained on is what the file says.
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from components.conditions import Condition
 from components.example_gen.conversations import make_messages, make_tools
-from components.example_gen.item import MISSING, BadRecordError, type_name
+from components.example_gen.item import MISSING, BadRecordError, type_name, write_scalar
 from components.text import features
+from components.text.cleaning import has_text
 from components.text.conversation import Conversation, dump_conversation
+from components.text.record_cleaning import join_request
 from components.text.templates import write_answer
 
 __all__ = ["MISSING", "Columns", "get_column", "make_example", "make_messages", "missing_columns_text"]
@@ -25,8 +28,8 @@ __all__ = ["MISSING", "Columns", "get_column", "make_example", "make_messages", 
 class Columns:
     """Which columns feed which features; those carried along; and which records are wanted.
 
-    `instruction`, `input` and `output`; or `messages`, perhaps with a `system` text, definitions of `tools` and the last answer as
-    `output`; or `text`.
+    `instruction`, `input` and `output`, perhaps with a `system` text, which makes them a conversation; or `messages`, perhaps with a
+    `system` text, definitions of `tools` and the last answer as `output`; or `text`.
     """
 
     instruction: str | None = None
@@ -157,6 +160,10 @@ def make_example(record: Mapping[str, Any], columns: Columns, source: str) -> di
             features.INPUT: _optional_text(record, columns.input),
             features.OUTPUT: _required_text(record, str(columns.output)),
         }
+        if columns.system:
+            request = {"role": "user", "content": join_request(text[features.INSTRUCTION], text[features.INPUT])}
+            messages = make_messages([request], _optional_text(record, columns.system), text[features.OUTPUT])
+            text[features.MESSAGES] = dump_conversation(messages)
     content = json.dumps([source, *text.values()], ensure_ascii=False).encode()
     example = text | {
         features.EXAMPLE_ID: hashlib.sha256(content).hexdigest()[:32],
@@ -173,25 +180,18 @@ def _required_text(record: Mapping[str, Any], column: str) -> str:
     value = get_column(record, column)
     if value is MISSING or value is None:
         raise BadRecordError(f"`{column}` is missing", "null" if value is None else "")
-    return _text(_write_scalar(value), f"`{column}`", f"`{column}`")
+    return _text(write_scalar(value), f"`{column}`", f"`{column}`")
 
 
 def _optional_text(record: Mapping[str, Any], column: str | None) -> str:
     value = get_column(record, column) if column else None
     if value is MISSING or value is None:
         return ""
-    return _text(_write_scalar(value), f"`{column}`", f"`{column}`", may_be_empty=True)
-
-
-def _write_scalar(value: Any) -> Any:
-    """Labels are often numbers or truth values; in CSV they are text anyhow."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else value
+    return _text(write_scalar(value), f"`{column}`", f"`{column}`", may_be_empty=True)
 
 
 def _slice_text(record: Mapping[str, Any], column: str) -> str:
-    value = _write_scalar(get_column(record, column))
+    value = write_scalar(get_column(record, column))
     if value is MISSING or value is None:
         value = ""
     return _text(value, f"`{column}`", f"`{column}`", may_be_empty=True)
@@ -202,9 +202,11 @@ def _carried_text(record: Mapping[str, Any], column: str) -> str:
     value = get_column(record, column)
     if value is MISSING or value is None:
         value = ""
+    elif isinstance(value, float) and math.isfinite(value):
+        value = str(value)  # as it is written
     elif not isinstance(value, str):
         try:
-            value = json.dumps(value, ensure_ascii=False)
+            value = json.dumps(value, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise BadRecordError(f"`{column}` has the wrong type", f"it cannot be JSON: {error}"[:200]) from None
     return _text(value, f"`{column}`", f"`{column}`", may_be_empty=True)
@@ -214,7 +216,7 @@ def _text(value: Any, kind: str, name: str, may_be_empty: bool = False) -> str:
     """Returns `value` if it is text that UTF-8 can hold (and not blank)."""
     if not isinstance(value, str):
         raise BadRecordError(f"{kind} has the wrong type", f"{name} must be text, is {type_name(value)}")
-    if not (may_be_empty or value.strip()):
+    if not (may_be_empty or has_text(value)):
         raise BadRecordError(f"{kind} is empty", name if name != kind else "")
     try:
         value.encode()

@@ -87,11 +87,12 @@ def check_columns(file_reports: Sequence[Mapping[str, Any]], columns: Columns, d
 
 
 def list_dropped_columns(file_reports: Iterable[Mapping[str, Any]], columns: Columns) -> list[str]:
-    """Returns the columns that records have and the configuration does not name, sorted."""
+    """Returns the columns that records have and the configuration does not name, and keys inside of others, sorted."""
     there = {name for report in file_reports for name in report["columns"]}
+    inside = {name for report in file_reports for name in report["keys_unused"]}
     named = {*columns.required.values(), *columns.optional.values()}
     # Of a dotted name, only the first part is a column.
-    return sorted(there - named - {name.partition(".")[0] for name in named})
+    return sorted((there - named - {name.partition(".")[0] for name in named}) | inside)
 
 
 def is_above_limit(report: Mapping[str, Any], max_bad_fraction: float) -> bool:

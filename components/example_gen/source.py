@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from components import storage
 from components.errors import UserError
-from components.example_gen.files import DataFile, hash_files, list_files, split_path
+from components.example_gen.files import DataFile, explain_refusal, hash_files, list_files, split_path
 from components.example_gen.spans import find_spans, has_placeholders
 
 
@@ -34,7 +34,10 @@ def resolve_input(path: str, window: int, format_name: str) -> ResolvedInput:
         UserError: If there is no span or no file.
     """
     if has_placeholders(path):
-        spans = find_spans(path, window, storage.find_files)
+        try:
+            spans = find_spans(path, window, storage.find_files)
+        except OSError as error:
+            raise UserError(explain_refusal(path, error)) from error
         paths, number = [span.path for span in spans], spans[-1].number
     else:
         paths, number = [path], 0
@@ -42,12 +45,13 @@ def resolve_input(path: str, window: int, format_name: str) -> ResolvedInput:
     return ResolvedInput(paths, number, files)
 
 
-def hash_data(path: str, files: list[DataFile]) -> str:
+def hash_data(path: str, files: list[DataFile], option: str = "data.path") -> str:
     """Returns the SHA-256 of data files by names and content; all of them are read.
 
     Args:
         path: What they were found by.
         files: See `resolve_input`.
+        option: That names the path in a configuration.
 
     Raises:
         UserError: If one cannot be read.
@@ -56,6 +60,6 @@ def hash_data(path: str, files: list[DataFile]) -> str:
         return hash_files(files)
     except OSError as error:
         raise UserError(
-            f"data.path: the files of {path} must be there, and readable for this account: by their content it is known "
+            f"{option}: the files of {path} must be there, and readable for this account: by their content it is known "
             f"whether they have changed. Received: {error}."
         ) from error

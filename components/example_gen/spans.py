@@ -11,6 +11,7 @@ _SPAN = "{SPAN}"
 _DATE = ("{YYYY}", "{MM}", "{DD}")
 _PATTERNS = {_SPAN: r"(\d+)", "{YYYY}": r"(\d{4})", "{MM}": r"(\d{2})", "{DD}": r"(\d{2})"}
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+_MOST = 2**63 - 1
 _EPOCH = datetime.date(1970, 1, 1)
 
 
@@ -65,7 +66,16 @@ def find_spans(path: str, window: int, glob: Callable[[str], Iterable[str]]) -> 
         values = _read_values(names, match.groups()) if match else None
         number = _to_number(values) if values else None
         if values and number is not None:
-            spans[number] = _fill(head, values) + rest
+            place = _fill(head, values) + rest
+            if number > _MOST:
+                raise UserError(
+                    f"data.path: a span must be a number of at most {len(str(_MOST)) - 1} digits. Received: {place}."
+                )
+            if number in spans:
+                raise UserError(
+                    f"data.path: each span must be there once. Received: {spans[number]} and {place}. Rename one of them."
+                )
+            spans[number] = place
     if not spans:
         raise UserError(
             f"data.path: at least one span must be there, and none is: nothing matches {pattern} with numbers (or a date) "

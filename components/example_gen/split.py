@@ -1,35 +1,47 @@
 """Which split a record belongs to: decided by its prompt alone, so that no prompt is in two splits."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 
 from components.text import features
-from components.text.cleaning import NORMALIZE, clean_text
+from components.text.cleaning import IGNORABLE, NORMALIZE, clean_text
 from components.text.conversation import parse_conversation
 from components.text.hashing import hash_to_share
 
 SPLITS = ("train", "eval", "test")
 _SEPARATOR = "\x1f"
+# More than cleaning takes away: emoji and several scripts need some of them, but no two prompts differ by them alone.
+_IGNORABLE = re.compile(f"[{IGNORABLE}]")
 
 
 def prompt_key(example: Mapping[str, str]) -> str:
     """Returns the prompt in the form in which two prompts count as the same one.
 
     Invisible characters, Unicode's compatibility forms, case and the amount of white space do not make a difference, whatever
-    `text.cleaning` leaves of them.
+    `text.cleaning` leaves of them; nor does it where an instruction ends and its input begins.
 
     Args:
-        example: Features of a raw example. A chat's prompt is all its turns but the last, with their roles.
+        example: Features of a raw example. A chat's prompt is its turns before the last answer that is trained, with their roles; a
+            system turn without text is none.
     """
     if messages := example.get(features.MESSAGES):
-        parts = [
-            part for turn in parse_conversation(messages).messages[:-1] for part in (turn["role"], turn["content"])
+        conversation = parse_conversation(messages)
+        turns = [
+            turn
+            for turn in conversation.messages[: conversation.trained[-1]]
+            if turn["role"] != "system" or turn["content"].strip()
         ]
+        parts = [part for turn in turns for part in (turn["role"], turn["content"])]
     else:
-        parts = [example[features.INSTRUCTION], example[features.INPUT]]
-    cleaned = (clean_text(part, NORMALIZE) for part in parts)
-    return _SEPARATOR.join(" ".join(unicodedata.normalize("NFKC", part).casefold().split()) for part in cleaned)
+        parts = [f"{example[features.INSTRUCTION]} {example[features.INPUT]}", ""]
+    return _SEPARATOR.join(map(_fold, parts))
+
+
+def _fold(text: str) -> str:
+    visible = _IGNORABLE.sub("", unicodedata.normalize("NFKC", clean_text(text, NORMALIZE)))
+    return " ".join(visible.casefold().split())
 
 
 def assign_split(key: str, shares: Mapping[str, float]) -> str:

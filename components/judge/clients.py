@@ -1,18 +1,20 @@
 """Who answers: an OpenAI-compatible server, or a preset in this process; and the cache of what was answered."""
 
 import abc
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
+import anyio
 import httpx
 import tenacity
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from tfx.dsl.io import fileio
 
 from components.errors import UserError
@@ -29,6 +31,48 @@ class _Reply(NamedTuple):
     content: bytes
     retry_after: str | None
     url: str
+
+
+class _Connection:
+    """Posts to an endpoint from any thread. Each reply is short and comes in time, whatever the server sends.
+
+    The time is that of the whole exchange, for which httpx has no setting: its timeouts begin again with each read.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, portal: BlockingPortal, seconds: float):
+        self._client, self._portal, self._seconds = client, portal, seconds
+
+    def post(self, path: str, body: dict[str, Any]) -> _Reply:
+        """Returns the reply.
+
+        Raises:
+            UserError: It is too long.
+            _PassingError: It takes too long, or the server cannot be reached.
+        """
+        try:
+            return self._portal.call(self._read, path, body)
+        except TimeoutError:
+            raise _PassingError(f"no whole answer within {self._seconds:g} s") from None
+        except httpx.RequestError as error:
+            raise _PassingError(f"{type(error).__name__}: {error}") from error
+
+    async def _read(self, path: str, body: dict[str, Any]) -> _Reply:
+        with anyio.fail_after(self._seconds):
+            async with self._client.stream("POST", path, json=body) as response:
+                if (packing := response.headers.get("content-encoding", "identity")) != "identity":
+                    raise UserError(
+                        f"an answer of the judge's endpoint must not be compressed: that is asked for. Received: {packing[:50]}, from "
+                        f"{response.url}. Check `endpoint`."
+                    )
+                content = b""
+                async for chunk in response.aiter_raw():
+                    content += chunk
+                    if len(content) > _MOST_BYTES:
+                        raise UserError(
+                            f"an answer of the judge's endpoint must be smaller than {_MOST_BYTES >> 20} MiB. Received: more, from "
+                            f"{response.url}. Check `endpoint`."
+                        )
+                return _Reply(response.status_code, content, response.headers.get("retry-after"), str(response.url))
 
 
 class Client(abc.ABC):
@@ -62,7 +106,8 @@ class EndpointClient(Client):
         """
         self._judge = judge
         self._key = ""
-        headers = {}
+        # Unpacked, a few bytes could be gigabytes before they are counted.
+        self._headers = {"Accept-Encoding": "identity"}
         if judge.api_key_env is not None:
             key = os.environ.get(judge.api_key_env)
             if not key:
@@ -76,25 +121,30 @@ class EndpointClient(Client):
                     "holds others, perhaps the end of a line. (It is not shown here.)"
                 )
             self._key = key
-            headers["Authorization"] = f"Bearer {key}"
-        self._client = httpx.Client(
-            base_url=str(judge.endpoint), headers=headers, timeout=judge.timeout_seconds, follow_redirects=False
-        )
+            self._headers["Authorization"] = f"Bearer {key}"
         self._wait = wait or _wait
         self._cost = 0.0
         self._lock = threading.Lock()
 
     def answer(self, questions: Sequence[str]) -> Iterator[tuple[int, str]]:
         """See `Client`."""
-        with ThreadPoolExecutor(self._judge.concurrency) as pool:
-            places = {pool.submit(self._answer, question): place for place, question in enumerate(questions)}
+        with self._connect() as connection, ThreadPoolExecutor(self._judge.concurrency) as pool:
+            places = {pool.submit(self._answer, connection, text): place for place, text in enumerate(questions)}
             try:
                 for future in as_completed(places):
                     yield places[future], future.result()
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _answer(self, question: str) -> str:
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[_Connection]:
+        client = httpx.AsyncClient(
+            base_url=str(self._judge.endpoint), headers=self._headers, timeout=None, follow_redirects=False
+        )
+        with start_blocking_portal() as portal, portal.wrap_async_context_manager(client):
+            yield _Connection(client, portal, self._judge.timeout_seconds)
+
+    def _answer(self, connection: _Connection, question: str) -> str:
         retry = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self._judge.retries + 1),
             wait=self._wait,
@@ -102,14 +152,14 @@ class EndpointClient(Client):
             reraise=True,
         )
         try:
-            return retry(self._ask, question)
+            return retry(self._ask, connection, question)
         except _PassingError as error:
             raise UserError(
                 f"the judge's endpoint must answer. {self._judge.retries + 1} attempts ended with: {error}. Try again later: "
                 "what was answered is kept."
             ) from error
 
-    def _ask(self, question: str) -> str:
+    def _ask(self, connection: _Connection, question: str) -> str:
         self._check_cost()
         body = {
             "model": self._judge.model,
@@ -117,10 +167,7 @@ class EndpointClient(Client):
             "temperature": 0,
             "max_tokens": self._judge.max_new_tokens,
         }
-        try:
-            reply = self._post(body)
-        except httpx.RequestError as error:
-            raise _PassingError(f"{type(error).__name__}: {error}") from error
+        reply = connection.post("chat/completions", body)
         if reply.status in _PASSING:
             raise _PassingError(f"status {reply.status}", _read_seconds(reply.retry_after))
         if reply.status != httpx.codes.OK:
@@ -132,7 +179,7 @@ class EndpointClient(Client):
             content = json.loads(reply.content)
             text = content["choices"][0]["message"]["content"] or ""
             usage = content.get("usage")
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(
                 f"the judge's endpoint must answer as OpenAI's chat completions do. Received: {self._show(reply)!r}, from "
                 f"{reply.url}. Check `endpoint`: it ends where /chat/completions begins."
@@ -140,31 +187,9 @@ class EndpointClient(Client):
         self._add_cost(usage)
         return str(text)
 
-    def _post(self, body: dict[str, Any]) -> _Reply:
-        """Reads a reply as long as it is short and comes in time, whatever the server sends.
-
-        Raises:
-            UserError: It is longer.
-            _PassingError: It takes longer.
-            httpx.RequestError: The server cannot be reached, or says nothing.
-        """
-        deadline = time.monotonic() + self._judge.timeout_seconds
-        content = b""
-        with self._client.stream("POST", "chat/completions", json=body) as response:
-            for chunk in response.iter_bytes():  # unpacked
-                content += chunk
-                if len(content) > _MOST_BYTES:
-                    raise UserError(
-                        f"an answer of the judge's endpoint must be smaller than {_MOST_BYTES >> 20} MiB. Received: more, from {response.url}. "
-                        "Check `endpoint`."
-                    )
-                if time.monotonic() > deadline:
-                    raise _PassingError(f"no whole answer within {self._judge.timeout_seconds:g} s")
-            return _Reply(response.status_code, content, response.headers.get("retry-after"), str(response.url))
-
     def _show(self, reply: _Reply) -> str:
-        text = reply.content.decode("utf-8", "replace")[:300]
-        return text.replace(self._key, "***") if self._key else text
+        text = reply.content.decode("utf-8", "replace")
+        return (text.replace(self._key, "***") if self._key else text)[:300]
 
     def _check_cost(self) -> None:
         if self._judge.max_cost is not None and self._cost >= self._judge.max_cost:

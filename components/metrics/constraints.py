@@ -48,15 +48,16 @@ def is_language(text: str, language: str) -> bool:
 
 
 def _keywords_exist(text: str, a: Arguments) -> bool:
-    return all(re.search(keyword, text, re.IGNORECASE) for keyword in a["keywords"])
+    # As words, not as patterns: those of strangers can search for ever.
+    return all(re.search(re.escape(keyword), text, re.IGNORECASE) for keyword in a["keywords"])
 
 
 def _keyword_frequency(text: str, a: Arguments) -> bool:
-    return _compare(len(re.findall(a["keyword"], text, re.IGNORECASE)), a.get("relation"), a["frequency"])
+    return _compare(len(re.findall(re.escape(a["keyword"]), text, re.IGNORECASE)), a.get("relation"), a["frequency"])
 
 
 def _no_forbidden_words(text: str, a: Arguments) -> bool:
-    return not any(re.search(rf"\b{word}\b", text, re.IGNORECASE) for word in a["forbidden_words"])
+    return not any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) for word in a["forbidden_words"])
 
 
 def _letter_frequency(text: str, a: Arguments) -> bool:
@@ -115,7 +116,7 @@ def _highlights(text: str, a: Arguments) -> bool:
 
 
 def _sections(text: str, a: Arguments) -> bool:
-    return len(re.split(r"\s?" + a["section_spliter"] + r"\s?\d+\s?", text)) - 1 >= a["num_sections"]
+    return len(re.split(r"\s?" + re.escape(a["section_spliter"]) + r"\s?\d+\s?", text)) - 1 >= a["num_sections"]
 
 
 def _json(text: str, _: Arguments) -> bool:

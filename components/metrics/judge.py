@@ -2,11 +2,13 @@
 
 import dataclasses
 import ipaddress
+import socket
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from components.harmless import hide_password
 from components.metrics.metric import Metric, Prediction, Sums, divide
 from components.options import check_environment_name
 
@@ -81,7 +83,9 @@ class Judge(Metric):
             except ValueError:
                 known = False
             if parts is None or not known:
-                raise ValueError(f"`endpoint` must be an address with http or https. Received: {self.endpoint!r}")
+                raise ValueError(
+                    f"`endpoint` must be an address with http or https. Received: {hide_password(str(self.endpoint))!r}"
+                )
             if parts.username or parts.password or parts.query:
                 raise ValueError("`endpoint` must hold no user, password or query: the key comes from `api_key_env`")
             address = _find_address(str(parts.hostname))
@@ -190,9 +194,14 @@ def score_name(criterion: str) -> str:
 def _find_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Returns the address that a host is given by; None for a name."""
     try:
-        return ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return None
+        try:
+            # As one number, in octal or in hexadecimal digits, which resolvers take as well.
+            return ipaddress.IPv4Address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _is_positive(value: Any) -> bool:

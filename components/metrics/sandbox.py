@@ -83,7 +83,12 @@ def run_program(program: str, *, seconds: int, memory_mib: int) -> bool:
 def find_problem() -> str | None:
     """Returns why programs cannot be shut in on this machine; None if they can."""
     try:
-        run_program("", seconds=20, memory_mib=256)
+        works = run_program("", seconds=20, memory_mib=256)
     except UserError as error:
         return str(error)
-    return None
+    if works:
+        return None
+    return (
+        f"pass_at_k must start Python inside of its sandbox, and an empty program does not pass there. Received: {sys.executable}, "
+        f"with {sys.base_prefix}. Python must need no other folders and no environment variables (LD_LIBRARY_PATH); or leave the metric out."
+    )

@@ -39,7 +39,7 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 # What an ordinary program asks of the system. Whatever is not here is refused, calls of kernels to come too.
 _ALLOWED = """
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 sendfile copy_file_range splice tee
-    open openat creat close close_range lseek dup dup2 dup3 fcntl pipe pipe2 ftruncate truncate fallocate fsync fdatasync
+    open openat creat close close_range lseek dup dup2 dup3 fcntl pipe pipe2 ftruncate truncate fsync fdatasync
     stat fstat lstat newfstatat fstatat64 statx statfs fstatfs access faccessat readlink readlinkat getcwd chdir fchdir
     getdents getdents64 mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 link linkat symlink symlinkat
     chmod fchmod fchmodat umask utime utimes utimensat futimesat fadvise64 readahead sync_file_range inotify_init1
@@ -102,6 +102,8 @@ def main() -> None:
 def _run(folder: str, seconds: int, memory_mib: int, errors: int, mark: str) -> None:
     pivot_root, keyctl = _CALLS[platform.machine()]
     load_filter = _make_filter()
+    # Whoever is killed while it waits for the program takes the program along.
+    _call("prctl", _DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
     user, group = os.geteuid(), os.getegid()
     spaces = _MOUNTS | _IPC | _PROCESSES | _NETWORK | _NAMES
     _call("unshare", spaces if user == 0 else spaces | _USERS)
@@ -130,6 +132,7 @@ def _run(folder: str, seconds: int, memory_mib: int, errors: int, mark: str) -> 
             raise
     if user == 0:
         _become_nobody()
+        _call("prctl", _DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)  # another account has none
     _fork_and_wait(errors)
     # The first process of the name space, which the program cannot touch: with it all end that the program has started.
     _call("prctl", _DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)

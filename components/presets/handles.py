@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import UserError
+from components.harmless import hide_password
 from components.presets.hugging_face import inspect_folder
 from components.presets.side_files import is_hugging_face_folder
 
@@ -39,7 +40,7 @@ def find_handle_problem(preset: str) -> str | None:
     """Returns why an `hf://` handle is none; None if it may be one."""
     if _HANDLE.fullmatch(preset):
         return None
-    return f"must be hf://owner/name or hf://owner/name@revision. Received: {preset!r}."
+    return f"must be hf://owner/name or hf://owner/name@revision. Received: {hide_password(preset)!r}."
 
 
 def is_pinned(preset: str) -> bool:

@@ -50,6 +50,6 @@ def read_json_object(path: str | Path) -> dict | None:
     """Returns the JSON object in a file; None where there is no such file, or something else in it."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -52,7 +52,8 @@ def find_tokenizer_problems(folder: str | Path, family: Family, config: Mapping[
 
 def get_token_text(token: str | Mapping[str, Any] | None) -> str | None:
     """Returns the text of a token as files of transformers state it: as a string, or as an object."""
-    return token.get("content") if isinstance(token, Mapping) else token
+    text = token.get("content") if isinstance(token, Mapping) else token
+    return text if isinstance(text, str) else None
 
 
 def _read_ids(rules: Mapping[str, Any]) -> dict[str, int] | None:
@@ -63,7 +64,8 @@ def _read_ids(rules: Mapping[str, Any]) -> dict[str, int] | None:
             ids = {str(piece): i for i, (piece, _) in enumerate(vocabulary)}
         else:
             ids = dict(vocabulary)
-        return ids | {token["content"]: token["id"] for token in rules.get("added_tokens") or []}
+        ids |= {token["content"]: token["id"] for token in rules.get("added_tokens") or []}
+        return ids if all(isinstance(number, int) for number in ids.values()) else None
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -6,6 +6,7 @@ shape and place. The last place is the length of the rest of the file.
 
 import json
 import math
+import operator
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,12 +115,13 @@ def read_header(path: Path) -> dict[str, Tensor]:
     try:
         header = json.loads(text)
         tensors = {
-            name: Tensor(value["dtype"], tuple(value["shape"]))
+            name: Tensor(str(value["dtype"]), tuple(map(operator.index, value["shape"])))
             for name, value in header.items()
             if name != "__metadata__"
         }
-        end = max((value["data_offsets"][1] for name, value in header.items() if name != "__metadata__"), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        ends = (operator.index(value["data_offsets"][1]) for name, value in header.items() if name != "__metadata__")
+        end = max(ends, default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise broken from None
     whole = 8 + length + end
     if size < whole:

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components import storage
+from components.console_line import ConsoleLine
+from components.errors import UserError
 from components.owned_folders import is_abandoned, own_folder
 
 LAST = "saved_model.pb"
@@ -27,6 +29,7 @@ LOCK = ".lock"
 _TARGET = "version"
 # In a bucket it cannot be seen whether another push is still under way.
 _ABANDONED_SECONDS = 86_400
+_MOST = 2**63 - 1
 
 
 @contextlib.contextmanager
@@ -50,15 +53,22 @@ def staging_folder(serving_root: str) -> Iterator[str]:
     """
     folder = storage.join(storage.join(serving_root, STAGING), uuid.uuid4().hex)
     with contextlib.ExitStack() as stack:
+        # Behind the owner's file: network file systems keep one that is open, and the folder with it.
+        stack.callback(_remove_staging, folder)
         with lock_versions(serving_root):
             _remove_abandoned(serving_root)
             if not storage.is_remote(folder):
                 os.makedirs(folder)
                 stack.enter_context(own_folder(folder))
-        try:
-            yield folder
-        finally:
-            storage.remove(folder)
+        yield folder
+
+
+def _remove_staging(folder: str) -> None:
+    try:
+        storage.remove(folder)
+    except OSError as error:
+        # What was pushed is pushed; the next push removes what is left.
+        logging.warning("%s could not be removed. Received: %s", folder, error)
 
 
 def place_version(serving_root: str, staging: str, staged: str) -> int:
@@ -87,10 +97,11 @@ def place_version(serving_root: str, staging: str, staged: str) -> int:
 
 
 def list_versions(serving_root: str) -> list[int]:
-    """Returns the versions that are there, whole or not, in order."""
+    """Returns the versions that are there, whole or not, in order. What no server takes for one, beyond 64 bits, is none."""
     found = storage.find_files(storage.join(serving_root, "*"))
     names = [place.rstrip("/").rpartition("/")[2] for place in found]
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    numbers = (int(name) for name in names if name.isascii() and name.isdigit())
+    return sorted(number for number in numbers if number <= _MOST)
 
 
 def find_version(serving_root: str, mark: Mapping[str, Any]) -> int | None:
@@ -117,14 +128,16 @@ def read_mark(folder: str) -> dict[str, Any] | None:
 
 def _choose_version(serving_root: str) -> int:
     now, highest = int(time.time()), max(list_versions(serving_root), default=0)
-    if highest >= now:
-        logging.warning(
-            "The highest version of %s, %d, is not older than this machine's clock, %d: the new one is %d.",
-            serving_root,
-            highest,
-            now,
-            highest + 1,
+    if highest == _MOST:
+        raise UserError(
+            f"a server takes no higher version than {_MOST}. Received: {serving_root}, which has it. Remove or rename that one."
         )
+    if highest >= now:
+        told = ConsoleLine()
+        told.keep(
+            f"The highest version in {serving_root}, {highest}, is not older than this machine's clock, {now}: the new one is {highest + 1}."
+        )
+        told.close()
     return max(now, highest + 1)
 
 
@@ -154,7 +167,7 @@ def _remove_abandoned(serving_root: str) -> None:
                 logging.warning("Removed %s, which was never pushed to its end.", half)
                 storage.remove(half)
         logging.warning("Removed %s, which a push that was killed has left.", folder)
-        storage.remove(folder)
+        _remove_staging(folder)
 
 
 def _is_abandoned(folder: str) -> bool:

@@ -10,7 +10,8 @@ import jinja2
 
 from components.errors import UserError
 from components.presets.side_files import find_side_file, read_json_object
-from components.text.template_sandbox import TemplateEnvironment, TemplateLimitError, make_marks
+from components.text.template_limits import TemplateLimitError
+from components.text.template_sandbox import TemplateEnvironment, make_marks
 
 # What `strftime_now` takes for today unless `text.date` says otherwise: a fixed day, so that a run can be repeated and taken
 # from the cache, and the model is served with the very text that it was trained on. Llama 3's own templates name this one

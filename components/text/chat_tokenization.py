@@ -8,7 +8,7 @@ from typing import Any
 from components.errors import UserError
 from components.text.answer_spans import LAST_TURN, RenderedConversation, find_answer_form, render_conversation
 from components.text.chat_template import ChatTemplate, RefusedConversationError
-from components.text.conversation import Conversation
+from components.text.conversation import Conversation, has_system_text, with_system
 from components.text.model_tokenizer import encode_with_offsets
 from components.text.record_cleaning import Cleaner
 from components.text.tokenized_record import TokenizedRecord, Tokenizer, mark_tokens, truncate
@@ -83,9 +83,9 @@ class ChatTokenizer:
         Raises:
             RefusedConversationError: If the template does not render it.
         """
-        if self._system and conversation.messages[0]["role"] != "system":
-            system = {"role": "system", "content": cleaner.neutralize(self._system)}
-            conversation = replace(conversation, messages=[system, *conversation.messages])
+        if self._system and not has_system_text(conversation.messages):
+            system = cleaner.neutralize(self._system)
+            conversation = replace(conversation, messages=with_system(conversation.messages, system))
         whole = encoded = self._encode(conversation)
         if len(whole.token_ids) > self._max_length:
             encoded = self._drop_oldest(conversation, whole)
@@ -101,7 +101,7 @@ class ChatTokenizer:
             target_mask=[mask[i] for i in kept],
             num_prompt_tokens=len(kept_prompt),
             prompt=rendered.prompt,
-            response=rendered.text[len(rendered.prompt) :].removesuffix(self.form.end).strip(" \t\n"),
+            response=self._cut_answer(rendered),
             prompt_tokens_cut=whole.num_prompt_tokens - len(kept_prompt),
             response_tokens_cut=len(ids) - split - len(kept_response),
             neutralized=cleaner.neutralized,
@@ -109,6 +109,11 @@ class ChatTokenizer:
             template_specials=self._count_specials(conversation, whole),
             note=rendered.note,
         )
+
+    def _cut_answer(self, rendered: RenderedConversation) -> str:
+        """Returns the last answer without what the template writes around it; its first line may be indented."""
+        answer = rendered.text[len(rendered.prompt) :].removesuffix(self.form.end).rstrip(" \t\n")
+        return answer.lstrip(" \t\n") if self.form.before is None else answer.removeprefix(self.form.before)
 
     def _encode(self, conversation: Conversation) -> _Encoded:
         rendered = render_conversation(self._template, conversation, self.form, LAST_TURN)

@@ -32,6 +32,12 @@ class Step(NamedTuple):
     beginning: str = ""
 
 
+# Unicode's Default_Ignorable_Code_Point, as the inside of a class: what shows nothing where it is not understood.
+IGNORABLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    "\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_SEEN = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f{IGNORABLE}]")
 COMPOSITION = "accents apart from their letters"
 # Those of other systems, and Unicode's line and paragraph separators.
 _LINE_ENDS = Step("line ends of other systems", "\r\n|\r|\u0085|\u2028|\u2029", "\n")
@@ -64,6 +70,11 @@ _COMPILED = {
     level: tuple((step.kind, re.compile(f"{step.beginning}(?:{step.pattern})"), step.replacement) for step in steps)
     for level, steps in STEPS.items()
 }
+
+
+def has_text(text: str) -> bool:
+    """Returns whether there is something to be seen in a text."""
+    return _SEEN.search(text) is not None
 
 
 def clean_text(text: str, level: str) -> str:

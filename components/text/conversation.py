@@ -1,7 +1,7 @@
 """Conversations as examples carry them from ExampleGen to Tokenizer: messages in OpenAI's form, and tools, as JSON."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,18 @@ class Conversation:
             for message in self.messages
         ]
         return Conversation(messages=messages, tools=_map(self.tools, change))
+
+
+def has_system_text(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Returns whether a conversation begins with a system turn; one without text is how many data sets write that there is none."""
+    return bool(messages) and messages[0]["role"] == "system" and bool(messages[0]["content"].strip())
+
+
+def with_system(messages: Sequence[dict[str, Any]], text: str) -> list[dict[str, Any]]:
+    """Returns messages with a system turn of this text before them, if there is one and they have none of their own."""
+    if not text or has_system_text(messages):
+        return list(messages)
+    return [{"role": "system", "content": text}, *messages[messages[0]["role"] == "system" :]]
 
 
 def parse_conversation(text: str) -> Conversation:

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from components.text.cleaning import clean_and_tell, clean_text
+from components.text.cleaning import NONE, clean_and_tell, clean_text, has_text
 from components.text.conversation import TRAIN, Conversation
 
 _EDGE_BLANKS = re.compile(r"[ \t\n]*")
@@ -34,10 +35,35 @@ def join_request(instruction: str, context: str) -> str:
 
 def clean_seam(before: str, after: str, level: str) -> str:
     """Returns the blank between two texts that are cleaned one by one but follow each other."""
-    trailing = _EDGE_BLANKS.match(clean_text(f"{before}|", level)[::-1], 1)
+    # On the level `none` the first one ends with its blanks as it is.
+    trailing = _EDGE_BLANKS.match(clean_text(f"{before}|", level)[::-1], 1) if level != NONE else None
     leading = _EDGE_BLANKS.match(clean_text(f"|{after}", level), 1)
     blanks = (trailing[0][::-1] if trailing else "") + (leading[0] if leading else "")
     return clean_text(f"|{blanks}|", level)[1:-1]
+
+
+def join_seam(before: str, after: str, cleaned: str, level: str) -> str:
+    """Returns a cleaned answer with what stood between it and its request, for templates that write nothing there.
+
+    The blank that parts the two belongs to the answer, as a request ends without one.
+
+    Args:
+        before: The request as it was.
+        after: The answer as it was.
+        cleaned: The answer.
+        level: One of `cleaning.LEVELS`.
+    """
+    return clean_seam(before, after, level) + cleaned.lstrip(" \t\n")
+
+
+def join_seams(raw: Conversation, cleaned: Conversation, level: str) -> Conversation:
+    """Returns a cleaned conversation with `join_seam` applied to each answer."""
+    messages = [dict(message) for message in cleaned.messages]
+    for i, message in enumerate(messages[1:], start=1):
+        if message["role"] == "assistant" and message["content"]:
+            before, after = raw.messages[i - 1]["content"], raw.messages[i]["content"]
+            message["content"] = join_seam(before, after, message["content"], level)
+    return replace(cleaned, messages=messages)
 
 
 class Cleaner:
@@ -94,7 +120,7 @@ class Cleaner:
             rest = {key: value for key, value in message.items() if key not in prose}
             rest = Conversation(messages=[rest]).map_text(self.neutralize).messages[0]
             cleaned = {key: rest[key] if key in rest else prose[key] for key in message}
-            if is_answer and not (cleaned["content"] or "").strip() and not cleaned.get("tool_calls"):
+            if is_answer and not has_text(cleaned["content"] or "") and not cleaned.get("tool_calls"):
                 cleaned[TRAIN] = False
             messages.append(cleaned)
         tools = Conversation(messages=[], tools=conversation.tools).map_text(self.neutralize).tools

@@ -6,7 +6,6 @@ loops or makes a text too long.
 
 import datetime
 import json
-import re
 import secrets
 import threading
 import time
@@ -19,18 +18,24 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
-# Turns of all loops and macros of one rendering; CPU seconds of one; characters of its text and of any text on the way.
-MAX_TURNS = 1_000_000
-MAX_SECONDS = 10.0
-MAX_CHARACTERS = 1 << 24
-_MAX_BITS = 1 << 12
-# A number of six digits in a format is a width or a precision that no text needs.
-_WIDE_FORMAT = re.compile(r"\d{6}")
+from components.text.template_limits import (
+    ITEM,
+    MAX_ALL_CHARACTERS,
+    MAX_CHARACTERS,
+    MAX_SECONDS,
+    MAX_TURNS,
+    TemplateLimitError,
+    check_call,
+    check_filter,
+    check_format,
+    check_length,
+    check_operation,
+    check_size,
+    collect,
+    measure,
+)
+
 _CLOCK_EVERY = 256
-
-
-class TemplateLimitError(Exception):
-    """A template takes more time or memory than any conversation needs."""
 
 
 class GenerationTag(ext.Extension):
@@ -66,9 +71,12 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         moment = datetime.datetime.combine(date, datetime.time())
         self._local = threading.local()
         self.filters["tojson"] = _to_json
-        for name in ("center", "format", "indent", "join", "replace"):
-            self.filters[name] = _bounded_filter(self.filters[name])
-        self.filters["__bounded"] = check_length
+        for name, function in list(self.filters.items()):
+            self.filters[name] = self._bound_filter(name, function)
+        for name, function in list(self.tests.items()):
+            self.tests[name] = self._bound_test(function)
+        self.filters["__bounded"] = self._check_made
+        self.filters["__concat"] = self._concat
         self.filters["__tick"] = self._tick
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = moment.strftime
@@ -94,6 +102,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             Exception: Whatever else a template does wrong, under many names.
         """
         self._local.turns = 0
+        self._local.characters = 0
         self._local.started = time.thread_time()
         self._local.marks = marks
         try:
@@ -105,7 +114,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
                 pieces.append(piece)
             return "".join(pieces)
         finally:
-            self._local.marks = None
+            self._local.marks = self._local.started = None
 
     @jinja2.pass_context  # so that it is not computed once, while the template is compiled
     def _tick(self, _context: Any, _value: Any) -> None:
@@ -114,26 +123,92 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         local.turns += 1
         if local.turns > MAX_TURNS:
             raise TemplateLimitError(f"its loops take more than {MAX_TURNS:,} turns")
-        if local.turns % _CLOCK_EVERY == 0 and time.thread_time() - local.started > MAX_SECONDS:
+        if local.turns % _CLOCK_EVERY == 0:
+            self._look_at_clock()
+
+    def _count(self, value: Any, size: int | None = None) -> Any:
+        """Returns what an operation, a filter or a call has made, unless all of them together have made too much, or take too long.
+
+        Args:
+            value: What was made.
+            size: In characters; None: those of a text, and of a list or an object `ITEM` for each of its parts, which it shares.
+        """
+        check_length(value)
+        if size is None:
+            is_text = isinstance(value, str | bytes)
+            size = len(value) if is_text else ITEM * len(value) if isinstance(value, list | tuple | dict) else 0
+        self._local.characters = made = getattr(self._local, "characters", 0) + size
+        if made > MAX_ALL_CHARACTERS:
+            raise TemplateLimitError(f"its texts have more than {MAX_ALL_CHARACTERS:,} characters together")
+        self._look_at_clock()
+        return value
+
+    def _look_at_clock(self) -> None:
+        started = getattr(self._local, "started", None)
+        if started is not None and time.thread_time() - started > MAX_SECONDS:
             raise TemplateLimitError(f"it takes more than {MAX_SECONDS:g} seconds")
+
+    @jinja2.pass_context
+    def _check_made(self, _context: Any, value: Any) -> Any:
+        """Checks a text, a list or an object that stands in the template, or that a block makes."""
+        check_size(value)
+        return self._count(value)
+
+    @jinja2.pass_context
+    def _concat(self, _context: Any, values: Sequence[Any]) -> str:
+        """Does what `~` does."""
+        check_size(values)
+        return str(self._count("".join(map(str, values))))
+
+    def _bound_filter(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a filter that refuses to make too much."""
+        takes_first = hasattr(function, "jinja_pass_arg")  # a context or the like
+
+        def check(*args: Any, **kwargs: Any) -> Any:
+            before, (value, *rest) = args[:takes_first], args[takes_first:]
+            if name == "join":
+                value = collect(value)
+            check_filter(name, value, rest, kwargs)
+            made = function(*before, value, *rest, **kwargs)
+            if name in ("batch", "slice"):
+                return map(self._count, made)
+            return self._count(made, measure(made) if name == "groupby" else None)
+
+        return _copy_marks(function, check)
+
+    def _bound_test(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a test that takes its time from that of the template."""
+
+        def check(*args: Any, **kwargs: Any) -> Any:
+            self._look_at_clock()
+            return function(*args, **kwargs)
+
+        return _copy_marks(function, check)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Checks the widths of a format, and wraps `format` as the sandbox does."""
         if getattr(value, "__name__", "") in ("format", "format_map") and isinstance(
             getattr(value, "__self__", None), str
         ):
-            _check_format(value.__self__)
+            check_format(value.__self__, (), "{")
         return super().wrap_str_format(value)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Checks an operation that could make something huge, and does it."""
-        _check_operation(operator, left, right)
-        return super().call_binop(context, operator, left, right)
+        check_operation(operator, left, right)
+        return self._count(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  As in Jinja.
         """Calls what a template calls, unless its arguments or its result are too large."""
-        _check_call(__obj, args, kwargs)
-        return check_length(super().call(__context, __obj, *args, **kwargs))
+        function = getattr(__obj, "__wrapped__", __obj)  # of `format`, which the sandbox wraps
+        is_of_text = isinstance(getattr(function, "__self__", None), str | bytes)
+        if is_of_text and getattr(function, "__name__", "") == "join":
+            args = tuple(map(collect, args))
+        check_call(function, args, {name: value for name, value in kwargs.items() if not name.startswith("_")})
+        made = super().call(__context, __obj, *args, **kwargs)
+        if isinstance(made, list | tuple | dict):
+            check_size(made)
+        return __self._count(made, measure(made) if is_of_text else None)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -148,15 +223,16 @@ def make_marks() -> tuple[str, str]:
     return f"\ue000{key}\ue001", f"\ue002{key}\ue003"
 
 
-def check_length(value: Any) -> Any:
-    """Returns a value unless it is a text that is too long."""
-    if isinstance(value, str) and len(value) > MAX_CHARACTERS:
-        raise TemplateLimitError(f"it makes a text of more than {MAX_CHARACTERS:,} characters")
-    return value
+def _copy_marks(function: Any, check: Any) -> Any:
+    """Returns `check` with what Jinja knows a filter's or test's arguments by."""
+    for mark in ("jinja_pass_arg", "jinja_async_variant"):
+        if hasattr(function, mark):
+            setattr(check, mark, getattr(function, mark))
+    return check
 
 
 class _Bounds(NodeTransformer):
-    """Adds a tick to each loop and macro, and a check of its length to each text that is put together."""
+    """Adds a tick to each loop and macro, and a check of its size to each text, list and object that is put together."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
         return self._add_tick(node)
@@ -165,6 +241,29 @@ class _Bounds(NodeTransformer):
         return self._add_tick(node)
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        values = nodes.Tuple(node.nodes, "load").set_lineno(node.lineno)
+        return nodes.Filter(values, "__concat", [], [], None, None).set_lineno(node.lineno)
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
+        return self._add_check(node)
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
+        return self._add_check(node)
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
+        if node.ctx != "load":  # names that are set
+            self.generic_visit(node)
+            return node
+        return self._add_check(node)
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        if isinstance(node.arg, nodes.Slice):  # a copy
+            return self._add_check(node)
+        self.generic_visit(node)
+        return node
+
+    def _add_check(self, node: Any) -> nodes.Node:
         self.generic_visit(node)
         return nodes.Filter(node, "__bounded", [], [], None, None).set_lineno(node.lineno)
 
@@ -180,76 +279,6 @@ class _Bounds(NodeTransformer):
         tick = nodes.Filter(nodes.Const(None), "__tick", [], [], None, None)
         node.body.insert(0, nodes.ExprStmt(tick).set_lineno(node.lineno))
         return node
-
-
-def _check_operation(operator: str, left: Any, right: Any) -> None:
-    if operator == "*":
-        for text, count in ((left, right), (right, left)):
-            if isinstance(text, str | list | tuple) and isinstance(count, int) and len(text) * count > MAX_CHARACTERS:
-                raise TemplateLimitError(f"it repeats something {count:,} times")
-    are_both = isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple)
-    if operator == "+" and are_both and len(left) + len(right) > MAX_CHARACTERS:
-        raise TemplateLimitError(f"it makes a text of more than {MAX_CHARACTERS:,} characters")
-    if operator == "%" and isinstance(left, str):
-        _check_format(left)
-    if operator in ("*", "**") and isinstance(left, int) and isinstance(right, int):
-        bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
-        if bits > _MAX_BITS:
-            raise TemplateLimitError(f"it computes a number of more than {_MAX_BITS:,} bits")
-
-
-def _check_call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, int) and abs(value) > MAX_CHARACTERS:
-            raise TemplateLimitError(f"it calls something with the number {value:,}")
-    text, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
-    if not isinstance(text, str):
-        return
-    if name == "format":
-        _check_format(text)
-    if name == "replace" and len(args) >= 2:
-        _check_replacement(text, args[0], args[1])
-    if name == "join" and args and isinstance(args[0], Sequence):
-        _check_join(text, args[0])
-    if name == "expandtabs" and args and isinstance(args[0], int):
-        _check_replacement(text, "\t", " " * args[0])
-
-
-def _bounded_filter(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a filter of Jinja that refuses to make a text that is too long."""
-    takes_environment = hasattr(function, "jinja_pass_arg")
-
-    def check(*args: Any, **kwargs: Any) -> Any:
-        value, *rest = args[1:] if takes_environment else args
-        _check_call(getattr(value, function.__name__.removeprefix("do_"), None), rest, kwargs)
-        if function.__name__.endswith("join") and isinstance(value, Sequence):
-            _check_join(str(rest[0]) if rest else "", value)
-        return check_length(function(*args, **kwargs))
-
-    if takes_environment:
-        check.jinja_pass_arg = function.jinja_pass_arg  # type: ignore[attr-defined]
-    if hasattr(function, "jinja_async_variant"):
-        check.jinja_async_variant = function.jinja_async_variant  # type: ignore[attr-defined]
-    return check
-
-
-def _check_format(text: str) -> None:
-    if _WIDE_FORMAT.search(text):
-        raise TemplateLimitError("a format has a width of six digits or more")
-
-
-def _check_replacement(text: str, old: Any, new: Any) -> None:
-    if not (isinstance(old, str) and isinstance(new, str)):
-        return
-    count = text.count(old) if old else len(text) + 1
-    if len(text) + count * (len(new) - len(old)) > MAX_CHARACTERS:
-        raise TemplateLimitError(f"it makes a text of more than {MAX_CHARACTERS:,} characters")
-
-
-def _check_join(separator: str, parts: Sequence[Any]) -> None:
-    length = len(separator) * len(parts) + sum(len(part) for part in parts if isinstance(part, str))
-    if length > MAX_CHARACTERS:
-        raise TemplateLimitError(f"it makes a text of more than {MAX_CHARACTERS:,} characters")
 
 
 def _raise_exception(message: str) -> None:

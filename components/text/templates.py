@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from components.errors import UserError
-from components.text.conversation import write_call
+from components.text.conversation import has_system_text, write_call
 
 
 class Turns(NamedTuple):
@@ -82,7 +82,7 @@ class PromptTemplate:
             UserError: If the conversation is not of that form.
         """
         first = 1 if messages and messages[0]["role"] == "system" else 0
-        system = messages[0]["content"] if first else system
+        system = messages[0]["content"] if has_system_text(messages) else system
         turns = messages[first:]
         if len(turns) < 2 or turns[-1]["role"] != "assistant" or turns[0]["role"] != "user":
             raise UserError(

@@ -7,11 +7,11 @@ from components.text import features
 from components.text.answer_spans import ALL_TURNS, EVERYTHING, LAST_TURN
 from components.text.chat_template import ChatTemplate
 from components.text.chat_tokenization import ChatTokenizer
-from components.text.cleaning import SAFE, clean_text
-from components.text.conversation import Conversation, parse_conversation
+from components.text.cleaning import SAFE, clean_text, has_text
+from components.text.conversation import Conversation, has_system_text, parse_conversation
 from components.text.model_tokenizer import encode_with_offsets, list_special_tokens
 from components.text.named_chat_templates import NAMED_TEMPLATES, list_needed_tokens, make_named_template
-from components.text.record_cleaning import Cleaner, clean_seam, join_request, neutralize
+from components.text.record_cleaning import Cleaner, join_request, join_seam, join_seams, neutralize
 from components.text.templates import TEMPLATES, PromptTemplate, Turns
 from components.text.tokenized_record import TokenizedRecord, Tokenizer, mark_tokens, start_token_id, truncate
 
@@ -85,28 +85,34 @@ class RecordTokenizer:
             RefusedConversationError: If the model's chat template does not render it.
         """
         cleaner = Cleaner(self._special, self._end_tokens, self._cleaning)
+        if record.get(features.INPUT) and features.MESSAGES in record and isinstance(self._template, PromptTemplate):
+            # An instruction with a system text of its own: the template has a place for its input.
+            first = parse_conversation(record[features.MESSAGES]).messages[:1]
+            system = cleaner(first[0]["content"]) if has_system_text(first) else self._system
+            return self._tokenize_instruction(record, cleaner, system)
         if messages := record.get(features.MESSAGES):
-            conversation = cleaner.clean(parse_conversation(messages))
+            raw = parse_conversation(messages)
+            conversation = cleaner.clean(raw)
+            if isinstance(self._template, PromptTemplate) and not self._template.response_prefix:
+                conversation = join_seams(raw, conversation, self._cleaning)
         elif self._chat:
             conversation = cleaner.clean(_to_conversation(record, cleaner))
         else:
-            return self._tokenize_instruction(record, cleaner)
+            return self._tokenize_instruction(record, cleaner, self._system)
         if not conversation.trained:
             return None
         return self._chat(conversation, cleaner) if self._chat else self._tokenize_turns(conversation, cleaner)
 
-    def _tokenize_instruction(self, record: Mapping[str, str], cleaner: Cleaner) -> TokenizedRecord | None:
+    def _tokenize_instruction(self, record: Mapping[str, str], cleaner: Cleaner, system: str) -> TokenizedRecord | None:
         assert isinstance(self._template, PromptTemplate)
         raw, raw_context = record[features.INSTRUCTION], record.get(features.INPUT, "")
         instruction, context = cleaner(raw), cleaner(raw_context)
         response = cleaner.clean_answer(record[features.OUTPUT])
-        if not response.strip():
+        if not has_text(response):
             return None
         if not self._template.response_prefix and (instruction or context):
-            # Nothing stands between the two: the blank that parts them belongs to the answer, as a request ends without one.
-            seam = clean_seam(raw_context if context else raw, record[features.OUTPUT], self._cleaning)
-            response = seam + response.lstrip(" \t\n")
-        prompt = self._template.render(instruction, context, self._system)
+            response = join_seam(raw_context if context else raw, record[features.OUTPUT], response, self._cleaning)
+        prompt = self._template.render(instruction, context, system)
         return self._join(Turns(prompt, response, {}), [], cleaner)
 
     def _tokenize_turns(self, conversation: Conversation, cleaner: Cleaner) -> TokenizedRecord:

@@ -5,7 +5,7 @@ import time
 
 from absl import logging
 
-from components.trainer.progress import CONSOLE_FD_VARIABLE, ConsoleLine
+from components.console_line import CONSOLE_FD_VARIABLE, ConsoleLine
 
 _SECONDS_BETWEEN_LOG_LINES = 30
 

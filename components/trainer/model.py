@@ -22,7 +22,7 @@ def load_model(preset: str, dtype: str = "float32", seed: int = 0) -> keras_hub.
     """Loads a causal LM with its tokenizer.
 
     Args:
-        preset: a KerasHub built-in name, an `hf://`, `kaggle://` or `modelscope://` handle, or a folder, local or in a bucket:
+        preset: a KerasHub built-in name, an `hf://` or `kaggle://` handle, or a folder, local or in a bucket:
             a preset, or one in Hugging Face's layout.
         dtype: dtype or mixed policy of the layers; `auto` is what suits this machine.
         seed: for whatever is drawn at random later (dropout, new weights); all generators are set.

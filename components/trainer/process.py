@@ -10,8 +10,8 @@ import tempfile
 import threading
 from pathlib import Path
 
+from components.console_line import CONSOLE_FD_VARIABLE
 from components.errors import UserError
-from components.trainer.progress import CONSOLE_FD_VARIABLE
 from components.trainer.rehearsal import export_in_process, rehearse
 from components.trainer.training import Training, TrainingArguments, train_model
 

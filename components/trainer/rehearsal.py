@@ -27,6 +27,7 @@ import numpy as np
 from absl import logging
 from keras.src.utils.dtype_utils import dtype_size  # there is no public way
 
+from components.console_line import ConsoleLine
 from components.errors import UserError
 from components.methods import make_method
 from components.models.publisher_files import copy_publisher_files
@@ -34,7 +35,6 @@ from components.precision import resolve_dtype
 from components.trainer.directories import find_preset
 from components.trainer.last_steps import doing, list_doings, log_cost, note_doing, write_tuned
 from components.trainer.model import load_model
-from components.trainer.progress import ConsoleLine
 from components.trainer.record import make_record
 from components.trainer.state import TrainState
 from components.trainer.training import Training, TrainingArguments

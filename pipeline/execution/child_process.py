@@ -22,9 +22,9 @@ from typing import Any
 
 from absl import logging as absl_logging
 
+from components.console_line import CONSOLE_FD_VARIABLE
 from components.errors import UserError
 from components.system_errors import explain_system_error
-from components.trainer.progress import CONSOLE_FD_VARIABLE
 from pipeline.execution.scratch import Scratch, keep_sockets_in_scratch, use_scratch
 
 PRELOAD = (

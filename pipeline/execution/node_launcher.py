@@ -8,15 +8,15 @@ import base64
 import contextlib
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from components import storage
+from components.console_line import ConsoleLine
 from components.content import CONTENT_SHA256, find_difference, record_content
 from components.errors import UserError
 from components.options import nearest
-from components.trainer.progress import ConsoleLine
 from pipeline.execution.store_lock import lock_store
 from pipeline.metadata_connection import ConnectionConfig
 
@@ -158,6 +158,7 @@ def _get_launcher_class() -> Any:
 
         # The only place between the end of every executor, TFX's own too, and the publication of its outputs.
         def _run_executor(self, execution_info: Any) -> Any:
+            _check_inputs(self._pipeline_node.node_info.id, execution_info.input_dict)
             for artifacts in execution_info.output_dict.values():
                 for artifact in artifacts:
                     if not artifact.is_external:  # those are not ours
@@ -184,16 +185,36 @@ def _verify_cached(verify: Callable[[Any], None], outputs: dict[str, list[Any]])
         RuntimeError: They are not.
     """
     verify(outputs)
-    for artifact in (artifact for artifacts in outputs.values() for artifact in artifacts):
+    for uri, difference in _find_changed(outputs):
+        line = ConsoleLine()
+        line.keep(f"Not taken from the cache: {uri} has changed since it was made ({difference}).")
+        line.close()
+        raise RuntimeError(difference)
+
+
+def _check_inputs(node_id: str, inputs: dict[str, list[Any]]) -> None:
+    """Checks that what a node reads is what was made, however it comes here: from this run, a resumed one, or an earlier one.
+
+    Raises:
+        UserError: It is not.
+    """
+    for uri, difference in _find_changed(inputs):
+        raise UserError(
+            f"{node_id} must read what was made. Received: {uri}, which has changed since ({difference}). Put it back from a copy, "
+            "or run without --resume, --from and --to: what this run makes is made anew then. `python -m pipeline lineage verify` "
+            "says what else has changed."
+        )
+
+
+def _find_changed(artifacts: dict[str, list[Any]]) -> Iterator[tuple[str, str]]:
+    """Yields the addresses of artifacts whose files are not those that were published, with the first difference."""
+    for artifact in (artifact for found in artifacts.values() for artifact in found):
         try:
             difference = find_difference(artifact.uri, artifact.get_string_custom_property(CONTENT_SHA256))
         except OSError as error:
             difference = f"it cannot be listed: {error}"
         if difference:
-            line = ConsoleLine()
-            line.keep(f"Not taken from the cache: {artifact.uri} has changed since it was made ({difference}).")
-            line.close()
-            raise RuntimeError(difference)
+            yield artifact.uri, difference
 
 
 def _clear(place: str) -> None:

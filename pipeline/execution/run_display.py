@@ -129,5 +129,5 @@ class NodeLine:
         """Replaces the running line by a last one; returns the seconds it took."""
         seconds = time.monotonic() - self._started
         self._display._progress.remove_task(self._task)
-        self._display.print(f"{mark} {escape(self._name):<20} {seconds:7.1f} s  {note}".rstrip())
+        self._display.print(f"{mark} {escape(self._name):<20} {seconds:7.1f} s  {escape(note)}".rstrip())
         return seconds

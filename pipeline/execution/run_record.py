@@ -64,7 +64,11 @@ def make_training_record(config: RunConfig, config_path: str, runner: str = "loc
 
 def hash_project_code() -> str:
     """Returns the SHA-256 of this project's own code; unlike a commit it also tells changes that are not committed."""
-    parts = [hash_folder(REPOSITORY_ROOT / folder, "**/*.py") for folder in _CODE_FOLDERS]
+    parts = [
+        hash_folder(REPOSITORY_ROOT / folder, f"**/*{end}")
+        for folder in _CODE_FOLDERS
+        for end in (".py", ".json", ".pbtxt")
+    ]
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 

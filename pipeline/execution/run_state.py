@@ -19,6 +19,8 @@ RUN_CONTEXT = "pipeline_run"
 # Custom properties of executions and runs.
 FAILURE = "failure"
 PROCESS = "process"
+# Custom property of a run that was not needed.
+SKIPPED = "skipped"
 FINISHED = (Execution.COMPLETE, Execution.CACHED)
 
 
@@ -143,17 +145,25 @@ def close_dead_runs(store: Any, pipeline_name: str) -> list[str]:
 
 
 def find_run(store: Any, pipeline_name: str, run_id: str | None) -> metadata_store_pb2.Context:
-    """Returns the context of a run of the pipeline; without an id, of its newest one.
+    """Returns the context of a run of the pipeline; without an id, of its newest one that had anything to do.
 
     Raises:
         UserError: If there is none.
     """
+    if run_id is not None:
+        context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+        if context is not None and context.custom_properties["pipeline_name"].string_value == pipeline_name:
+            if context.custom_properties[SKIPPED].string_value:
+                raise UserError(
+                    f"the run {run_id} was skipped: there is nothing to go on with. Start one without --resume."
+                )
+            return context
     query = f"type = '{RUN_CONTEXT}' AND custom_properties.pipeline_name.string_value = '{pipeline_name}'"
-    options = ListOptions(filter_query=query, order_by=OrderByField.CREATE_TIME, is_asc=False, limit=100)
-    found = [c for c in store.get_contexts(options) if run_id in (None, c.name)]
-    if not found:
-        known = ", ".join(c.name for c in store.get_contexts(options)[:5]) or "none"
-        raise UserError(
-            f"there is no run {run_id or ''} of the pipeline {pipeline_name!r}. Its newest runs: {known}. Start one without --resume."
-        )
-    return found[0]
+    options = ListOptions(filter_query=query, order_by=OrderByField.ID, is_asc=False, limit=1000)
+    runs = [c for c in store.get_contexts(options) if not c.custom_properties[SKIPPED].string_value]
+    if run_id is None and runs:
+        return runs[0]
+    raise UserError(
+        f"there is no run {run_id or ''} of the pipeline {pipeline_name!r}. Its newest runs: "
+        f"{', '.join(c.name for c in runs[:5]) or 'none'}. Start one without --resume."
+    )

@@ -18,6 +18,7 @@ from typing import IO, Any
 from components.owned_folders import OWNER, is_abandoned, own_folder
 
 _PREFIX = "tuning-"
+_SHARED = "PIPELINE_SHARED_TMPDIR"
 # The name of a socket has room for 107 characters, of which multiprocessing wants 33 for those that it puts there.
 _LONGEST = 70
 # Another process may be about to make one its own.
@@ -63,10 +64,28 @@ def keep_sockets_in_scratch() -> Scratch:
     return scratch
 
 
+def get_shared_folder() -> str:
+    """Returns the folder of temporary files that all processes of this machine share, whatever `use_scratch` has set."""
+    return os.environ.get(_SHARED) or tempfile.gettempdir()
+
+
+def describe_long_folder() -> str:
+    """Says that temporary files stay, and why; "" if they go."""
+    here = tempfile.gettempdir()
+    longest = _LONGEST - len(f"/{_PREFIX}12345678")
+    if len(here) <= longest:
+        return ""
+    return (
+        f"Temporary files in {here} stay when the run has ended: its name has {len(here)} characters, and sockets have room for "
+        f"{longest}. Set TMPDIR to a shorter one."
+    )
+
+
 def use_scratch(folder: str) -> None:
     """Makes this process write its temporary files there, and the processes that it starts; unless the name is too long for sockets."""
     if len(folder) > _LONGEST:
         return
+    os.environ.setdefault(_SHARED, tempfile.gettempdir())
     os.environ["TMPDIR"] = folder
     tempfile.tempdir = None  # which remembers where they went before
 

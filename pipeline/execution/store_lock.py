@@ -4,13 +4,13 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 
+from pipeline.execution.scratch import get_shared_folder
 from pipeline.metadata_connection import ConnectionConfig
 
 _depth = threading.local()
@@ -24,7 +24,7 @@ def lock_store(config: ConnectionConfig) -> Iterator[None]:
     that share a store, wait here instead. The lock is a file beside the store, since SQLite's own locks on the store end as soon
     as this process closes any descriptor of it. MySQL and PostgreSQL: two processes that make the tables of an empty database, or
     the same type or context, disturb each other (PostgreSQL answers the second one with an internal error, behind which TFX cannot
-    know that all is well); a file in the folder of temporary files keeps the processes of one machine apart. A process that dies
+    know that all is well); a file in the machine's folder of temporary files keeps the processes of one machine apart. A process that dies
     gives the lock back. The same thread may take it again.
     """
     path = _find_lock(config)
@@ -54,4 +54,4 @@ def _find_lock(config: ConnectionConfig) -> Path | None:
     server = config.postgresql if config.HasField("postgresql") else config.mysql
     database = config.postgresql.dbname or config.mysql.database
     place = hashlib.sha256(f"{server.host}\0{server.port}\0{database}".encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir(), f"mlmd-{os.getuid()}-{place}.lock")
+    return Path(get_shared_folder(), f"mlmd-{os.getuid()}-{place}.lock")

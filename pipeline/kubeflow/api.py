@@ -31,6 +31,7 @@ CERTIFICATES_VARIABLE = "SSL_CERT_FILE"
 # Seconds for connecting and for an answer.
 TIMEOUT = (10, 60)
 PAGE_SIZE = 100
+_MOST_PAGES = 10_000
 _PORT_FORWARD = (
     "`kubectl port-forward --namespace kubeflow service/ml-pipeline-ui 8080:80` makes it http://localhost:8080"
 )
@@ -115,13 +116,17 @@ def list_all(fetch: Callable[..., Any], items: str, **options: Any) -> list[Any]
         **options: Go to `fetch`.
     """
     found: list[Any] = []
-    token = ""
-    while True:
+    token, seen = "", set[str]()
+    while token not in seen and len(seen) < _MOST_PAGES:
+        seen.add(token)
         page = fetch(page_token=token, page_size=PAGE_SIZE, **options)
         found += getattr(page, items) or []
         token = page.next_page_token or ""
         if not token:
             return found
+    raise UserError(
+        f"Kubeflow's lists of {items} must come to an end. Received: {len(seen):,} pages, and a next one. Look at the server."
+    )
 
 
 def make_name_filter(name: str) -> str:

@@ -24,7 +24,7 @@ _GZIP = 16 + zlib.MAX_WBITS  # zlib's word for gzip's header
 _NUM_NAMED = 5  # of the ids that an error lists
 _RAW_EXAMPLES = ListOptions(
     filter_query="type = 'Examples' AND custom_properties.data_sha256.string_value != ''",
-    order_by=OrderByField.CREATE_TIME,
+    order_by=OrderByField.ID,
     is_asc=False,
 )
 

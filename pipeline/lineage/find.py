@@ -67,7 +67,7 @@ def list_run_contexts(store: MetadataStore, limit: int, query: str = "") -> list
         query: A further condition of ML Metadata's filter language.
     """
     condition = f"type = '{RUN_CONTEXT}'" + (f" AND {query}" if query else "")
-    options = ListOptions(filter_query=condition, limit=limit, order_by=OrderByField.CREATE_TIME, is_asc=False)
+    options = ListOptions(filter_query=condition, limit=limit, order_by=OrderByField.ID, is_asc=False)
     return list(store.get_contexts(options))
 
 
@@ -113,7 +113,7 @@ def _find_by_property(store: MetadataStore, text: str, names: tuple[str, ...], r
     for name in names:
         options = ListOptions(
             filter_query=f"custom_properties.{name}.string_value IN ({spellings})",
-            order_by=OrderByField.CREATE_TIME,
+            order_by=OrderByField.ID,
             is_asc=False,
         )
         if found := store.get_artifacts(options):

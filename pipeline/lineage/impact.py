@@ -228,9 +228,7 @@ def _find_newest_by_pipeline(store: MetadataStore, model_ids: list[int]) -> dict
         ids: list[int] = []
         for chunk in chunk_ids(model_ids):
             condition = f"type = 'Model' AND contexts_p.id = {context.id} AND id IN ({', '.join(map(str, chunk))})"
-            options = ListOptions(
-                filter_query=condition, limit=_NUM_NEWEST, order_by=OrderByField.CREATE_TIME, is_asc=False
-            )
+            options = ListOptions(filter_query=condition, limit=_NUM_NEWEST, order_by=OrderByField.ID, is_asc=False)
             ids = [artifact.id for artifact in store.get_artifacts(options)]
             if ids:
                 break

@@ -109,7 +109,7 @@ def find_production(store: MetadataStore, pipeline_names: Iterable[str]) -> dict
     newest: dict[int, str] = {}
     for name in filter(is_quotable, pipeline_names):
         condition = f"{_PUSHED} AND contexts_p.type = 'pipeline' AND contexts_p.name = \"{name}\""
-        options = ListOptions(filter_query=condition, limit=1, order_by=OrderByField.CREATE_TIME, is_asc=False)
+        options = ListOptions(filter_query=condition, limit=1, order_by=OrderByField.ID, is_asc=False)
         newest |= {artifact.id: name for artifact in store.get_artifacts(options)}
     writers = {
         event.execution_id: event.artifact_id

@@ -33,7 +33,7 @@ def render(runs: list[RunSummary], is_cut: bool = False) -> RenderableType:
     for title in (["Pipeline"] if named_apart else []) + ["Config", "Method"]:
         table.add_column(title)
     for name in metrics:
-        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+        table.add_column(escape(name.replace("_", " ")), justify="right", no_wrap=True)
     for run in runs:
         table.add_row(
             escape(run.id),

@@ -142,7 +142,7 @@ def _find_pushed(store: MetadataStore, text: str, back: int, pipeline_name: str 
     query = "type = 'PushedModel' AND custom_properties.pushed_destination.string_value != ''"
     if pipeline_name:
         query += f" AND contexts_p.type = 'pipeline' AND contexts_p.name = \"{pipeline_name}\""
-    options = ListOptions(filter_query=query, limit=back + 1, order_by=OrderByField.CREATE_TIME, is_asc=False)
+    options = ListOptions(filter_query=query, limit=back + 1, order_by=OrderByField.ID, is_asc=False)
     found = list(store.get_artifacts(options))[: back + 1]
     if len(found) <= back:
         raise UserError(

@@ -357,7 +357,7 @@ def _list_pushed(store: MetadataStore, limit: int, pipeline_name: str | None = N
         if not is_quotable(pipeline_name):
             return []
         query += f" AND contexts_p.type = 'pipeline' AND contexts_p.name = \"{pipeline_name}\""
-    options = ListOptions(filter_query=query, limit=limit, order_by=OrderByField.CREATE_TIME, is_asc=False)
+    options = ListOptions(filter_query=query, limit=limit, order_by=OrderByField.ID, is_asc=False)
     return list(store.get_artifacts(options))
 
 

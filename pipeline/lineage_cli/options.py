@@ -1,7 +1,6 @@
 """What the subcommands of `lineage` share: options, the store, and how an answer is printed."""
 
 import contextlib
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components import runtime
+from components.harmless import dump_json
 from pipeline.cli_options import load_runner_file
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def announce_bucket(place: str) -> None:
 def print_result(as_json: bool, value: Any, render: Callable[[], "RenderableType"]) -> None:
     """Prints an answer: `value` as JSON for programs, or what `render` makes of it for people."""
     if as_json:
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(dump_json(value))
         return
     from pipeline.console import make_console
 

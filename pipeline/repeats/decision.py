@@ -8,13 +8,13 @@ from typing import Any
 from ml_metadata.metadata_store.metadata_store import ListOptions, OrderByField
 
 from pipeline.execution.run_record import RunRecord, write_run_record
-from pipeline.execution.run_state import RUN_CONTEXT
+from pipeline.execution.run_state import RUN_CONTEXT, SKIPPED
 from pipeline.repeats.inputs import INPUTS, PARTS
 
 # Custom properties of a run that was not needed.
-SKIPPED = "skipped"
 SKIP_REASON = "skip_reason"
 SAME_AS = "same_as_run"
+_FEW = 1000  # runs that are read at first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Decision:
 
 
 def decide(store: Any, pipeline_name: str, inputs: dict[str, str], *, force: bool = False) -> Decision:
-    """Says whether a blessed run of the pipeline had the very same inputs.
+    """Says whether a run of the pipeline that was blessed and pushed had the very same inputs.
 
     Args:
         store: An `ml_metadata.MetadataStore`.
@@ -51,19 +51,19 @@ def decide(store: Any, pipeline_name: str, inputs: dict[str, str], *, force: boo
         inputs: See `hash_inputs`.
         force: Whether the run goes on whatever is found.
     """
-    newest: tuple[str, dict[str, str]] | None = None
+    newest: tuple[str, list[str]] | None = None
     for context_id, name, before in _list_runs(store, pipeline_name):
-        # Whether a run was blessed is a question to the store for each: only where the answer matters.
-        if (newest is not None and before != inputs) or not _is_blessed(store, context_id):
+        # Whether a run was pushed is a question to the store for each: only where the answer matters.
+        changes = [words for part, words in PARTS.items() if before.get(part) != inputs.get(part)]
+        if (newest is not None and changes) or not _is_pushed(store, context_id):
             continue
-        if before == inputs:
+        if not changes:
             reason = f"data, configuration, code, preset and packages are those of the blessed run {name}"
             return Decision(same_as=name, reason=reason, forced=force)
-        newest = (name, before)
+        newest = (name, changes)
     if newest is None:
-        return Decision(same_as=None, reason="no run of this pipeline was blessed before", forced=force)
-    changes = [words for part, words in PARTS.items() if newest[1].get(part) != inputs[part]]
-    reason = f"changed since the blessed run {newest[0]}: {', '.join(changes)}"
+        return Decision(same_as=None, reason="no run of this pipeline was blessed and pushed before", forced=force)
+    reason = f"changed since the blessed run {newest[0]}: {', '.join(newest[1])}"
     return Decision(same_as=None, reason=reason, forced=force)
 
 
@@ -83,14 +83,28 @@ def record_skipped(store: Any, run_id: str, record: RunRecord, decision: Decisio
 def _list_runs(store: Any, pipeline_name: str) -> Iterator[tuple[int, str, dict[str, str]]]:
     """Yields context, name and inputs of the runs that were not skipped, newest first."""
     query = f"type = '{RUN_CONTEXT}' AND custom_properties.pipeline_name.string_value = '{pipeline_name}'"
-    options = ListOptions(filter_query=query, order_by=OrderByField.CREATE_TIME, is_asc=False, limit=1000)
-    for context in store.get_contexts(options):
-        inputs = context.custom_properties[INPUTS].string_value
-        if inputs and not context.custom_properties[SKIPPED].string_value:
-            yield context.id, context.name, json.loads(inputs)
+    seen = 0
+    # Those that were skipped can be most of them, and the store cannot leave them out.
+    for limit in (_FEW, None):
+        options = ListOptions(filter_query=query, order_by=OrderByField.ID, is_asc=False, limit=limit)
+        contexts = store.get_contexts(options)
+        for context in contexts[seen:]:
+            inputs = context.custom_properties[INPUTS].string_value
+            if inputs and not context.custom_properties[SKIPPED].string_value:
+                yield context.id, context.name, json.loads(inputs)
+        seen = len(contexts)
+        if seen < _FEW:
+            break
 
 
-def _is_blessed(store: Any, context_id: int) -> bool:
-    query = f"type = 'ModelBlessing' AND contexts_r.id = {context_id}"
-    artifacts = store.get_artifacts(ListOptions(filter_query=query))
-    return any(artifact.custom_properties["blessed"].int_value == 1 for artifact in artifacts)
+def _is_pushed(store: Any, context_id: int) -> bool:
+    """Returns whether a run has done all that it is for: one that was blessed may have failed to push."""
+    return all(
+        any(
+            artifact.custom_properties[name].int_value == 1
+            for artifact in store.get_artifacts(
+                ListOptions(filter_query=f"type = '{kind}' AND contexts_r.id = {context_id}")
+            )
+        )
+        for kind, name in (("ModelBlessing", "blessed"), ("PushedModel", "pushed"))
+    )

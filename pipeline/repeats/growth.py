@@ -16,6 +16,12 @@ from pipeline.repeats.inputs import INPUTS
 NUM_GAINED = "num_rows_gained"
 _NODE = "ExampleGen"
 _ROWS = "rows_read"
+# What else a person should know of data that were read.
+_TOLD = {
+    "columns_dropped": "columns that are not used",
+    "links_out": "links to files elsewhere",
+    "files_left_out": "not read",
+}
 
 
 def tell_growth(connection: ConnectionConfig, pipeline_name: str, run_id: str, state: NodeState) -> str:
@@ -45,8 +51,9 @@ def tell_growth(connection: ConnectionConfig, pipeline_name: str, run_id: str, s
     if "rows_left_out" in recorded:
         rows.append(f"of them {recorded['rows_left_out'].int_value:,} left out by data.where")
     told = [", ".join(filter(None, (*rows, growth)))]
-    if "columns_dropped" in recorded:
-        told.append(f"columns that are not used: {recorded['columns_dropped'].string_value}")
+    for name, words in _TOLD.items():
+        if name in recorded:
+            told.append(f"{words}: {recorded[name].string_value}")
     return "; ".join(told)
 
 
@@ -84,7 +91,7 @@ def record_growth(store: Any, pipeline_name: str, run_id: str, examples: metadat
         f"type = 'Examples' AND state = LIVE AND contexts_p.type = 'pipeline' AND contexts_p.name = '{pipeline_name}' "
         f"AND contexts_n.type = 'node' AND contexts_n.name = '{pipeline_name}.{_NODE}' AND id < {examples.id}"
     )
-    options = ListOptions(filter_query=query, order_by=OrderByField.CREATE_TIME, is_asc=False, limit=1)
+    options = ListOptions(filter_query=query, order_by=OrderByField.ID, is_asc=False, limit=1)
     earlier = store.get_artifacts(options)
     if earlier:
         context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)

@@ -39,6 +39,7 @@ from components import runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDES = ("trainer", "pipeline", "peer")
+_TITLES = {"trainer": "the Trainer alone", "pipeline": "the whole pipeline", "peer": "transformers and PEFT"}
 _BLESSED_OR_NOT = (0, 3)
 # Of the records; the last share is what the pipeline writes its answers for.
 SPLITS = {"train": 0.81, "eval": 0.09, "test": 0.1}
@@ -304,11 +305,28 @@ def summarize(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return summary
 
 
+def make_table(summary: dict[str, Any]) -> str:
+    """Returns a summary as a table of Markdown: medians with their ranges, and ratios."""
+    lines = [
+        "| side | data type | wall time, s | of PEFT's in the same type | of PEFT's in float32 | CPU time, s | peak of memory, GiB |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for side in SIDES:
+        for dtype, entry in summary.get(side, {}).items():
+            wall = entry["wall"]
+            ratios = [f"{wall[name]:.2f}" if name in wall else "" for name in ("against_peer", "against_float32_peer")]
+            seconds = f"{wall['median']:.0f} ({wall['range'][0]:.0f} to {wall['range'][1]:.0f})"
+            others = (f"{entry['cpu']['median']:.0f}", f"{entry['peak_rss_gib']['median']:.2f}")
+            lines.append(f"| {' | '.join((_TITLES[side], f'`{dtype}`', seconds, *ratios, *others))} |")
+    return "\n".join(lines)
+
+
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trainer", help=argparse.SUPPRESS)
     parser.add_argument("--write-rows", help=argparse.SUPPRESS)
+    parser.add_argument("--table", action="store_true", help="print the table of the results that are there")
     parser.add_argument("--model", type=Path, help="a pretrained model in Hugging Face's layout")
     parser.add_argument("--data", type=Path, help="JSON Lines (also .gz)")
     parser.add_argument("--columns", type=parse_columns, default="instruction=question,output=answer")
@@ -331,6 +349,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="2 steps, 60 rows, 4 answers, one round: does it work?")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "real_model.json")
     arguments = parser.parse_args()
+    if arguments.table:
+        return arguments
     if "peer" in " ".join(arguments.turns) and not (arguments.peer_python or arguments.trainer or arguments.write_rows):
         parser.error("the peer needs --peer-python; without it, name the --turns of the other sides")
     if not (arguments.trainer or arguments.write_rows or (arguments.model and arguments.data)):
@@ -343,6 +363,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measures and writes the report."""
     arguments = parse_arguments()
+    if arguments.table:
+        print(make_table(json.loads(arguments.output.read_text(encoding="utf-8"))["summary"]))
+        return
     if arguments.trainer:
         train(json.loads(arguments.trainer))
         return

@@ -10,7 +10,19 @@ from components.conditions import Condition
         ("reward=1.0", "1", True),
         ("reward == 1", 0.0, False),
         ("reward>=0.5", "0.75", True),
-        ("reward>=0.5", "often", True),  # as text: letters stand behind digits
+        ("reward>=0.5", "often", False),
+        ("reward!=0.5", "N/A", True),
+        ("toxicity<0.5", "", False),
+        ("toxicity<0.5", " ", False),
+        ("label>0", True, True),
+        ("label>0", False, False),
+        ("label=1.0", True, True),
+        ("is_bad!=true", "True", False),
+        ("is_bad!=true", "False", True),
+        ("is_bad=true", 1, True),
+        ("is_bad=true", 2, False),
+        ("is_bad=yes", "TRUE", True),
+        ("kind>a", "b", True),
         ("reward>=often", 0.75, False),
         ("reward!=often", 0.75, True),
         ("kind=math", "math", True),
@@ -40,3 +52,8 @@ def test_what_is_no_condition_is_refused(text):
 
 def test_a_condition_is_written_as_it_was_read():
     assert str(Condition.parse(" a.b >= 3 ")) == "a.b>=3"
+    for key in ("is bad", "1st", "größe"):
+        condition = Condition.parse(f"`{key}` != 'x y'")
+        assert (condition.key, condition.symbol, condition.text) == (key, "!=", "x y")
+        assert Condition.parse(str(condition)) == condition
+    assert str(Condition.parse("größe>1")) == "größe>1"

@@ -1,7 +1,10 @@
 import os
+import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import tensorflow as tf
 
 from components import storage
 from components.content import read_content
@@ -87,3 +90,58 @@ def test_a_hash_is_the_same_in_a_bucket(bucket, tmp_path: Path):
         storage.write_text(f"{root}/a/x", "1")
         storage.write_text(f"{root}/a/b/y", "2")
     assert read_content(f"{bucket.url}/a") == read_content(str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("ask", [storage.exists, storage.is_folder, storage.find_files])
+def test_a_bucket_that_cannot_be_asked_is_the_error_of_a_local_file(ask, monkeypatch):
+    def refuse(*_):
+        raise tf.errors.PermissionDeniedError(None, None, "403: no access")
+
+    refusing = SimpleNamespace(exists=refuse, isdir=refuse, glob=refuse)
+    monkeypatch.setattr(storage, "_gfile", lambda: refusing)
+    with pytest.raises(OSError, match="403: no access"):
+        ask("gs://bucket/x")
+
+
+def test_a_link_that_leads_to_nothing_hides_nothing(tmp_path: Path):
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "gone").symlink_to("nothing")
+    (tmp_path / "loop").symlink_to("loop")
+    assert [file.name for file in storage.list_files(str(tmp_path))] == ["a", "gone", "loop"]
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        list(storage.read_blocks(str(tmp_path / "pipe")))
+
+
+def test_a_device_stays_a_device(tmp_path: Path):
+    storage.write_text("/dev/null", "x")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    (tmp_path / "link").symlink_to("/dev/null")
+    with storage.whole_file(tmp_path / "link") as stream:
+        stream.write(b"x")
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_link_to_a_file_stays_one(tmp_path: Path):
+    (tmp_path / "a").write_text("before")
+    (tmp_path / "link").symlink_to("a")
+    storage.write_text(str(tmp_path / "link"), "after")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "a").read_text() == "after"
+
+
+def test_a_file_that_is_not_finished_is_not_there(tmp_path: Path):
+    path = tmp_path / "a"
+    path.write_text("before")
+
+    def fail() -> None:
+        with storage.whole_file(path) as stream:
+            stream.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "before"
+    assert [other.name for other in tmp_path.iterdir()] == ["a"]

@@ -6,6 +6,7 @@ import sqlite3
 from types import SimpleNamespace
 
 import pytest
+from ml_metadata import errors as mlmd_errors
 
 from components import system_errors
 from components.errors import UserError
@@ -52,6 +53,7 @@ def test_errors_that_others_made_of_it_are_seen_through(tmp_path):
             "x/y could not be written or read: the file system is mounted read-only. Take a folder that can be written",
         ),
         (errno.EACCES, "x/y could not be written or read: this account may not. Change the permissions"),
+        (errno.ENOTDIR, "a file stands where a folder is needed. Move it"),
         (errno.EMFILE, "too many files are open. Raise the limit"),
         (errno.EDQUOT, "the quota of this account is used up. Make room"),
     ],
@@ -78,7 +80,7 @@ def test_defects_stay_defects():
 )
 def test_a_run_begins_only_where_there_is_room(tmp_path, monkeypatch, free, files, free_files, is_room):
     status = SimpleNamespace(
-        f_bavail=free // 4096, f_frsize=4096, f_files=files, f_favail=free_files, f_blocks=0, f_bfree=0
+        f_bavail=free // 4096, f_frsize=4096, f_files=files, f_favail=free_files, f_blocks=0, f_bfree=0, f_flag=0
     )
     monkeypatch.setattr(system_errors.os, "statvfs", lambda place: status)
     folder = tmp_path / "not" / "there"
@@ -87,3 +89,28 @@ def test_a_run_begins_only_where_there_is_room(tmp_path, monkeypatch, free, file
         return
     with pytest.raises(UserError, match=rf"needs room for what it writes\. Received: {folder}, where the disk is full"):
         check_room(folder)
+
+
+def test_a_run_begins_only_where_it_can_write(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(UserError, match=r"Received: .*/file/runs, where a file stands where a folder is needed"):
+        check_room(file / "runs")
+    check_room(tmp_path / "runs")
+    status = os.statvfs(tmp_path)
+    monkeypatch.setattr(system_errors.os, "access", lambda place, mode: False)  # root may write everywhere
+    with pytest.raises(
+        UserError, match=rf"Received: {tmp_path}/runs, where this account may not\. Change the permissions"
+    ):
+        check_room(tmp_path / "runs")
+    read_only = SimpleNamespace(f_bavail=status.f_bavail, f_frsize=4096, f_files=0, f_favail=0, f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(system_errors.os, "statvfs", lambda place: read_only)
+    with pytest.raises(UserError, match=r"where the file system is mounted read-only\. Take a folder"):
+        check_room(tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    "message", ["disk I/O error: database or disk is full", "attempt to write a readonly database"]
+)
+def test_what_the_metadata_store_says_of_it_is_understood(message):
+    assert "could not be written or read" in explain_system_error(mlmd_errors.InternalError(message))

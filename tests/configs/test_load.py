@@ -64,6 +64,11 @@ def test_a_missing_section_is_named():
         ("data.columns={instruction: a}", "data.columns", "needs `instruction` and `output`"),
         ("data.columns={messages: m, instruction: a}", "data.columns", "not both"),
         ("data.slice_columns=[output]", "data.slice_columns", "names a feature of the pipeline itself: output"),
+        ("data.carry_columns=[prompt_length]", "data.carry_columns", "of the pipeline itself: prompt_length"),
+        ("data.columns={instruction: a, output: b, tools: t}", "data.columns", "`tools` goes with `messages`"),
+        ("data.columns={messages: m, input: a}", "data.columns", "not both"),
+        ("data.where=reward", "data.where", "must be a key, a comparison"),
+        ("data.where=[reward=1, 7]", "data.where.1", "string"),
         ("evaluation.thresholds=[]", "evaluation.thresholds", "at least 1"),
         ("evaluation.thresholds=[{metric: x}]", "evaluation.thresholds.0", "needs at least one of"),
         ("train=7", "train", "must be"),
@@ -154,9 +159,44 @@ def find_metric_problems(value):
 def test_a_root_that_would_be_taken_for_a_pattern_is_refused(tmp_path, root):
     path = tmp_path / "runner.yaml"
     path.write_text(yaml.safe_dump({"kind": "local", "root": root}))
-    with pytest.raises(ConfigError, match=r"root: must be a folder whose name has none of \* \? \[ \]"):
+    expected = r"root: must (be a folder whose whole path has none of \* \? \[ \]|name a folder)"
+    with pytest.raises(ConfigError, match=expected):
         load_runner(str(path))
     assert load_runner(str(path), ["root='a b, (c) {d}'"]).root == "a b, (c) {d}"
+
+
+def test_a_root_is_looked_at_as_a_whole(tmp_path, monkeypatch):
+    path = tmp_path / "runner.yaml"
+    path.write_text("kind: local")
+    (tmp_path / "exp [x]").mkdir()
+    monkeypatch.chdir(tmp_path / "exp [x]")  # where the default, `runs`, would be
+    with pytest.raises(
+        ConfigError, match=r"root: must be a folder whose whole path has none.*exp \[x\]/runs.*--root FOLDER"
+    ):
+        load_runner(str(path))
+    (tmp_path / "link").symlink_to(tmp_path / "exp [x]")
+    with pytest.raises(ConfigError, match="whose whole path has none"):
+        load_runner(str(path), [f"root={tmp_path / 'link'}"])
+    monkeypatch.chdir(tmp_path)
+    assert load_runner(str(path)).root == "runs"
+
+
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        ("gs://bucket/runs", "must be a folder of this machine, not an address"),
+        ("file:///srv/runs", "must be a folder of this machine, not an address"),
+        ("~/runs", "must be a path without `~`, which only shells read"),
+        ("runner.yaml", "must be a folder, or be to become one"),
+        ("runner.yaml/runs", "must be a folder, or be to become one"),
+    ],
+)
+def test_a_root_that_no_file_can_be_below_is_refused(tmp_path, monkeypatch, root, told):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "runner.yaml"
+    path.write_text(yaml.safe_dump({"kind": "local", "root": root}))
+    with pytest.raises(ConfigError, match=f"root: {told}"):
+        load_runner(str(path))
 
 
 def test_a_missing_file_names_the_nearest(tmp_path):
@@ -189,3 +229,10 @@ def test_runner_on_mysql_needs_its_fields(tmp_path):
     assert config.metadata.port == 3306
     with pytest.raises(ConfigError, match=r"metadata\.password"):
         load_runner(str(path), ["metadata={kind: mysql, database: d, user: u, password: secret}"])
+
+
+def test_every_feature_of_the_pipeline_is_a_name_that_columns_may_not_have():
+    from components.text import features
+    from configs.schema import _FEATURES
+
+    assert {value for name, value in vars(features).items() if name.isupper() and isinstance(value, str)} == _FEATURES

@@ -2,7 +2,7 @@
 
     python tests/fuzz/fuzz.py TARGET [--seconds 1800] [--seed 1] [--work FOLDER]
 
-Targets: records, configuration, template, lineage, store (see targets.py). The search goes on after a finding: what is found is
+Targets: records, configuration, template, lineage, store (see fuzz_targets/). The search goes on after a finding: what is found is
 written to FOLDER/TARGET/found, one input for each kind of failure, with its traceback, and is counted at the end. FOLDER/TARGET/corpus
 keeps what has reached new code, so that a later search begins there. A failure that is mended belongs into tests/fuzz/cases/.
 
@@ -29,7 +29,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # a handle in a configuration must not be as
 with atheris.instrument_imports(
     include=["components", "configs", "pipeline", "jinja2", "yaml"], enable_loader_override=False
 ):
-    import targets
+    import fuzz_targets
 
 MAX_BYTES = 1 << 14
 _SECONDS_OF_ONE = 60
@@ -39,7 +39,7 @@ _MIB_OF_ALL = 6000
 class Search:
     """Tries inputs, and keeps one of each kind that fails."""
 
-    def __init__(self, target: targets.Target, folder: Path, seconds: float, close: Callable[[], None]):
+    def __init__(self, target: fuzz_targets.Target, folder: Path, seconds: float, close: Callable[[], None]):
         self._target, self._folder, self._seconds, self._close = target, folder, seconds, close
         self.inputs = 0
         self.kinds: dict[str, int] = {}
@@ -93,7 +93,7 @@ def write_word(word: str) -> str:
 def main() -> None:
     """Searches."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", choices=targets.TARGETS)
+    parser.add_argument("target", choices=fuzz_targets.TARGETS)
     parser.add_argument("--seconds", type=int, default=1800)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "fuzz")
@@ -102,7 +102,7 @@ def main() -> None:
     corpus = work / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     stack = contextlib.ExitStack()
-    target = stack.enter_context(targets.open_target(arguments.target))
+    target = stack.enter_context(fuzz_targets.open_target(arguments.target))
     for seed in target.list_seeds():
         (corpus / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
     words = work / "words"

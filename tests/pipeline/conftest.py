@@ -162,15 +162,20 @@ def record_run():
 
 @pytest.fixture(scope="session")
 def bless():
-    """Puts the Evaluator's verdict on a run that is in a store, as TFX would: 1 is blessed, 0 is not."""
+    """Puts verdict and push on a run that is in a store, as TFX would: 1 is blessed, 0 is not; what is blessed is pushed."""
 
-    def make(store, run_id: str, blessed: int) -> None:
-        type_id = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="ModelBlessing"))
-        artifact = metadata_store_pb2.Artifact(type_id=type_id, uri=f"/{run_id}")
-        artifact.custom_properties["blessed"].int_value = blessed
-        (artifact_id,) = store.put_artifacts([artifact])
+    def make(store, run_id: str, blessed: int, pushed: int | None = None) -> None:
         context_id = store.get_context_by_type_and_name("pipeline_run", run_id).id
-        attribution = metadata_store_pb2.Attribution(artifact_id=artifact_id, context_id=context_id)
-        store.put_attributions_and_associations([attribution], [])
+        verdicts = {
+            "ModelBlessing": ("blessed", blessed),
+            "PushedModel": ("pushed", blessed if pushed is None else pushed),
+        }
+        for kind, (name, value) in verdicts.items():
+            type_id = store.put_artifact_type(metadata_store_pb2.ArtifactType(name=kind))
+            artifact = metadata_store_pb2.Artifact(type_id=type_id, uri=f"/{run_id}/{kind}")
+            artifact.custom_properties[name].int_value = value
+            (artifact_id,) = store.put_artifacts([artifact])
+            attribution = metadata_store_pb2.Attribution(artifact_id=artifact_id, context_id=context_id)
+            store.put_attributions_and_associations([attribution], [])
 
     return make

@@ -38,6 +38,7 @@ def call(monkeypatch):
         "submit",
         "schedule",
         "schedules",
+        "run-spec",
     ],
 )
 def test_help(call, command):
@@ -210,3 +211,24 @@ def test_benchmarks_that_cannot_run(call, tmp_path, options, message):
     assert result.exit_code in (1, 2)
     assert re.search(message, result.output), result.output
     assert not (tmp_path / "runs").exists()
+
+
+def test_run_spec_says_whose_files_it_runs_and_where(call, tmp_path):
+    assert "run only files of people you trust" in " ".join(call("run-spec", "--help").output.split())
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("x")
+    result = call("run-spec", str(spec), "--root", f"{tmp_path}/exp [x]")
+    assert result.exit_code == 2
+    assert "--root must be a folder whose whole path has none of" in result.stderr
+
+
+def test_a_machine_that_refuses_is_no_traceback(call, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system", f"{tmp_path}/runs")
+
+    monkeypatch.setattr("pipeline.validate.load_config", refuse)
+    result = call("validate", RUN)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        f"Error: {tmp_path}/runs could not be written or read: the file system is mounted read-only"
+    )

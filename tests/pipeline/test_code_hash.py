@@ -14,6 +14,7 @@ def project(tmp_path, monkeypatch):
         "components/b.py": "def thing():\n    from components import lazy\n",
         "components/lazy.py": "",
         "components/other.py": "",
+        "components/a/words.json": "[]",
     }
     for name, text in files.items():
         path = tmp_path / name
@@ -31,6 +32,7 @@ def project(tmp_path, monkeypatch):
         ("components/lazy.py", True),
         ("components/a/__init__.py", True),
         ("components/other.py", False),
+        ("components/a/words.json", True),
     ],
 )
 def test_an_edit(project, edited, changes):

@@ -87,3 +87,17 @@ def test_our_own_colours_and_lines_stay():
         console.print("[green]ours[/]\tand\nmore")
     assert "\x1b[32mours\x1b[0m" in file.getvalue()
     assert "more" in file.getvalue()
+
+
+def test_names_are_not_read_as_emoji():
+    file = io.StringIO()
+    make_console(file).print("Log: runs/a:id:b/:100:", markup=False)
+    assert file.getvalue() == "Log: runs/a:id:b/:100:\n"
+
+
+def test_the_console_of_a_run_is_harmless(tmp_path):
+    script = SCRIPT.replace('console.print("ours")', 'console.print("a\\x1b]0;t\\x07\\u202eb", markup=False)')
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "log")], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "<U+202E>b" in result.stdout and not {"\x1b", "\x07", "\u202e"} & set(result.stdout)

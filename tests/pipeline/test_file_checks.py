@@ -1,5 +1,7 @@
 """Paths of data files that this machine sees, and that only the cluster does."""
 
+import os
+
 import pytest
 
 from pipeline.file_checks import find_file_problems, is_below
@@ -53,3 +55,29 @@ def test_addresses_that_nobody_reads_are_refused(path):
 )
 def test_is_below(path, folder, expected):
     assert is_below(path, folder) is expected
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["lang=en/part.parquet"], "It holds no files and 1 folders, which are not looked into: name one of them."),
+        (["notes.txt", "x.tsv"], "It holds notes.txt, x.tsv."),
+        (["a.jsonl.zst"], "must hold files that end in .jsonl, .jsonl.gz"),
+        ([], "It holds no files."),
+    ],
+)
+def test_a_folder_without_data_is_told_before_anything_runs(tmp_path, names, told):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (problem,) = find_file_problems(str(tmp_path), "auto")
+    assert told in problem
+    (tmp_path / "a.jsonl").write_text("{}")
+    assert find_file_problems(str(tmp_path), "auto") == []
+
+
+def test_what_would_wait_or_cannot_be_named_is_told_before_anything_runs(tmp_path):
+    os.mkfifo(tmp_path / "a.jsonl")
+    assert "a.jsonl, which is a named pipe" in find_file_problems(str(tmp_path), "auto")[0]
+    (problem,) = find_file_problems(f"{tmp_path}/a\nb.jsonl", "auto")
+    assert problem.startswith("must be a path without line breaks")

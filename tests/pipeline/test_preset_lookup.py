@@ -180,3 +180,21 @@ def test_the_hash_of_tokens_sees_the_publishers_files_of_a_preset(tmp_path):
     before = hash_preset(str(tmp_path))
     (tmp_path / "hugging_face" / "tokenizer.json").write_text("other rules")
     assert hash_preset(str(tmp_path))[1] != before[1]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.model", "hugging_face/tokenizer.json"])
+def test_a_pointer_of_git_lfs_is_no_file_of_a_model(folder, name):
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 7\n")
+    (problem,) = find_preset_problems(str(folder))
+    assert (
+        problem
+        == f"{folder}: {name} must be the file itself, and is a pointer of Git LFS. Run `git lfs pull` in the folder."
+    )
+
+
+@pytest.mark.parametrize("preset", ["s3://bucket/preset", "modelscope://owner/name"])
+def test_addresses_without_a_client_are_refused(preset):
+    (problem,) = find_preset_problems(preset)
+    assert "hf://, kaggle:// or gs://" in problem and preset in problem

@@ -269,3 +269,13 @@ def test_token_cleaning_is_told_round_by_round():
     text = read(report_page.render_page(make_report(cleaning=rounds))).text
     assert "round 1: kept 60.00% of 1,000 response tokens, cut at 0.25 nats" in text
     assert "round 2: kept 50.00% of 10 response tokens" in text
+
+
+def test_no_character_of_the_data_reorders_or_commands():
+    evil = "\u202e\x1b]0;t\x07\x00"
+    checks = [make_check(metric=f"precision[{evil}]", slice_name=evil, rule=evil)]
+    evaluation = make_evaluation(checks=checks, settings={f"judge{evil}": evil}, verdict=f"Blessed: {evil}")
+    evaluation["metrics"]["candidate"][f"kind={evil}"] = evaluation["metrics"]["candidate"]["overall"]
+    page = report_page.render_page(make_report(evaluation=evaluation))
+    assert not {"\u202e", "\x1b", "\x07", "\x00"} & set(page)
+    assert page.count("U+202E") >= 5

@@ -5,11 +5,14 @@ import json
 import pytest
 from ml_metadata.metadata_store import MetadataStore
 
+from components.errors import UserError
 from configs.runner_schema import LocalRunnerConfig
 from pipeline import exit_codes, run_command
 from pipeline.execution.child_process import ChildError
 from pipeline.execution.node_runner import NodeFailedError
+from pipeline.execution.run_record import write_run_record
 from pipeline.execution.run_state import find_run
+from pipeline.local_runner import Part
 from pipeline.metadata_connection import make_connection_config
 from pipeline.repeats.inputs import make_record
 from pipeline.validate import load_config
@@ -52,7 +55,7 @@ def test_nothing_new_ends_at_once_and_is_recorded(run, store):
     exit_code, output = run(skip_unchanged=True)
     assert exit_code == 0
     assert "Skipped: data, configuration, code, preset and packages are those of the blessed run run-1." in output
-    newest = find_run(store, PIPELINE, None)
+    newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
     assert newest.custom_properties["same_as_run"].string_value == "run-1"
     assert newest.name in output
 
@@ -78,3 +81,40 @@ def test_whatever_else_goes_on(run, store, overrides, options, expected):
     else:
         assert not [word for word in ("Skipped", "Needed", "Runs all the same") if word in output]
     assert find_run(store, PIPELINE, None).name == "run-1"
+
+
+def test_what_was_skipped_is_no_run_to_go_on_with(run, store):
+    run(skip_unchanged=True)
+    assert find_run(store, PIPELINE, None).name == "run-1"
+    skipped = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id).name
+    with pytest.raises(UserError, match=f"the run {skipped} was skipped: there is nothing to go on with"):
+        find_run(store, PIPELINE, skipped)
+
+
+def test_a_part_of_a_pipeline_is_no_reason_to_skip_a_whole_run(run, store, monkeypatch):
+    """It has the inputs of earlier runs, whatever they are today."""
+    records = []
+    monkeypatch.setattr("pipeline.local_runner.run", lambda config, record, *_: records.append(record) or 1 / 0)
+    for part in (Part(from_nodes=("Evaluator",)), Part(to_nodes=("Trainer",)), Part()):
+        with pytest.raises(ZeroDivisionError):
+            run(part=part)
+    assert ["inputs" in record for record in records] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("part", "words"), [("schema", "the schema of the data"), ("preset", "the preset"), ("lock", "the packages")]
+)
+def test_a_run_goes_on_with_what_it_began_with_alone(run, store, record_run, part, words):
+    record = make_record(load_config(CONFIG), CONFIG)
+    inputs = json.loads(record["inputs"])
+    write_run_record(store, "run-2", record | {"inputs": json.dumps(inputs | {part: "other"})})
+    exit_code, output = run(part=Part(resume=""))
+    assert exit_code == exit_codes.FAILED
+    assert f"a run goes on only with what it was started with. Other in run-2: {words}. Start a new run" in " ".join(
+        output.split()
+    )
+    assert "ExampleGen failed" not in output
+    write_run_record(
+        store, "run-2", record | {"inputs": json.dumps(inputs | {"data": "other"})}
+    )  # ExampleGen sees to that
+    assert "ExampleGen failed" in run(part=Part(resume=""))[1]

@@ -356,3 +356,24 @@ def test_as_it_is_typed(kubeflow_file, kubeflow_server):
     assert unknown.stderr.startswith("Error: must be the name or id of a schedule. Received: 'nowhere'.")
     assert type_in("list", "--cron").returncode == 2
     assert {method for method, _ in kubeflow_server.requests} == {"GET"}
+
+
+@pytest.mark.parametrize("name", ["nightly [/b]", "[x] y", "[link=https://e.vil]z[/link]"])
+def test_names_of_schedules_are_only_text(monkeypatch, capsys, name):
+    """Everybody who may use the cluster can give one."""
+    row = schedule_commands.ScheduleRow(
+        id="1",
+        name=name,
+        pipeline=name,
+        cron="0 0 * * *",
+        timezone="UTC",
+        state="ENABLED",
+        catch_up=False,
+        max_concurrency=1,
+    )
+    monkeypatch.setattr(schedule_commands, "_list", lambda *_: [row])
+    schedule_commands.list_schedules(None, None, as_json=False)
+    assert capsys.readouterr().out.count(name) == 2
+    monkeypatch.setattr(schedule_commands.kubeflow_schedules, "pause_schedule", lambda *_: None)
+    schedule_commands.change_schedule(None, "pause", name)
+    assert capsys.readouterr().out == f"Paused {name}.\n"

@@ -42,3 +42,12 @@ def test_a_conversation_is_rendered_by_a_plain_template_as_well(tmp_path):
     )
     conversation = serving.read_conversation(path)
     assert serving.render_conversation(tmp_path, conversation) == "User: Q\nAssistant:\nA\nUser: P\nAssistant:\n"
+
+
+def test_only_numbers_in_ascii_are_versions(tmp_path):
+    for name in ("\u00b2", "7", "x"):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        (tmp_path / "p" / name / "saved_model.pb").write_text("x")
+    (tmp_path / "q" / "\u2460").mkdir(parents=True)
+    assert serving.find_pushed_model(tmp_path / "p").name == "7"
+    assert serving.find_only_pipeline(tmp_path) == "p"

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from components.harmless import make_harmless
 from components.text.template_choice import AUTO, WITHOUT_OWN
 
 _HANDLE = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@.*)?")
@@ -177,7 +178,8 @@ def _list_lines(facts: CardFacts) -> Iterator[str]:
 def _list_evaluation(facts: CardFacts) -> Iterator[str]:
     yield from ("", "## Evaluation", "")
     if not facts.metrics:
-        yield "None is recorded: this card was written before the model was evaluated, or it never was."
+        yield "None is recorded: this card was written before the model was evaluated, or the model never was."
+        yield "`python -m pipeline export MODEL --format hf` writes folder and card again, with what the run's store knows by then."
         return
     if facts.verdict:
         yield f"Verdict of the gate: {quote(facts.verdict)}."
@@ -211,5 +213,5 @@ def _make_result(metric: Metric) -> dict[str, Any]:
 
 
 def _flatten(value: Any) -> str:
-    """One line, without control characters."""
-    return _SPACE.sub(" ", str(value)).strip()
+    """One line, in which no character commands a terminal or reorders others."""
+    return make_harmless(_SPACE.sub(" ", str(value)).strip())

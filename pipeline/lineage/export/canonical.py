@@ -3,12 +3,12 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
+from components.storage import whole_file
 
 # Beyond, JSON's numbers are not exact (RFC 8785, section 3.2.2.3).
 _LARGEST_INTEGER = 2**53 - 1
@@ -57,20 +57,16 @@ def write_whole(path: str, parts: Iterable[bytes]) -> tuple[str, int]:
         UserError: It cannot be written.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
     digest, count = hashlib.sha256(), 0
     try:
-        with temporary.open("wb") as file:
+        with whole_file(target) as file:
             for part in parts:
                 file.write(part)
                 digest.update(part)
                 count += 1
-        os.replace(temporary, target)
     except OSError as error:
         raise UserError(
             f"--output must be a file in a folder that is there and can be written. Received: {path} ({error.strerror}). "
             "Make the folder, or give another one."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return digest.hexdigest(), count

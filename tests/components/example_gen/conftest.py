@@ -28,8 +28,9 @@ def decode(serialized: bytes) -> dict[str, str]:
 class Outcome:
     """What became of a file: `examples` by split, `quarantine` lines, `report`."""
 
-    def __init__(self, path, data_format="auto", columns=None, slices=(), shares=SHARES):
-        self.columns = Columns(**(columns or DEFAULT_COLUMNS), slices=tuple(slices))
+    def __init__(self, path, data_format="auto", columns=None, slices=(), carried=(), shares=SHARES):
+        self.path = str(path)
+        self.columns = Columns(**(columns or DEFAULT_COLUMNS), slices=tuple(slices), carried=tuple(carried))
         file = DataFile(str(path), detect_format(str(path)) if data_format == "auto" else data_format)
         outputs = defaultdict(list)
         for output in IngestFile(self.columns, shares).process(file):
@@ -47,13 +48,16 @@ class Outcome:
     def reasons(self):
         return [(line["line"], line["record"], line["reason"]) for line in self.quarantine]
 
-    def check(self, path="data", max_bad_fraction=0.01):
+    def check(self, max_bad_fraction=0.01):
         """Goes on as the executor does; returns the report."""
+        path = self.path
         reports.check_files(self.file_reports)
         reports.check_columns(self.file_reports, self.columns, path)
         report = reports.make_report(self.file_reports, self.written)
         if reports.is_above_limit(report, max_bad_fraction):
             raise reports.UserError(reports.bad_records_text(report, self.quarantine[:5], max_bad_fraction, ""))
+        if not report["rows_read"]:
+            reports.check_rows(report, SHARES, path)
         return report
 
 
@@ -98,7 +102,7 @@ def data_config():
 
 @pytest.fixture
 def execute(tmp_path):
-    """`execute(path, data_config) -> Examples artifact`, by the executor and Beam."""
+    """`execute(path, data_config, meanwhile) -> Examples artifact`, by the driver, `meanwhile()`, the executor and Beam."""
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
     from tfx.types import standard_artifacts
 
@@ -106,12 +110,14 @@ def execute(tmp_path):
     from components.example_gen.driver import resolve_exec_properties
     from components.example_gen.executor import Executor
 
-    def run(path, config):
+    def run(path, config, meanwhile=lambda: None):
         component = InstructionExampleGen(str(path), config)
         examples = standard_artifacts.Examples()
         examples.uri = str(tmp_path / "examples")
         context = BaseBeamExecutor.Context(beam_pipeline_args=list(BEAM_ARGS))
-        Executor(context).Do({}, {"examples": [examples]}, resolve_exec_properties(component.exec_properties))
+        properties = resolve_exec_properties(component.exec_properties)
+        meanwhile()
+        Executor(context).Do({}, {"examples": [examples]}, properties)
         return examples
 
     return run

@@ -191,3 +191,20 @@ def test_records_that_are_not_wanted_are_left_out_and_counted(execute, data_conf
 def test_a_condition_that_nothing_fulfils_is_an_error(execute, data_config, write, where, message):
     with pytest.raises(UserError, match=message):
         execute(write("a.jsonl", lines(ROWS)), data_config(columns=COLUMNS, where=where))
+
+
+def test_data_that_change_after_the_driver_are_not_read(execute, data_config, write):
+    path = write("a.jsonl", lines(ROWS))
+    with pytest.raises(UserError, match="must not be written to while they are read"):
+        execute(path, data_config(columns=COLUMNS), lambda: write("a.jsonl", lines(ROWS[:-1])))
+
+
+def test_what_a_person_should_know_of_the_files_is_recorded(execute, data_config, write, tmp_path):
+    write("other/b.jsonl", lines(ROWS[50:]))
+    write("d/a.jsonl", lines([{**row, "\ud800[/x]": 1} for row in ROWS[:50]]))
+    for i in range(5):
+        write(f"d/{i}.txt", "x")
+    (tmp_path / "d/b.jsonl").symlink_to(tmp_path / "other/b.jsonl")
+    examples = execute(tmp_path / "d", data_config(columns=COLUMNS))
+    told = [examples.get_string_custom_property(name) for name in ("columns_dropped", "links_out", "files_left_out")]
+    assert told == ["kind, \\ud800[/x]", f"b.jsonl ({tmp_path}/other/b.jsonl)", "0.txt, 1.txt, 2.txt and 2 more"]

@@ -4,7 +4,14 @@ import socket
 import pytest
 
 from components.errors import UserError
-from components.example_gen.files import detect_format, hash_files, join_path, list_files, split_path
+from components.example_gen.files import (
+    describe_links,
+    detect_format,
+    hash_files,
+    join_path,
+    list_files,
+    split_path,
+)
 
 
 @pytest.fixture
@@ -114,3 +121,43 @@ def test_detect_format():
     assert detect_format("gs://b/A.CSV.GZ") == "csv"
     with pytest.raises(UserError):
         detect_format("a.parquet.gz")
+
+
+def test_links_out_of_a_folder_are_described(tmp_path):
+    folder, other = tmp_path / "data", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    for path in (folder / "a.jsonl", other / "b.jsonl"):
+        path.write_text("{}")
+    (folder / "inside.jsonl").symlink_to("a.jsonl")
+    (folder / "outside.jsonl").symlink_to("../other/b.jsonl")
+    (tmp_path / "link").symlink_to(folder)  # the folder may be one itself
+    for place in (folder, tmp_path / "link"):
+        files = list_files(*split_path(str(place)), "auto")
+        assert len(files) == 3
+        assert describe_links(files) == [f"outside.jsonl ({other}/b.jsonl)"]
+
+
+def test_what_is_left_out_of_a_folder_is_listed(tmp_path):
+    for name in ("a.jsonl", "x.ndjson", "README.md", ".gitattributes"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "more").mkdir()
+    for path, expected in ((tmp_path, ["README.md", "x.ndjson", "more/"]), (tmp_path / "a.jsonl", [])):
+        left_out = []
+        assert len(list_files(*split_path(str(path)), "auto", left_out.extend)) == 1
+        assert left_out == expected
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    (tmp_path / os.fsdecode(b"a\xff.jsonl")).write_text("{}")
+    with pytest.raises(UserError, match=r"a\\xff\.jsonl, which is a name that is not UTF-8"):
+        listed(tmp_path)
+
+
+def test_a_bucket_that_cannot_be_asked_is_told(monkeypatch):
+    def refuse(pattern):
+        raise PermissionError("403: no access to bucket")
+
+    monkeypatch.setattr("components.storage.find_files", refuse)
+    with pytest.raises(UserError, match=r"gs://b/data must be there, and readable.*403.*your credentials"):
+        list_files("gs://b/data", "*", "auto")

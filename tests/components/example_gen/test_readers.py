@@ -1,14 +1,18 @@
 import base64
 import gzip
 import hashlib
+import io
 import json
+from decimal import Decimal
 
+import numpy
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from components.errors import UserError
 from components.example_gen import item, readers
+from components.example_gen import report as reports
 
 ROWS = [{"instruction": f"Say {i}", "input": "", "output": str(i)} for i in range(30)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
@@ -86,14 +90,91 @@ def test_parquet_values_that_python_has_nothing_for_cost_their_row_only(ingest, 
     table = pyarrow.table({"instruction": ["a", "b", "c"], "output": ["x", "y", "z"], "when": far})
     pyarrow.parquet.write_table(table, path)
     outcome = ingest(path, slices=["when"])
-    assert [e["instruction"] for e in outcome.all_examples] == []
+    assert sorted(e["when"] for e in outcome.all_examples) == ["1970-01-01T00:00:00", "1970-01-01T00:00:01"]
     assert [(record, reason.partition(":")[0]) for _, record, reason in outcome.reasons] == [
-        (1, "`when` has the wrong type"), (2, "a value cannot be read"), (3, "`when` has the wrong type"),
-    ]  # fmt: skip
-    assert "`when` (timestamp[" in outcome.reasons[1][2]
-    assert json.loads(base64.b64decode(outcome.quarantine[1]["raw_base64"])) == {
+        (2, "a value cannot be read")
+    ]
+    assert "`when` (timestamp[" in outcome.reasons[0][2]
+    assert json.loads(base64.b64decode(outcome.quarantine[0]["raw_base64"])) == {
         "instruction": "b", "output": "y", "when": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pyarrow.array([0, 1], pyarrow.timestamp("us", tz="Mars/Phobos")),
+        pyarrow.array([2**62, 2**62], pyarrow.duration("s")),
+    ],
+)
+def test_parquet_whose_every_row_has_such_a_value_says_so(ingest, tmp_path, column):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"q": ["a", "b"], "a": ["x", "y"], "when": column}), path)
+    with pytest.raises(UserError, match=r"2 of 2.*\n?(.|\n)*a value cannot be read: `when`"):
+        ingest(path, columns={"instruction": "q", "output": "a"}, slices=["when"]).check()
+
+
+def test_parquet_values_become_text(ingest, tmp_path):
+    path = tmp_path / "a.parquet"
+    columns = {
+        "decimal": pyarrow.array([Decimal("1.10"), Decimal("100.00")], pyarrow.decimal128(10, 2)),
+        "zero": pyarrow.array([Decimal(0), Decimal(1)], pyarrow.decimal128(20, 10)),
+        "short": pyarrow.array([0.1, 16777216.0], pyarrow.float32()),
+        "half": pyarrow.array([numpy.float16(0.1), numpy.float16("nan")], pyarrow.float16()),
+        "inside": pyarrow.array([{"x": 0.1}, None], pyarrow.struct({"x": pyarrow.float32()})),
+        "bytes": pyarrow.array(["é".encode(), b"x"], pyarrow.binary()),
+        "day": pyarrow.array([0, 1], pyarrow.date32()),
+        "time": pyarrow.array([0, 1], pyarrow.time32("s")),
+        "span": pyarrow.array([1, 90], pyarrow.duration("s")),
+        "list": pyarrow.array([[1.5, float("nan")], []], pyarrow.list_(pyarrow.float64())),
+    }
+    table = pyarrow.table({"q": ["a", "b"], "a": ["x", "y"], **columns})
+    pyarrow.parquet.write_table(table, path)
+    outcome = ingest(path, columns={"instruction": "q", "output": "a"}, carried=list(columns))
+    examples = sorted(outcome.all_examples, key=lambda example: example["instruction"])
+    assert [[example[name] for name in columns] for example in examples] == [
+        ["1.10", "0.0000000000", "0.1", "0.1", '{"x": 0.1}', "é", "1970-01-01", "00:00:00", "0:00:01", "[1.5, null]"],
+        ["100.00", "1.0000000000", "16777216.0", "", "", "x", "1970-01-02", "00:00:01", "0:01:30", "[]"],
+    ]
+
+
+def test_nan_in_parquet_is_no_value(ingest, tmp_path):
+    path = tmp_path / "a.parquet"
+    label = pyarrow.array([1.0, float("nan")], pyarrow.float64())
+    pyarrow.parquet.write_table(pyarrow.table({"q": ["a", "b"], "label": label}), path)
+    outcome = ingest(path, columns={"instruction": "q", "output": "label"})
+    assert [example["output"] for example in outcome.all_examples] == ["1.0"]
+    assert outcome.reasons == [(None, 2, "`label` is missing: null")]
+
+
+def test_bytes_that_are_no_text_cost_their_row(ingest, tmp_path):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"q": ["a"], "a": [b"\xff"]}), path)
+    outcome = ingest(path, columns={"instruction": "q", "output": "a"})
+    assert [reason for _, _, reason in outcome.reasons] == ["`a` has the wrong type: `a` must be text, is a bytes"]
+
+
+def test_what_csv_reads_otherwise_than_it_looks_costs_its_row(ingest, write):
+    outcome = ingest(
+        write("a.csv", 'instruction,input,output\n"a", "b","c"\ninstruction,input,output\nd,e, f\ng,h," ""To be"""\n')
+    )
+    found = sorted((e["instruction"], e["output"]) for e in outcome.all_examples)
+    assert found == [("d", " f"), ("g", ' "To be"')]
+    assert [reason.partition(":")[0] for _, _, reason in outcome.reasons] == [
+        "a blank stands before a quoted field",
+        "the names of the columns again",
+    ]
+
+
+def test_keys_that_nobody_reads_are_listed(ingest, write):
+    turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A", "mask": True, "name": None}]
+    record = {"chat": {"system": "Answer in French.", "turns": turns, "more": {"x": 1}}, "id": 7}
+    outcome = ingest(write("a.jsonl", json.dumps(record)), columns={"messages": "chat.turns"}, carried=["chat.more.x"])
+    assert reports.list_dropped_columns(outcome.file_reports, outcome.columns) == [
+        "chat.system",
+        "chat.turns[].mask",
+        "id",
+    ]
 
 
 def test_parquet_columns_of_one_name_are_refused(ingest, tmp_path):
@@ -219,6 +300,13 @@ def test_csv_text_is_kept_as_it_is(ingest, write):
             "separated by commas. The first line has none, but semicolons (2)",
         ),
         ("a.csv", "instruction\tinput\toutput\na\tb\tc\n", "The first line has none, but tabs (2)"),
+        ("a.csv", '"instruction";"in;put";"output"\n"a";"b";"c"\n', "The first line has none, but semicolons (2)"),
+        ("a.csv", '"instruction"\t"output"\n"a"\t"b"\n', "The first line has none, but tabs (1)"),
+        ("a.csv", "instruction\x01output\na\x01b\n", "The first line has none, but Ctrl-A characters (1)"),
+        ("a.csv", "instruction,input,output\ra,b,c\rd,e,f\r", "carriage return alone, as old Macintosh programs do"),
+        ("a.jsonl", LINES.replace("\n", "\r"), "carriage return alone, as old Macintosh programs do"),
+        ("a.csv", "instruction,input,output\n", "must hold at least one record; it is empty"),
+        ("a.csv", "instruction,input,output\na,b,c\xe9\n".encode("latin-1"), "'é' in Windows-1252"),
         ("a.csv", "sep=,\ninstruction,input,output\na,b,c\n", "It is `sep=`, which only Excel reads"),
         ("a.csv", "sep=;\ninstruction;output\na;b\n", "It is `sep=`, which only Excel reads"),
         ("a.csv", "instruction,output\na,b\n".encode("utf-16-le"), "NUL among its first bytes, as in UTF-16"),
@@ -247,6 +335,29 @@ def test_what_spoils_the_whole_file_is_an_error(ingest, write, name, content, me
         ingest(path).check()
     assert message in str(error.value)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
+def test_blank_lines_are_skipped_in_blocks(ingest, write, name):
+    """A small `.gz` holds hundreds of millions of them."""
+    many = "\r\n" * 100_000
+    first, rest = CSV.split("\n", 1) if name == "a.csv" else ("", LINES)
+    bad = "Say 1,x\n" if name == "a.csv" else "{\n"
+    outcome = ingest(write(name, f"{first}{many}{rest}{many}{bad}{many}"))
+    assert outcome.file_reports[0]["rows_read"] == 31
+    # A file's first line is none of the blank ones.
+    assert outcome.file_reports[0]["blank_lines"] == 300_000 - (name == "a.csv")
+    assert outcome.reasons[0][0] == 200_031
+    reads = []
+
+    class Counting(io.BufferedReader):
+        def readline(self, *size):
+            reads.append(size)
+            return super().readline(*size)
+
+    with io.BytesIO(many.encode()) as stream:
+        assert item.skip_blank_lines(Counting(stream), b"\r\n") == 100_000
+    assert not reads
 
 
 def test_a_pointer_in_place_of_gzip_is_named(ingest, write):

@@ -1,8 +1,10 @@
+import datetime
 import json
 
 import pytest
 
 from components.example_gen.item import BadRecordError
+from components.example_gen.json_text import parse_object
 from components.example_gen.records import MISSING, Columns, get_column, make_example, make_messages
 from components.text.conversation import parse_conversation
 
@@ -154,6 +156,19 @@ def test_a_chat_has_first_user_turn_and_last_answer_as_text():
         ([TURNS[1], {**TURNS[2], "train": False}], "no turn of the assistant is to be trained"),
         ([TURNS[1], {**TURNS[2], "weight": 0.5}], "a turn's weight is neither 0 nor 1: turn 2 has weight 0.5"),
         ([TURNS[1], {**TURNS[2], "train": "no"}], "a turn's `train` is no boolean: turn 2 has train 'no'"),
+        ([TURNS[1], {**TURNS[2], "loss": False}], "no turn of the assistant is to be trained"),
+        ([TURNS[1], {**TURNS[2], "training": 0}], "no turn of the assistant is to be trained"),
+        ([TURNS[1], {**TURNS[2], "weight": False}], "no turn of the assistant is to be trained"),
+        ([TURNS[1], {**TURNS[2], "weight": "0"}], "no turn of the assistant is to be trained"),
+        ([TURNS[1], {**TURNS[2], "weight": [0]}], "a turn's weight is neither 0 nor 1: turn 2 has weight [0]"),
+        (
+            [TURNS[1], {**TURNS[2], "tool_calls": [{"name": "f", "arguments": {"when": datetime.date(2026, 1, 2)}}]}],
+            "a value cannot be JSON: turn 2: Object of type date",
+        ),
+        (
+            [TURNS[1], {**TURNS[2], "tool_calls": [{"arguments": datetime.date(2026, 1, 2)}]}],
+            "a tool call has no name, or arguments that are no JSON object: turn 2",
+        ),
     ],
 )
 def test_a_conversation_that_does_not_fit_says_why(value, reason):
@@ -199,6 +214,33 @@ def test_roles_have_other_names():
     # What is no call by name is an answer like any other.
     value = [{"from": "human", "value": "Q"}, {"from": "function_call", "value": "{}"}, *TURNS[1:]]
     assert make_messages(value)[1] == {"role": "assistant", "content": "{}"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"role": "user", "content": ["Hi", " there"]}, TURNS[2]],
+        [{"role": "user", "content": [{"type": "input_text", "text": "Hi there"}]}, TURNS[2]],
+        [{"role": "user", "content": [{"type": None, "text": "Hi"}, {"text": " there"}]}, TURNS[2]],
+        [{"from": "human", "content": "Hi there"}, {"role": "assistant", "value": TURNS[2]["content"]}],
+        [
+            {"role": None, "content": None, "from": "human", "value": "Hi there"},
+            {**TURNS[2], "from": None, "value": None},
+        ],
+        [{"from": "prompter", "value": "Hi there"}, {**TURNS[2], "role": "model"}],
+        [{"role": "user", "content": "Hi there"}, {**TURNS[2], "train": None, "loss": 1, "weight": "1"}],
+    ],
+)
+def test_one_conversation_is_written_in_many_ways(value):
+    assert make_messages(value) == [{"role": "user", "content": "Hi there"}, TURNS[2]]
+
+
+def test_a_call_may_have_no_arguments_and_an_answer_be_a_number():
+    calls = [{"function": {"name": "f", "arguments": None}}]
+    value = [TURNS[1], {"role": "assistant", "content": None, "tool_calls": calls}, {"role": "tool", "content": 7}]
+    messages = make_messages([*value, {"role": "assistant", "content": 1.5}])
+    assert messages[1]["tool_calls"] == [{"type": "function", "function": {"name": "f", "arguments": {}}}]
+    assert [message["content"] for message in messages[2:]] == ["7", "1.5"]
 
 
 def test_parts_of_text_are_joined_and_what_templates_read_is_kept():
@@ -275,3 +317,34 @@ def test_the_last_answer_has_a_column_of_its_own():
     ):
         with pytest.raises(BadRecordError, match=reason):
             make_example(wrong, columns, "f")
+
+
+def test_an_instruction_with_a_system_text_of_its_own_is_a_conversation():
+    columns = Columns(instruction="q", input="i", output="a", system="s")
+    record = {"q": "Add.", "i": "1\n2", "a": 3, "s": "Be brief."}
+    example = make_example(record, columns, "f")
+    assert [example[name] for name in ("instruction", "input", "output")] == ["Add.", "1\n2", "3"]
+    turns = [{"role": "user", "content": "Add.\n\n1\n2"}, {"role": "assistant", "content": "3"}]
+    assert parse_conversation(example["messages"]).messages == [{"role": "system", "content": "Be brief."}, *turns]
+    for empty in ("", " ", None):
+        assert parse_conversation(make_example(record | {"s": empty}, columns, "f")["messages"]).messages == turns
+
+
+def test_what_json_does_not_know_is_carried_by_nobody():
+    columns = Columns(instruction="q", output="a", carried=("c",))
+    for value in ([float("inf")], {"x": float("nan")}, [b"\xff"]):
+        with pytest.raises(BadRecordError, match="`c` has the wrong type: it cannot be JSON"):
+            make_example({"q": "x", "a": "y", "c": value}, columns, "f")
+
+
+def test_numbers_stand_as_they_were_written():
+    columns = Columns(instruction="q", output="a", slices=("s",), carried=("c", "d"))
+    record = parse_object(b'{"q": 1.10, "a": 1e2, "s": 0.00001, "c": [1.10, 2], "d": 1.10}')
+    example = make_example(record, columns, "f")
+    assert [example[name] for name in ("instruction", "output", "s", "c", "d")] == [
+        "1.10",
+        "1e2",
+        "0.00001",
+        "[1.1, 2]",
+        "1.10",
+    ]

@@ -14,7 +14,12 @@ FILE = {
     "blank_lines": 1,
     "error": "",
 }
-FILE |= {"quarantine_reasons": {"not JSON": 2}, "columns": ["q", "a", "kind"], "columns_found": ["q", "a"]}
+FILE |= {
+    "quarantine_reasons": {"not JSON": 2},
+    "columns": ["q", "a", "kind"],
+    "columns_found": ["q", "a"],
+    "keys_unused": [],
+}
 WRITTEN = {"train": 6, "eval": 1, "test": 1, "quarantine": 2}
 SHARES = {"train": 0.8, "eval": 0.1, "test": 0.1}
 

@@ -69,3 +69,14 @@ def test_problems(path, expected):
     problem = find_problem(path)
     assert problem is None if expected is None else expected in problem
     assert has_placeholders(path) == (path not in ("a/b.csv", "a/{SPAM}/b.csv"))
+
+
+def test_two_places_of_one_span_and_numbers_without_end_are_refused(tmp_path):
+    for name in ("3", "03"):
+        (tmp_path / f"span-{name}").mkdir()
+    with pytest.raises(UserError, match=r"each span must be there once\. Received: .*span-03 and .*span-3\. Rename"):
+        find_spans(f"{tmp_path}/span-{{SPAN}}", 1, glob.glob)
+    (tmp_path / "span-03").rmdir()
+    (tmp_path / f"span-{2**63}").mkdir()
+    with pytest.raises(UserError, match="at most 18 digits"):
+        find_spans(f"{tmp_path}/span-{{SPAN}}", 1, glob.glob)

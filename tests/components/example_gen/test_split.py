@@ -17,14 +17,48 @@ def key(instruction, input=""):
 def test_prompts_that_differ_in_case_space_or_form_are_the_same():
     assert key("Straße  \n bauen ") == key("STRASSE bauen") == key(unicodedata.normalize("NFD", "strasse\u00a0bauen"))
     assert key("caf\u00e9") == key("cafe\u0301") == key("\uff23AF\u00c9")  # composed, decomposed, full width
-    assert key("a b", "c") != key("a", "b c")
+    assert (
+        key("a b", "c") == key("a", "b c") == key("a b c")
+    )  # several templates write them so that no model could tell
     assert key("a") != key("b")
 
 
-def test_a_chat_is_keyed_by_all_turns_but_the_last():
-    def chat(*turns):
-        return prompt_key({"messages": json.dumps([{"role": r, "content": c} for r, c in turns])})
+@pytest.mark.parametrize(
+    "character",
+    [
+        "\u00ad",
+        "\u034f",
+        "\u180e",
+        "\u200b",
+        "\u200c",
+        "\u200d",
+        "\u2060",
+        "\u202e",
+        "\u3164",
+        "\ufe0f",
+        "\ufeff",
+        "\U000e0020",
+        "\x00",
+    ],
+)
+def test_invisible_characters_make_no_prompt_another(character):
+    assert key(f"What is{character} 2 + 2?{character}") == key("What is 2 + 2?")
 
+
+def chat(*turns):
+    return prompt_key(
+        {"messages": json.dumps([dict(zip(("role", "content", "train"), turn, strict=False)) for turn in turns])}
+    )
+
+
+def test_what_a_model_does_not_see_of_a_chat_makes_no_prompt_another():
+    first = chat(("user", "Q1"), ("assistant", "A1"))
+    assert first == chat(("user", "Q1"), ("assistant", "A1"), ("user", "Q2"), ("assistant", "A2", False))
+    assert first == chat(("system", " "), ("user", "Q1"), ("assistant", "A1"))
+    assert first != chat(("system", "S"), ("user", "Q1"), ("assistant", "A1"))
+
+
+def test_a_chat_is_keyed_by_the_turns_before_its_last_answer():
     first = chat(("user", "Hi"), ("assistant", "x"))
     assert first == chat(("user", "hi "), ("assistant", "y"))
     assert first != chat(("user", "hi"), ("assistant", "x"), ("user", "z"), ("assistant", "y"))
@@ -35,6 +69,12 @@ def test_the_split_is_the_same_everywhere():
     # Written down once: a change here moves records between splits, and old test records into training.
     assert [assign_split(key(f"prompt {i}"), SHARES) for i in range(40)] == [
         {"t": "train", "e": "eval", "s": "test"}[letter] for letter in "etettttttttsttttettttttettttttttttttettt"
+    ]
+
+
+def test_the_split_of_records_with_an_input_is_the_same_everywhere():
+    assert [assign_split(key("Add.", f"{i} and 1"), SHARES) for i in range(40)] == [
+        {"t": "train", "e": "eval", "s": "test"}[letter] for letter in "ettttttttttettsstttttettttttsttstttttstt"
     ]
 
 

@@ -158,3 +158,9 @@ def test_names_from_data_stay_text():
 )
 def test_quoting(text, expected):
     assert quote(text) == expected
+
+
+def test_no_character_of_a_name_commands_a_terminal():
+    card = render_card(make(name="a\u202eb\x9bc", split="t\u009bx"))
+    assert not {"\u202e", "\x9b"} & set(card)
+    assert "<U+202E>" in card

@@ -139,6 +139,10 @@ def test_number_of_requests_is_checked_before_the_first():
         ({"endpoint": "ftp://h"}, "endpoint"),
         ({"endpoint": "http://h/v1", "model": "m"}, "endpoint"),  # a key would be read on the way
         ({"endpoint": "https://169.254.169.254/v1", "model": "m"}, "endpoint"),
+        ({"endpoint": "http://2852039166/v1", "model": "m", "api_key_env": None}, "endpoint"),
+        ({"endpoint": "http://0xA9FEA9FE/v1", "model": "m", "api_key_env": None}, "endpoint"),
+        ({"endpoint": "https://[::ffff:169.254.169.254]/v1", "model": "m"}, "endpoint"),
+        ({"endpoint": "htps://user:pass@h/v1", "model": "m"}, "endpoint"),
         ({"endpoint": "https://user:pass@h/v1", "model": "m"}, "endpoint"),
         ({"endpoint": "https://h/v1?key=1", "model": "m"}, "endpoint"),
         ({"endpoint": "https://h/v1"}, "model"),
@@ -157,6 +161,11 @@ def test_number_of_requests_is_checked_before_the_first():
 )
 def test_options_are_checked(options, key):
     assert list(find_option_problems("judge", options)) == [key]
+
+
+def test_a_password_in_an_address_is_not_repeated():
+    problems = find_option_problems("judge", {"endpoint": "htps://user:pass@h/v1", "model": "m"})
+    assert "htps://***@h/v1" in problems["endpoint"] and "pass" not in problems["endpoint"]
 
 
 def test_rubric_may_be_ones_own():

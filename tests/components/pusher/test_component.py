@@ -151,14 +151,17 @@ def test_half_a_version_in_a_bucket_goes_a_day_later(bucket, monkeypatch):
     assert list_versions(bucket) == sorted(["18", "19", first, second])
 
 
-def test_a_version_is_never_lower_than_one_before(tmp_path, monkeypatch):
+def test_a_version_is_never_lower_than_one_before(tmp_path, monkeypatch, capfd):
     """A server takes the highest: a clock that goes back, or stands still, must not leave an older model in service."""
+    monkeypatch.delenv("PIPELINE_CONSOLE_FD", raising=False)
     seconds = iter([2_000_000_000.0, 2_000_000_000.0, 1_000_000_000.0, 2_000_000_500.0])
     monkeypatch.setattr(versions, "time", types.SimpleNamespace(time=lambda: next(seconds)))
     monkeypatch.setattr("tfx.components.pusher.executor.time", types.SimpleNamespace(time=lambda: 1.0))
     names = [push(tmp_path, True, output=f"p{i}").get_string_custom_property("pushed_version") for i in range(4)]
     assert names == ["2000000000", "2000000001", "2000000002", "2000000500"]
     assert [path.name for path in list_served(tmp_path)] == names
+    told = capfd.readouterr().err
+    assert "serving, 2000000001, is not older than this machine's clock, 1000000000: the new one is 2000000002." in told
 
 
 def test_an_execution_that_is_taken_over_finds_its_own_version(tmp_path):
@@ -226,3 +229,30 @@ def test_pushes_at_the_same_time_give_whole_versions(tmp_path, pushes, kills, me
     with versions.staging_folder(f"{tmp_path}/serving"):
         pass
     assert [path.name for path in (tmp_path / "serving" / ".incoming").iterdir()] == [".lock"]
+
+
+def test_what_no_server_takes_for_a_version_is_none(tmp_path):
+    for name in ("9" * 20, str(2**63), "\u00b2"):
+        (tmp_path / "serving" / name).mkdir(parents=True)
+    pushed = push(tmp_path, blessed=True)
+    assert int(pushed.get_string_custom_property("pushed_version")) < 2**40
+    (tmp_path / "serving" / str(2**63 - 1)).mkdir()  # the last one that there is
+    with pytest.raises(UserError, match="no higher version than 9223372036854775807"):
+        push(tmp_path, blessed=True)
+
+
+def test_a_staging_folder_that_stays_does_not_fail_the_push(tmp_path, monkeypatch):
+    """As on network file systems, where a file that is open keeps its folder."""
+    remove, owners = versions.storage.remove, []
+
+    def refuse(place):
+        owners.append(versions.is_abandoned(place))
+        raise OSError(39, "Directory not empty", place)
+
+    monkeypatch.setattr(versions.storage, "remove", refuse)
+    push(tmp_path, blessed=True)
+    assert owners == [True]  # its owner's file was closed by then
+    monkeypatch.setattr(versions.storage, "remove", remove)
+    push(tmp_path, blessed=True, output="again")
+    assert [path.name for path in (tmp_path / "serving" / versions.STAGING).iterdir() if path.is_dir()] == []
+    assert len(list_served(tmp_path)) == 2

@@ -134,12 +134,41 @@ def test_what_a_template_says_makes_the_conversation_a_bad_one(source, message):
         "{% set a = 'a' * 999999 %}{{ a | replace('a', a) }}",
         "{% set a = 'a' * 999999 %}{{ a.join(a) }}",
         "{% set a = 'a' * 999999 %}{{ a | join(a) }}",
+        "{{ [[['a'] * 16000] * 16000] * 16000 }}",
+        "{{ ([[['a'] * 4000] * 4000] * 4000) | tojson }}",
+        "{% set a = ['a'] * 16000 %}{% set b = [a, a, a, a, a, a, a, a] %}{% set c = [b, b, b, b, b, b, b, b] %}{{ [c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c, c] }}",
+        "{% set ns = namespace(s=['x']) %}{% for i in range(99) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}",
+        "{% set ns = namespace(s={'x': 1}) %}{% for i in range(99) %}{% set ns.s = {'a': ns.s, 'b': ns.s} %}{% endfor %}",
+        "{{ ('a' * 16000000) | wordwrap(1) }}",
+        "{{ ('<!---->' * 200000) | striptags }}",
+        "{{ ([[1]] * 100000) | sum(start=[]) }}",
+        "{{ ('a' * 16000000).translate({97: 'b' * 16000000}) }}",
+        "{% set s = 'a' * 16000000 %}{{ ('%s' * 2000) % ((s,) * 2000) }}",
+        "{% set s = 'a' * 16000000 %}{{ ('{0}' * 2000).format(s) }}",
+        "{% set s = 'a' * 16000000 %}{{ ('%s' * 2000) | format(s) }}",
+        "{{ ('{:99999}' * 1000000).format('x') }}",
+        "{% set s = 'a' * 16000000 %}{{ ([s] * 2000) | map('string') | join }}",
+        "{% set s = 'a' * 16000000 %}{{ ''.join([s, s, s, s] | map('upper')) }}",
+        "{% set s = 'a' * 16000 %}{{ range(100000) | map('replace', 'x', s) | map('string') | map('center', 16000000) | list }}",
+        "{{ range(2000) | map('string') | map('center', 16000) | join }}",
+        "{% set s = 'a' * 9000000 %}{{ s ~ s }}",
+        "{{ ('a\n' * 8000000) | indent(16000000) }}",
+        "{{ ([1] * 1000000) | tojson(indent=100) }}",
+        "{% set s = 'a' * 16000000 %}{% for i in range(100000) %}{% set t = s | upper %}{% endfor %}",
     ],
 )
 def test_a_template_that_explodes_is_an_error(source):
     template = ChatTemplate("auto", {"default": source}, {})
     with pytest.raises(UserError, match="must end"):
         template.render([], add_generation_prompt=False)
+
+
+def test_what_is_not_there_is_empty_as_in_jinja():
+    source = (
+        "{{ nothing | trim }}{{ 'a' ~ nothing }}{{ [nothing] | length }}{{ {'k': nothing}.items() | list | length }}"
+    )
+    template = ChatTemplate("auto", {"default": source}, {})
+    assert template.render([], add_generation_prompt=False) == "a11"
 
 
 @pytest.mark.parametrize("source", ["{% for %}", "{{ 'x' ", "{% generation %}x", "{{ x | nofilter }}"])

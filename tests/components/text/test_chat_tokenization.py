@@ -262,3 +262,11 @@ def test_indentation_of_an_answer_is_trained_and_that_of_a_request_seen():
     _, result, targets = tokenize(turns(f"{code}\n", f"{code}  \n"), cleaning="safe")
     assert result.prompt == f"<|im_start|>user\n{code}<|im_end|>\n<|im_start|>assistant\n"
     assert targets == [f"{code}<|im_end|>"]
+    assert result.response == code  # what metrics compare with
+
+
+def test_a_system_turn_without_text_gets_that_of_the_run():
+    empty = [{"role": "system", "content": ""}, *turns("Q", "A")]
+    _, result, _ = tokenize(empty, system="Be brief.")
+    assert result.prompt == tokenize(turns("Q", "A"), system="Be brief.")[1].prompt
+    assert tokenize(turns("Q", "A", system="Own."), system="Be brief.")[1].prompt.startswith("<|im_start|>system\nOwn.")

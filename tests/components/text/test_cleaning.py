@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from components.text.cleaning import COMPOSITION, LEVELS, NORMALIZE, SAFE, STEPS, clean_and_tell, clean_text
+from components.text.cleaning import COMPOSITION, LEVELS, NORMALIZE, SAFE, STEPS, clean_and_tell, clean_text, has_text
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,9 @@ def test_cleaning_twice_changes_nothing(level):
     for text in json.loads(path.read_text(encoding="utf-8")):
         once = clean_text(text, level)
         assert clean_text(once, level) == once
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\u200b", "\u200d\ufe0f", "\x00\x1f", "\u3164 \u00a0", "\U000e0020"])
+def test_what_cannot_be_seen_is_no_text(text):
+    assert not has_text(text)
+    assert has_text(f"{text}a") and has_text(f"{text}\U0001f600")

@@ -63,7 +63,8 @@ def test_what_means_something_in_code_and_markdown_stays(record, prompt, respons
     assert result.token_ids == [*ids(prompt + response), END]
 
 
-@pytest.mark.parametrize("cleaning", ["safe", "normalize"])
+@pytest.mark.parametrize("cleaning", ["none", "safe", "normalize"])
+@pytest.mark.parametrize("as_chat", [False, True])
 @pytest.mark.parametrize(
     ("instruction", "output", "text"),
     [
@@ -73,9 +74,32 @@ def test_what_means_something_in_code_and_markdown_stays(record, prompt, respons
         ("def f():\n", "    pass", "def f():\n    pass"),
     ],
 )
-def test_where_nothing_stands_between_prompt_and_answer_their_joint_stays(instruction, output, text, cleaning):
-    result = tokenize({"instruction": instruction, "output": output}, template="text", cleaning=cleaning)
+def test_where_nothing_stands_between_prompt_and_answer_their_joint_stays(instruction, output, text, cleaning, as_chat):
+    record = {"instruction": instruction, "output": output}
+    if as_chat:
+        turns = [{"role": "user", "content": instruction}, {"role": "assistant", "content": output}]
+        record = {"messages": json.dumps(turns)}
+    result = tokenize(record, template="text", cleaning=cleaning)
     assert result.prompt + result.response == text
+    # Of a longer conversation it is the same.
+    if as_chat:
+        more = [
+            turns[0],
+            turns[1] | {"train": False},
+            {"role": "user", "content": "More "},
+            {"role": "assistant", "content": "of it"},
+        ]
+        result = tokenize({"messages": json.dumps(more)}, template="text", cleaning=cleaning)
+        assert result.prompt + result.response == f"{text}\nMore of it"
+
+
+@pytest.mark.parametrize("template", ["chat", "text"])
+def test_a_system_turn_without_text_is_none(template):
+    turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+    records = [{"messages": json.dumps([*first, *turns])} for first in ([], [{"role": "system", "content": " "}])]
+    with_turn, without = (tokenize(record, template=template, system="Be brief.") for record in records)
+    assert with_turn.prompt == without.prompt
+    assert with_turn.prompt.startswith("Be brief.")
 
 
 def test_what_cleaning_changes_is_told():

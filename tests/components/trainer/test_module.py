@@ -61,6 +61,20 @@ def test_run_fn_trains_writes_and_cleans_up(fn_args, written, tmp_path):
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
+def test_no_other_training_has_its_checkpoints_meanwhile(fn_args, written, monkeypatch):
+    train, refused = training.train, []
+
+    def try_as_another(*args, checkpoints, **options):
+        with pytest.raises(UserError, match="one at a time may train"), checkpoints.claimed():
+            pass
+        refused.append(True)
+        return train(*args, checkpoints=checkpoints, **options)
+
+    monkeypatch.setattr(training, "train", try_as_another)
+    module.run_fn(fn_args)
+    assert refused == [True]
+
+
 def test_the_folder_for_transformers_is_written_and_compared(fn_args, written, monkeypatch, tmp_path):
     for name in ("export_hugging_face", "observe", "verify_hugging_face"):
         monkeypatch.setattr(module, name, lambda *args, _name=name, **kwargs: written.update({_name: (args, kwargs)}))

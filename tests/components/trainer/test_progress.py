@@ -3,8 +3,9 @@ import select
 
 import pytest
 
+from components.console_line import CONSOLE_FD_VARIABLE, open_console_stream
 from components.trainer.engine import StepResult
-from components.trainer.progress import CONSOLE_FD_VARIABLE, ConsoleProgress, open_console_stream
+from components.trainer.progress import ConsoleProgress
 from components.trainer.state import TrainState
 
 

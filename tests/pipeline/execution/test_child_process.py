@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from components.errors import UserError
-from components.owned_folders import own_folder
+from components.owned_folders import OWNER, is_abandoned, own_folder
 from configs.load import load_runner
-from pipeline.execution import child_process
+from pipeline.execution import child_process, scratch
 from pipeline.execution.child_process import ChildDiedError, ChildError, ChildProcess
+from pipeline.execution.run_lock import hold_run
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -174,3 +175,58 @@ def test_nothing_of_tensorflows_runtime_starts_before_the_fork():
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-2:] == ["True", "1"]
+
+
+def test_temporary_files_that_stay_are_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    assert scratch.describe_long_folder() == ""
+    monkeypatch.setattr(tempfile, "tempdir", f"/tmp/{'x' * 60}")
+    told = scratch.describe_long_folder()
+    assert told.startswith(
+        f"Temporary files in /tmp/{'x' * 60} stay when the run has ended: its name has 65 characters"
+    )
+    # And so it is: sockets below it would have names that are too long.
+    (tmp_path / ("x" * 60)).mkdir()
+    before = os.environ.get("TMPDIR")
+    scratch.use_scratch(str(tmp_path / ("x" * 60)))
+    assert os.environ.get("TMPDIR") == before
+
+
+def test_somebody_elses_folder_is_neither_waited_for_nor_taken(tmp_path):
+    os.mkfifo(tmp_path / OWNER)
+    assert not is_abandoned(str(tmp_path))
+    (tmp_path / OWNER).unlink()
+    (tmp_path / OWNER).symlink_to(tmp_path / "other")
+    assert not is_abandoned(str(tmp_path))
+
+
+def test_processes_with_folders_of_their_own_share_one(monkeypatch, tmp_path):
+    monkeypatch.delenv("PIPELINE_SHARED_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(scratch, "_LONGEST", 1000)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        scratch.use_scratch(str(tmp_path / name))
+        assert tempfile.gettempdir() == str(tmp_path / name)
+        assert scratch.get_shared_folder() == str(tmp_path)
+    os.environ.pop("PIPELINE_SHARED_TMPDIR")
+
+
+def test_a_run_is_run_by_one_process_at_a_time(tmp_path):
+    script = (
+        "import sys, pathlib\nfrom pipeline.execution.run_lock import hold_run\n"
+        "with hold_run(pathlib.Path(sys.argv[1]), 'run-1'):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "run-1")]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with (
+            pytest.raises(UserError, match=r"Another one is running run-1\. Wait until it has ended"),
+            hold_run(tmp_path / "run-1", "run-1"),
+        ):
+            pass
+        other.kill()
+        other.wait()
+    with hold_run(tmp_path / "run-1", "run-1"):
+        pass

@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.dsl.component.experimental.annotations import InputArtifact
+from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration.pipeline import Pipeline
+from tfx.types.standard_artifacts import Schema
 
 from components.content import CONTENT_BYTES, CONTENT_FILES, CONTENT_SHA256, find_manifest, read_content
+from components.errors import UserError
 from components.schema_importer.component import SchemaImporter
 from pipeline.execution import node_launcher
 from pipeline.execution.run_record import write_run_record
@@ -140,3 +144,34 @@ def test_after_a_collection_a_run_makes_anew_what_it_needs(project: Project):
     assert not cached and Path(third.uri).exists()
     states = [a.state for a in MetadataStore(project.connection).get_artifacts_by_id([first.id, second.id, third.id])]
     assert states == [DELETED, LIVE, LIVE]
+
+
+@component
+def Reader(schema: InputArtifact[Schema]):  # noqa: N802
+    assert Path(schema.uri, "schema.pbtxt").read_text().startswith("feature")
+
+
+@pytest.mark.parametrize(("change", "told"), [("more", "schema.pbtxt has"), ("gone", "schema.pbtxt is missing")])
+def test_a_run_that_goes_on_does_not_read_what_has_changed(project: Project, change: str, told: str):
+    """Whatever it takes as finished: of a run that is resumed, or of an earlier one for a part of a pipeline."""
+
+    def create() -> Pipeline:
+        importer = SchemaImporter(project.schema)
+        nodes = [importer, Reader(schema=importer.outputs["schema"])]
+        return Pipeline("tiny", str(project.root / "artifacts/tiny"), components=nodes)
+
+    compiled = node_launcher.compile_pipeline(create, (), "run-1", project.connection)
+    for node in ("SchemaImporter", "Reader"):
+        node_launcher.launch_node(compiled, node, project.connection)
+    store = MetadataStore(project.connection)
+    (artifact,) = store.get_artifacts_by_type("Schema")
+    path = Path(artifact.uri, "schema.pbtxt")
+    path.write_text(SCHEMA + " ") if change == "more" else path.unlink()
+    part = node_launcher.compile_pipeline(create, (), "run-2", project.connection, from_nodes=("Reader",))
+    with pytest.raises(
+        UserError, match=rf"Reader must read what was made\. Received: {artifact.uri}.*\({told}.*lineage verify"
+    ):
+        node_launcher.launch_node(part, "Reader", project.connection)
+    path.write_text(SCHEMA)
+    part = node_launcher.compile_pipeline(create, (), "run-3", project.connection, from_nodes=("Reader",))
+    node_launcher.launch_node(part, "Reader", project.connection)

@@ -21,6 +21,14 @@ def test_lines_that_stay_and_lines_that_are_overwritten():
     ]
 
 
+def test_a_note_is_only_text():
+    """Names of columns stand there."""
+    stream = io.StringIO()
+    line = RunDisplay(Console(file=stream, width=100)).start("ExampleGen")
+    line.end("[green]✓[/]", "columns that are not used: [/x], [red]y")
+    assert stream.getvalue().endswith(" s  columns that are not used: [/x], [red]y\n")
+
+
 def test_on_a_terminal_the_running_node_has_a_bar():
     stream = io.StringIO()
     display = RunDisplay(Console(file=stream, width=100, force_terminal=True))

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from configs.runner_schema import KubeflowRunnerConfig, SqliteSection
 from pipeline.cli import main
-from pipeline.execution.run_state import find_run
 from pipeline.metadata_connection import make_connection
 from pipeline.specs.runner import run_spec
 from pipeline.validate import load_config
@@ -54,12 +53,12 @@ def check(tmp_path, data):
 
 
 def read(store, run_id):
-    properties = find_run(store, PIPELINE, run_id).custom_properties
+    properties = store.get_context_by_type_and_name("pipeline_run", run_id).custom_properties
     return {name: value.string_value for name, value in properties.items()}
 
 
 def test_a_run_is_recorded_once_and_by_its_inputs_found_again(check, store, bless, data):
-    assert check("run-1") == ("Needed: no run of this pipeline was blessed before.", "true")
+    assert check("run-1") == ("Needed: no run of this pipeline was blessed and pushed before.", "true")
     recorded = read(store, "run-1")
     assert (recorded["runner"], recorded["config_path"]) == ("kubeflow", CONFIG)
     assert str(data) in recorded["config"]
@@ -67,7 +66,7 @@ def test_a_run_is_recorded_once_and_by_its_inputs_found_again(check, store, bles
     assert not {"process", "hardware", "skipped"} & set(recorded)
     # It ran, and was not blessed.
     bless(store, "run-1", 0)
-    assert check("run-2") == ("Needed: no run of this pipeline was blessed before.", "true")
+    assert check("run-2") == ("Needed: no run of this pipeline was blessed and pushed before.", "true")
     bless(store, "run-2", 1)
     assert check("run-3") == (f"Skipped: {REASON} run-2.", "false")
     skipped = read(store, "run-3")
@@ -130,7 +129,7 @@ def test_a_repeated_run_skips_every_node(compiled, store, bless, data, tmp_path)
         return sorted(skipped), log.read_text().splitlines()[-1]
 
     nodes = ["condition-1/examplegen", "condition-1/tokenizer"]
-    assert run("run-1") == ([], "Needed: no run of this pipeline was blessed before.")
+    assert run("run-1") == ([], "Needed: no run of this pipeline was blessed and pushed before.")
     assert [Path(tmp_path, "runs", "run-1", node, "executor.log").read_text() for node in nodes] == ["ran\n"] * 2
     bless(store, "run-1", 1)
     assert run("run-2") == (nodes, f"Skipped: {REASON} run-1.")

@@ -54,7 +54,9 @@ def test_a_skipped_run_is_no_blessed_one_whatever_is_attached_to_it(store, add, 
 
 
 def test_force_goes_on_and_says_what_it_was_forced_against(store, add):
-    assert str(decide(store, "p", INPUTS, force=True)) == "Needed: no run of this pipeline was blessed before."
+    assert (
+        str(decide(store, "p", INPUTS, force=True)) == "Needed: no run of this pipeline was blessed and pushed before."
+    )
     add("run-1", INPUTS, 1)
     decision = decide(store, "p", INPUTS, force=True)
     assert (decision.is_needed, decision.same_as) == (True, "run-1")
@@ -72,7 +74,7 @@ def test_what_was_refused_or_another_pipelines_does_not_count(store, add):
     add("run-1", INPUTS, 0)
     add("run-2", INPUTS, 1, pipeline="q")
     decision = decide(store, "p", INPUTS)
-    assert (decision.same_as, decision.reason) == (None, "no run of this pipeline was blessed before")
+    assert (decision.same_as, decision.reason) == (None, "no run of this pipeline was blessed and pushed before")
 
 
 def test_in_an_empty_store_a_run_is_needed(store):
@@ -86,7 +88,21 @@ def test_the_store_is_asked_for_few_of_many_blessings(store, add, monkeypatch):
     get_artifacts = store.get_artifacts
     monkeypatch.setattr(store, "get_artifacts", lambda options: asked.append(options) or get_artifacts(options))
     assert "run-9: the data" in decide(store, "p", INPUTS).reason
-    assert len(asked) == 1
+    assert len(asked) == 2  # the verdict and the push
     asked.clear()
     assert decide(store, "p", INPUTS | {"data": "3"}).same_as == "run-3"
-    assert len(asked) == 2
+    assert len(asked) == 4
+
+
+def test_what_was_blessed_and_not_pushed_is_not_done(store, add, bless, record_run):
+    record_run(store, "run-1", INPUTS, "p")
+    bless(store, "run-1", 1, pushed=0)
+    assert decide(store, "p", INPUTS).is_needed
+
+
+def test_many_skipped_runs_hide_none(store, add, monkeypatch):
+    monkeypatch.setattr("pipeline.repeats.decision._FEW", 3)
+    add("run-1", INPUTS, 1)
+    for number in range(7):
+        record_skipped(store, f"skipped-{number}", {"pipeline_name": "p"}, decide(store, "p", INPUTS))
+    assert decide(store, "p", INPUTS).same_as == "run-1"

@@ -98,6 +98,12 @@ def test_columns_that_are_not_used_are_named(connection, ingest):
     assert told.startswith("5,400 rows, of them 1,400 left out by data.where")
 
 
+def test_links_out_of_the_folder_are_named(connection, ingest):
+    state = ingest("run-1", 2)
+    state.outputs["examples"][0].custom_properties["links_out"].string_value = "a.jsonl (/srv/a.jsonl)"
+    assert tell(connection, "run-1", state)[0] == "2 rows; links to files elsewhere: a.jsonl (/srv/a.jsonl)"
+
+
 @pytest.mark.parametrize("state", [Execution.COMPLETE, Execution.CACHED])
 def test_the_record_names_the_data_that_were_read(connection, ingest, state):
     read = ingest("run-1", 1, state=state)

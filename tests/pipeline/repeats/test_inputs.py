@@ -87,11 +87,42 @@ def test_a_record_names_every_input_and_a_change_of_one_changes_that_one(tmp_pat
     first = make_record(config, CONFIG, runner="kubeflow")
     assert first["runner"] == "kubeflow"
     inputs = json.loads(first[INPUTS])
-    assert set(inputs) == set(PARTS)
+    assert set(inputs) == set(PARTS) - {"general", "models"}
     assert all(inputs.values())
     file.write_text("2")
     again = json.loads(make_record(config, CONFIG)[INPUTS])
-    assert {part for part in PARTS if again[part] != inputs[part]} == {"data"}
+    assert {part for part in PARTS if again.get(part) != inputs.get(part)} == {"data"}
     other = load_config(CONFIG, [f"data.path={json.dumps(str(file))}", "train.seed=5"])
     changed = json.loads(make_record(other, CONFIG)[INPUTS])
-    assert {part for part in PARTS if changed[part] != again[part]} == {"config"}
+    assert {part for part in PARTS if changed.get(part) != again.get(part)} == {"config"}
+
+
+def test_whatever_else_a_run_reads_counts_by_its_content(tmp_path):
+    file, general, schema, judge = (tmp_path / name for name in ("a.jsonl", "g.jsonl", "schema.pbtxt", "judge"))
+    judge.mkdir()
+    (judge / "model.weights.h5").write_bytes(b"weights")
+    for path in (file, general, schema, judge / "config.json"):
+        path.write_text("1")
+    metric = {"name": "embedding_similarity", "preset": str(judge)}
+    overrides = {
+        "data.path": str(file),
+        "data.schema_path": str(schema),
+        "evaluation.general": {"path": str(general)},
+        "evaluation.metrics": ["perplexity", "exact_match", metric],
+    }
+    config = load_config(CONFIG, [f"{name}={json.dumps(value)}" for name, value in overrides.items()])
+    inputs = json.loads(make_record(config, CONFIG)[INPUTS])
+    assert set(inputs) == set(PARTS)
+    for part, path in (("general", general), ("schema", schema), ("models", judge / "config.json")):
+        path.write_text("2")
+        changed = json.loads(make_record(config, CONFIG)[INPUTS])
+        assert {name for name in PARTS if changed[name] != inputs[name]} == {part}
+        inputs = changed
+    schema.unlink()
+    with pytest.raises(
+        UserError, match=r"data\.schema_path: the file must be there, and readable\. Received: .*schema\.pbtxt"
+    ):
+        make_record(config, CONFIG)
+    general.unlink()
+    with pytest.raises(UserError, match=r"evaluation\.general\.path: no such file: .*g\.jsonl"):
+        make_record(config, CONFIG)
