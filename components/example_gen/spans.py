@@ -71,7 +71,7 @@ def find_spans(path: str, window: int, glob: Callable[[str], Iterable[str]]) -> 
                 raise UserError(
                     f"data.path: a span must be a number of at most {len(str(_MOST)) - 1} digits. Received: {place}."
                 )
-            if number in spans:
+            if spans.get(number, place) != place:
                 raise UserError(
                     f"data.path: each span must be there once. Received: {spans[number]} and {place}. Rename one of them."
                 )

@@ -73,8 +73,8 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         self.filters["tojson"] = _to_json
         for name, function in list(self.filters.items()):
             self.filters[name] = self._bound_filter(name, function)
-        for name, function in list(self.tests.items()):
-            self.tests[name] = self._bound_test(function)
+        for name, test in list(self.tests.items()):
+            self.tests[name] = self._bound_test(test)
         self.filters["__bounded"] = self._check_made
         self.filters["__concat"] = self._concat
         self.filters["__tick"] = self._tick
