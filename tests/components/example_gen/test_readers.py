@@ -166,6 +166,14 @@ def test_what_csv_reads_otherwise_than_it_looks_costs_its_row(ingest, write):
     ]
 
 
+def test_a_parquet_column_whose_name_is_not_utf8_is_an_error(ingest, tmp_path):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"abcd": ["a"], "output": ["b"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"abcd", b"ab\xffd"))
+    with pytest.raises(UserError, match="must be a Parquet file. Reading it fails"):
+        ingest(path, columns={"instruction": "abcd", "output": "output"}).check()
+
+
 def test_keys_that_nobody_reads_are_listed(ingest, write):
     turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A", "mask": True, "name": None}]
     record = {"chat": {"system": "Answer in French.", "turns": turns, "more": {"x": 1}}, "id": 7}

@@ -238,7 +238,7 @@ def test_what_no_server_takes_for_a_version_is_none(tmp_path):
     assert int(pushed.get_string_custom_property("pushed_version")) < 2**40
     (tmp_path / "serving" / str(2**63 - 1)).mkdir()  # the last one that there is
     with pytest.raises(UserError, match="no higher version than 9223372036854775807"):
-        push(tmp_path, blessed=True)
+        push(tmp_path, blessed=True, output="again")
 
 
 def test_a_staging_folder_that_stays_does_not_fail_the_push(tmp_path, monkeypatch):
