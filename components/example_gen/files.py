@@ -190,7 +190,8 @@ def select_files(
         files = [f for f in found if f.lower().endswith(endings) and not PurePosixPath(f).name.startswith(".")]
         if not files:
             there = ", ".join(PurePosixPath(f).name for f in found[:5]) or "no files"
-            deeper = f" and {num_folders:,} folders, which are not looked into: name one of them" if num_folders else ""
+            folders = "one folder, which is" if num_folders == 1 else f"{num_folders:,} folders, which are"
+            deeper = f" and {folders} not looked into: name one" if num_folders else ""
             raise UserError(
                 f"data.path: {path} must hold files that end in {', '.join(endings)}. It holds {there}{deeper}."
             )

@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 from jinja2 import ext, nodes
@@ -74,7 +74,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         for name, function in list(self.filters.items()):
             self.filters[name] = self._bound_filter(name, function)
         for name, test in list(self.tests.items()):
-            self.tests[name] = self._bound_test(test)
+            self.tests[name] = self._bound_test(cast(Callable[..., Any], test))
         self.filters["__bounded"] = self._check_made
         self.filters["__concat"] = self._concat
         self.filters["__tick"] = self._tick

@@ -21,6 +21,8 @@ _PREFIX = "tuning-"
 _SHARED = "PIPELINE_SHARED_TMPDIR"
 # The name of a socket has room for 107 characters, of which multiprocessing wants 33 for those that it puts there.
 _LONGEST = 70
+_LONGEST_PARENT = _LONGEST - len("/tuning-12345678")
+_SHORT_PARENT = "/tmp"  # for sockets alone, where the folder of temporary files has a longer name
 # Another process may be about to make one its own.
 _NEW_SECONDS = 5
 
@@ -32,10 +34,14 @@ class Scratch:
         folder: Where it is.
     """
 
-    def __init__(self) -> None:
-        """Makes it; those of processes whose maker was killed are removed."""
+    def __init__(self, parent: str | None = None) -> None:
+        """Makes it; those of processes whose maker was killed are removed.
+
+        Args:
+            parent: The folder that it is in; None: that of temporary files.
+        """
         _remove_abandoned()
-        self.folder = tempfile.mkdtemp(prefix=_PREFIX)
+        self.folder = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
         self._owner = own_folder(self.folder)
         self._remove = weakref.finalize(self, _remove, self.folder, self._owner)
 
@@ -50,9 +56,7 @@ def keep_sockets_in_scratch() -> Scratch:
 
     It makes a folder for them when the first is needed, and nobody removes that of a process which was killed.
     """
-    scratch = Scratch()
-    if len(scratch.folder) > _LONGEST:
-        return scratch
+    scratch = Scratch(None if len(tempfile.gettempdir()) <= _LONGEST_PARENT else _SHORT_PARENT)
     scratch._remove.atexit = False
     # After multiprocessing has removed its own, which it does with priority -100.
     multiprocessing.util.Finalize(None, _remove, (scratch.folder, scratch._owner), exitpriority=-200)
@@ -72,12 +76,11 @@ def get_shared_folder() -> str:
 def describe_long_folder() -> str:
     """Says that temporary files stay, and why; "" if they go."""
     here = tempfile.gettempdir()
-    longest = _LONGEST - len(f"/{_PREFIX}12345678")
-    if len(here) <= longest:
+    if len(here) <= _LONGEST_PARENT:
         return ""
     return (
         f"Temporary files in {here} stay when the run has ended: its name has {len(here)} characters, and sockets have room for "
-        f"{longest}. Set TMPDIR to a shorter one."
+        f"{_LONGEST_PARENT}. Set TMPDIR to a shorter one."
     )
 
 

@@ -60,7 +60,7 @@ def test_is_below(path, folder, expected):
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["lang=en/part.parquet"], "It holds no files and 1 folders, which are not looked into: name one of them."),
+        (["lang=en/part.parquet"], "It holds no files and one folder, which is not looked into: name one."),
         (["notes.txt", "x.tsv"], "It holds notes.txt, x.tsv."),
         (["a.jsonl.zst"], "must hold files that end in .jsonl, .jsonl.gz"),
         ([], "It holds no files."),

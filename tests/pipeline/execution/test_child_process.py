@@ -177,6 +177,18 @@ def test_nothing_of_tensorflows_runtime_starts_before_the_fork():
     assert done.stdout.split()[-2:] == ["True", "1"]
 
 
+def test_processes_start_also_where_the_folder_of_temporary_files_has_a_long_name(tmp_path):
+    folder = tmp_path / ("x" * 90)
+    folder.mkdir()
+    script = (
+        "import os, pathlib\nfrom pipeline.execution import child_process\nchild_process.PRELOAD = ('json',)\n"
+        "print(child_process.ChildProcess(os.getcwd, (), pathlib.Path('child.log')).wait())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}\n"), done.stderr
+
+
 def test_temporary_files_that_stay_are_told(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", "/tmp")
     assert scratch.describe_long_folder() == ""
