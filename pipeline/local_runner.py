@@ -21,6 +21,7 @@ from configs.schema import RunConfig
 from pipeline import receipt_view
 from pipeline.beam.options import make_beam_args
 from pipeline.execution.child_process import ChildDiedError, ChildError, ChildProcess
+from pipeline.execution.failed_outputs import remove_failed_outputs
 from pipeline.execution.node_launcher import CompiledPipeline, compile_pipeline
 from pipeline.execution.node_runner import NodeFailedError, run_node
 from pipeline.execution.run_display import RunDisplay
@@ -172,7 +173,12 @@ def run_nodes(
     for folder in (paths.places.artifacts, paths.places.serving, paths.places.checkpoints):
         Path(folder).mkdir(parents=True, exist_ok=True)
     with lock_store(connection):
-        dead = close_dead_runs(open_writable_store(connection), paths.name)
+        store = open_writable_store(connection)
+        dead = close_dead_runs(store, paths.name)
+        try:
+            remove_failed_outputs(store, paths.name, paths.places.artifacts)
+        except OSError as error:  # no reason not to run
+            logging.warning("what killed nodes have left is not removed: %s", error)
     display = RunDisplay(console)
     tasks = RunningTasks()
     with display.live():
