@@ -59,17 +59,13 @@ def check_room(*folders: str | Path) -> None:
     for folder in folders:
         there = _find_existing(str(folder))
         status = os.statvfs(there)
-        number = (
-            errno.EROFS
-            if status.f_flag & os.ST_RDONLY
-            else errno.ENOTDIR
-            if not os.path.isdir(there)
-            else None
-            if os.access(there, os.W_OK | os.X_OK)
-            else errno.EACCES
-        )
-        if number is not None:
-            raise UserError(f"a run must be able to write. Received: {folder}, where {_REASONS[number]}.")
+        refusals = {
+            errno.EROFS: bool(status.f_flag & os.ST_RDONLY),
+            errno.ENOTDIR: not os.path.isdir(there),
+            errno.EACCES: not os.access(there, os.W_OK | os.X_OK),
+        }
+        if reason := next((_REASONS[number] for number, is_so in refusals.items() if is_so), ""):
+            raise UserError(f"a run must be able to write. Received: {folder}, where {reason}.")
         free = status.f_bavail * status.f_frsize
         # Some file systems count no files.
         if free < _LEAST_FREE_BYTES or (status.f_files > 0 and status.f_favail < _LEAST_FREE_FILES):

@@ -45,7 +45,7 @@ def main() -> None:
 @click.option(
     "--skip-unchanged",
     is_flag=True,
-    help="End at once if a blessed run had the same data, configuration, code, preset and packages; for cron.",
+    help="End at once if a run that was blessed and pushed had the same inputs; for cron.",
 )
 @click.option("--force", is_flag=True, help="Run all the same, though --skip-unchanged finds that nothing has changed.")
 @click.option("--from", "from_nodes", multiple=True, metavar="NODE", help="Run this node and what follows; repeatable.")

@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.git_lfs import POINTER
 from components.presets.side_files import read_json_object
 
 WEIGHTS_FILE = "model.safetensors"
@@ -102,7 +103,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
-        if start.startswith(b"version "):  # version https://git-lfs.github.com/spec/v1
+        if start == POINTER[:8]:
             raise _BrokenFileError(
                 f"{path.name} is a pointer of Git LFS, not the file. Run `git lfs pull` in the folder."
             )
