@@ -10,7 +10,17 @@ import yaml
 
 from components import runtime
 from components.harmless import make_harmless
-from pipeline.cli_options import IMAGE, ROOT, RUNNER, SET, CommandGroup, load_files, load_runner_file, require_local
+from pipeline.cli_options import (
+    IMAGE,
+    ROOT,
+    RUNNER,
+    SET,
+    CommandGroup,
+    load_files,
+    load_runner_file,
+    open_store,
+    require_local,
+)
 from pipeline.cluster_cli import COMMANDS
 from pipeline.export_cli import export_command
 from pipeline.lineage_cli.group import lineage_group
@@ -145,8 +155,6 @@ def tokens(
 
     from pipeline import tokens_page, tokens_store, tokens_view
     from pipeline.console import make_console
-    from pipeline.lineage import store as lineage_store
-    from pipeline.metadata_connection import make_connection_config
     from pipeline.paths import Paths, find_root
 
     if as_json and page is not None:
@@ -154,8 +162,7 @@ def tokens(
     # An example that is in no report is looked up with TensorFlow.
     runtime.silence_tensorflow()
     runner = load_runner_file(runner_name, root)
-    store = lineage_store.open_store(make_connection_config(runner))
-    cleaning = tokens_store.load_cleaning(store, run_id, pipeline_name)
+    cleaning = tokens_store.load_cleaning(open_store(runner), run_id, pipeline_name)
     if as_json and example_id is None:
         click.echo(tokens_view.to_json(cleaning))
         return
@@ -181,7 +188,8 @@ def report(run_id: str | None, pipeline_name: str | None, page: str | None, runn
     """Write the page of a run again: metrics with intervals, the verdict, examples, lineage. `run` writes it at its end."""
     from pipeline.run_command import write_report_page
 
-    click.echo(f"Page: {write_report_page(load_runner_file(runner_name, root), run_id, pipeline_name, page)}")
+    runner = load_runner_file(runner_name, root)
+    click.echo(f"Page: {write_report_page(open_store(runner), runner, run_id, pipeline_name, page)}")
 
 
 @main.command()

@@ -13,8 +13,13 @@ from components.system_errors import explain_system_error
 from pipeline import exit_codes
 
 if TYPE_CHECKING:
+    from ml_metadata.metadata_store import MetadataStore
+
     from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
     from configs.schema import RunConfig
+
+# Under this key of a command's context lies the store that it reads.
+_OPEN_STORE = "pipeline.cli_options.open_store"
 
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one value of the file; repeatable."
@@ -50,7 +55,10 @@ def _harmless_messages() -> Iterator[None]:
 
 
 class CommandGroup(click.Group):
-    """Prints errors that the user can mend without a traceback, and no control characters of what was typed or read."""
+    """Prints errors that the user can mend without a traceback, and no control characters of what was typed or read.
+
+    It tells damage of the store that a command reads from faults of this program.
+    """
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Reads the options of the group itself."""
@@ -68,12 +76,38 @@ class CommandGroup(click.Group):
             is_config = isinstance(error, ConfigError)
             click.echo(make_harmless(f"{'ConfigError' if is_config else 'Error'}: {error}"), err=True)
             ctx.exit(exit_codes.USAGE if is_config else exit_codes.FAILED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except Exception as error:
-            told = explain_system_error(error)
+            told = explain_system_error(error) or _explain_damage(ctx)
             if told is None:
                 raise
             click.echo(make_harmless(f"Error: {told}"), err=True)
             ctx.exit(exit_codes.FAILED)
+
+
+def _explain_damage(ctx: click.Context) -> str | None:
+    """What is wrong with the store that a command has failed to read, and the way out; None if it can be read, or if there is none."""
+    store = ctx.meta.get(_OPEN_STORE)
+    if store is None:
+        return None
+    from pipeline.lineage.damage import find_damage
+
+    damage = find_damage(store)
+    return damage and (
+        f"The metadata store must hold what runs have written into it. Received: {damage}. It is damaged, or something else has "
+        "written into it: put back a copy of it, or mend that record."
+    )
+
+
+def open_store(runner: "LocalRunnerConfig | ClusterRunnerConfig") -> "MetadataStore":
+    """Opens the metadata store of a runner for reading, for the command that runs."""
+    from pipeline.lineage.store import open_store as open_for_reading
+    from pipeline.metadata_connection import make_connection_config
+
+    store = open_for_reading(make_connection_config(runner))
+    click.get_current_context().meta[_OPEN_STORE] = store
+    return store
 
 
 def find_runner_path(name: str) -> str:

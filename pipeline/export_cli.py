@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from components import runtime
-from pipeline.cli_options import ROOT, RUNNER, load_runner_file
+from pipeline.cli_options import ROOT, RUNNER, load_runner_file, open_store
 
 
 @click.command("export")
@@ -40,8 +40,6 @@ def export_command(
     from configs.runner_schema import LocalRunnerConfig
     from pipeline.export_command import Wish, run_export
     from pipeline.export_source import find_source
-    from pipeline.lineage.store import open_store
-    from pipeline.metadata_connection import make_connection_config
     from pipeline.paths import find_root
     from pipeline.validate import load_config
 
@@ -51,7 +49,7 @@ def export_command(
     if output is None and not isinstance(runner, LocalRunnerConfig):
         raise click.UsageError("--output must say where to: the runner's root is not on this machine.")
     config = load_config(config_path) if config_path else None
-    source = find_source(model, pipeline_name, lambda: open_store(make_connection_config(runner)))
+    source = find_source(model, pipeline_name, lambda: open_store(runner))
     folder = Path(output) if output else Path(find_root(runner)).resolve() / "exports" / f"{source.name}-{format_name}"
     runtime.set_defaults()
     runtime.load_tensorflow_silently()

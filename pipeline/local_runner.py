@@ -88,6 +88,11 @@ def find_run_id(config: RunConfig, runner: LocalRunnerConfig, resume: str | None
     with lock_store(connection):
         context = find_run(open_writable_store(connection), config.pipeline.name, resume or None)
     recorded = {name: value.string_value for name, value in context.custom_properties.items()}
+    if not {"config", "code_sha256"} <= set(recorded):
+        raise UserError(
+            f"a run goes on only where the metadata store says what it was started with. The record of {context.name} does not: it "
+            "is damaged. Start a new run: what has not changed comes from the cache."
+        )
     if changed := _list_changes(recorded["config"], dump_config(config)):
         raise UserError(
             f"a run goes on only with the configuration that it was started with. Other in {context.name}: "

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli_options import ROOT, RUNNER, load_runner_file
+from pipeline.cli_options import ROOT, RUNNER, load_runner_file, open_store
 
 
 @click.command("receipt")
@@ -32,8 +32,6 @@ def receipt_command(
 
     from pipeline import receipt_page, receipt_store, receipt_view
     from pipeline.console import make_console
-    from pipeline.lineage import store as lineage_store
-    from pipeline.metadata_connection import make_connection_config
     from pipeline.paths import Paths, find_root
     from pipeline.receipt_report import read_receipt
 
@@ -44,8 +42,7 @@ def receipt_command(
     runner = load_runner_file(runner_name, root)
     folder = Path(find_root(runner)).resolve()
     if file is None:
-        store = lineage_store.open_store(make_connection_config(runner))
-        found = receipt_store.load_receipts(store, folder, run_id, pipeline_name)
+        found = receipt_store.load_receipts(open_store(runner), folder, run_id, pipeline_name)
     else:
         path = Path(file).resolve()
         run, _, node = path.stem.partition(".")

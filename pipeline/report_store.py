@@ -109,9 +109,11 @@ def _find_model_uri(store: MetadataStore, evaluation: mlmd.Artifact) -> str:
     executions = [event.execution_id for event in events if event.type == mlmd.Event.OUTPUT]
     written = [e.artifact_id for e in store.get_events_by_execution_ids(executions) if e.type == mlmd.Event.OUTPUT]
     for artifact in store.get_artifacts_by_id(written):
-        if artifact.type == "ModelBlessing":
-            return str(get_properties(artifact)["current_model"])
-    raise UserError(f"the metadata store must hold a blessing beside the evaluation {evaluation.uri}. There is none.")
+        if artifact.type == "ModelBlessing" and (uri := get_properties(artifact).get("current_model")):
+            return str(uri)
+    raise UserError(
+        f"the metadata store must hold a blessing, which names its model, beside the evaluation {evaluation.uri}. There is none."
+    )
 
 
 def _read(folder: str, name: str) -> dict[str, Any]:

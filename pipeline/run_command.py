@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ml_metadata.metadata_store.metadata_store import MetadataStore
 from rich.console import Console
 
 from components.errors import UserError
@@ -159,7 +160,7 @@ def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.R
         place = result.paths.report(result.run_id)
         with whole_file(place) as stream, io.TextIOWrapper(stream, encoding="utf-8") as file:
             make_console(file).print(text)
-        told = f"Report: {write_report_page(runner, result.run_id)}"
+        told = f"Report: {write_report_page(open_store(make_connection_config(runner)), runner, result.run_id)}"
     except (UserError, OSError) as error:  # the model is what it is, with or without a page
         told = f"The page of this run could not be written: {error}"
     console.print(f"\n{told}", soft_wrap=True, markup=False)
@@ -229,6 +230,7 @@ def _find_log(run_log: Path, node_id: str) -> Path:
 
 
 def write_report_page(
+    store: MetadataStore,
     runner: LocalRunnerConfig | ClusterRunnerConfig,
     run_id: str | None,
     pipeline_name: str | None = None,
@@ -237,6 +239,7 @@ def write_report_page(
     """Writes the page of a run; returns its place.
 
     Args:
+        store: The runner's metadata store, opened for reading.
         runner: Where the run was.
         run_id: The run; None: the newest one that was evaluated.
         pipeline_name: Only runs of this pipeline.
@@ -245,7 +248,6 @@ def write_report_page(
     Raises:
         UserError: There is no such run, or the file cannot be written.
     """
-    store = open_store(make_connection_config(runner))
     found = report_store.load_report(store, run_id, pipeline_name)
     paths = Paths(root=Path(find_root(runner)).resolve(), name=found.pipeline_name)
     path = paths.report_page(found.run_id) if page is None else Path(page)

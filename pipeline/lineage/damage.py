@@ -1,10 +1,21 @@
 """What is damaged in a metadata store, looked for after a question has failed: a healthy store pays nothing for it."""
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePath
 from typing import Any
 
 from ml_metadata import errors as mlmd_errors
 from ml_metadata.metadata_store.metadata_store import MetadataStore
+
+from pipeline.lineage.graph import get_properties
+from pipeline.lineage.store import CLEANING_REPORT_TYPES
+
+# What pages and views read without asking whether it is there, and as what.
+_NEEDED_OF_CLEANING = {"round": int, "kept_share": float, "num_response_tokens": int, "strategy": str}
+_NEEDED: dict[str, dict[str, type]] = dict.fromkeys(CLEANING_REPORT_TYPES, _NEEDED_OF_CLEANING)
+# A node's outputs are in `<root>/<node>/<key>/<execution>`.
+_LEVELS_BELOW_ROOT = 3
+_READ_BY_NODE = ("Examples", "pipeline.TrainingReceipt")
 
 
 def find_damage(store: MetadataStore) -> str | None:
@@ -30,6 +41,20 @@ def find_damage(store: MetadataStore) -> str | None:
             for name, value in _list_texts(record):
                 if not isinstance(value, str):
                     return f"the {name} of {kind} {record.id} is not UTF-8 text: {bytes(value)[:40]!r}"
+            if kind == "artifact" and (gap := _find_gap(record)):
+                return f"artifact {record.id} {gap}"
+    return None
+
+
+def _find_gap(artifact: Any) -> str | None:
+    recorded = get_properties(artifact)
+    for name, held in _NEEDED.get(artifact.type, {}).items():
+        if name not in recorded:
+            return f"({artifact.type}) has no property {name!r}"
+        if not isinstance(recorded[name], held):
+            return f"({artifact.type}) has a property {name!r} that is no {held.__name__}: {str(recorded[name])[:40]!r}"
+    if artifact.type in _READ_BY_NODE and len(PurePath(artifact.uri).parts) < _LEVELS_BELOW_ROOT:
+        return f"({artifact.type}) is in no folder of a node: {artifact.uri[:40]!r}"
     return None
 
 

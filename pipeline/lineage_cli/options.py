@@ -10,13 +10,11 @@ import click
 from components import runtime
 from components.harmless import dump_json
 from pipeline.cli_options import load_runner_file
+from pipeline.cli_options import open_store as open_runner_store
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import MetadataStore
     from rich.console import RenderableType
-
-# Under this key of a command's context lies the store that it has opened.
-OPEN_STORE = "pipeline.lineage_cli.open_store"
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PIPELINE = click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only of this pipeline.")
@@ -24,12 +22,7 @@ PIPELINE = click.option("--pipeline", "pipeline_name", metavar="NAME", help="Onl
 
 def open_store(runner_name: str, root: str | None) -> "MetadataStore":
     """Returns the metadata store of a runner, opened for reading."""
-    from pipeline.lineage.store import open_store as open_for_reading
-    from pipeline.metadata_connection import make_connection_config
-
-    store = open_for_reading(make_connection_config(load_runner_file(runner_name, root)))
-    click.get_current_context().meta[OPEN_STORE] = store
-    return store
+    return open_runner_store(load_runner_file(runner_name, root))
 
 
 def find_runner_root(runner_name: str, root: str | None) -> str:

@@ -129,6 +129,17 @@ def test_command(writer, make_receipt, tmp_path):
     assert list(told["receipts"]) == ["Receipt"]
 
 
+def test_a_place_that_is_no_folder_of_a_node_is_named(writer, make_receipt, tmp_path):
+    writer.record("run1", make_receipt())
+    (artifact,) = writer.store.get_artifacts()
+    artifact.uri = "/a"
+    writer.store.put_artifacts([artifact])
+    result = call(tmp_path)
+    assert isinstance(result.exception, SystemExit), result.exc_info
+    assert "artifact 1 (pipeline.TrainingReceipt) is in no folder of a node: '/a'" in result.output
+    assert "put back a copy of it" in result.output
+
+
 def test_command_on_the_file_of_a_stopped_run(writer, make_receipt, tmp_path):
     path = writer.keep("run7", make_receipt("stopped"), node="Round1Receipt")
     (tmp_path / "metadata.sqlite").unlink()

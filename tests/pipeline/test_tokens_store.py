@@ -1,7 +1,9 @@
 """Tests of finding and reading what token cleaning did, and of the command `tokens`, on a store written through
 ML Metadata's own interface."""
 
+import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -320,6 +322,25 @@ def test_errors_of_the_command(call, writer: StoreWriter, tmp_path: Path, argume
     assert part in result.output
     assert "Traceback" not in result.output
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("DELETE FROM ArtifactProperty WHERE name = 'round'", "(pipeline.TokenCleaningReport) has no property 'round'"),
+        ("UPDATE ArtifactProperty SET string_value = 'x', int_value = NULL WHERE name = 'round'", "is no int: 'x'"),
+        ("UPDATE Artifact SET uri = CAST(X'FF6162' AS TEXT)", "the uri of artifact 1 is not UTF-8 text"),
+    ],
+)
+def test_a_damaged_store_is_named(call, writer: StoreWriter, tmp_path: Path, statement: str, named: str):
+    writer.record("run-1", [writer.artifact("run-1", make_report())])
+    with contextlib.closing(sqlite3.connect(tmp_path / "metadata.sqlite")) as store:
+        assert store.execute(statement).rowcount == 1
+        store.commit()
+    result = call()
+    assert isinstance(result.exception, SystemExit), result.exc_info
+    assert named in result.output
+    assert "put back a copy of it" in result.output
 
 
 def test_the_command_without_a_store(call, tmp_path: Path):

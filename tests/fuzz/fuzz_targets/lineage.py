@@ -33,7 +33,11 @@ class Lineage:
         ("export", "--format", "openlineage", "--"),
         ("export", "--format", "cyclonedx", "--"),
         ("runs", "--pipeline"),
+        ("report", "--run"),
+        ("tokens", "--run"),
+        ("receipt", "--run"),
     )
+    OUTSIDE = ("report", "tokens", "receipt")
 
     def __init__(self, folder: Path):
         self.root = folder / "root"
@@ -54,7 +58,8 @@ class Lineage:
 
     def ask(self, root: Path, command: str, *words: str) -> None:
         """Asks; raises if the answer is not one."""
-        arguments = ["lineage", command, "--root", str(root), *words]
+        group = () if command in self.OUTSIDE else ("lineage",)
+        arguments = [*group, command, "--root", str(root), *words]
         result = click.testing.CliRunner().invoke(command_line, arguments)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
