@@ -31,7 +31,11 @@ def hide_password(address: str) -> str:
 
 def dump_json(value: Any) -> str:
     """Returns a value as indented JSON that may be printed: in its texts, the same characters are escaped as JSON can."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return escape_json(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def escape_json(text: str) -> str:
+    """Returns JSON of the same meaning that may be printed, see `dump_json`."""
     hidden = {ord(char): json.dumps(char)[1:-1] for char in {*text} - {"\n"} if show_character(char) != char}
     return text.translate(hidden)
 

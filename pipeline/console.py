@@ -3,9 +3,9 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from absl import logging as absl_logging
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
@@ -56,6 +56,35 @@ class _HarmlessRenderable:
             yield segment if segment.control else segment._replace(text=make_harmless(segment.text))
 
 
+class _Terminal:
+    """A stream that is written to while somebody reads it: what a run does goes on without, and its log has all."""
+
+    def __init__(self, stream: IO[str]):
+        self._stream = stream
+        self._is_there = True
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what it still holds
+            self._stream.close()
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            if self._is_there:
+                action()
+        except OSError:  # a closed pipe (`| head`), a terminal that has vanished
+            self._is_there = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextlib.contextmanager
 def redirect_output(log_path: Path) -> Iterator[Console]:
     """Sends this process's standard output and error to `log_path`, and yields a console on the terminal.
@@ -67,7 +96,7 @@ def redirect_output(log_path: Path) -> Iterator[Console]:
     sys.stderr.flush()
     terminal_fd, error_fd = os.dup(1), os.dup(2)
     log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    terminal = os.fdopen(os.dup(terminal_fd), "w", encoding="utf-8", errors="replace")
+    terminal = _Terminal(os.fdopen(os.dup(terminal_fd), "w", encoding="utf-8", errors="replace"))
     verbosity = absl_logging.get_verbosity()
     try:
         os.dup2(log_fd, 1)
@@ -75,7 +104,7 @@ def redirect_output(log_path: Path) -> Iterator[Console]:
         # absl's handler stamps each line with its time; TFX, Beam and TFMA log through it or through Python's logging.
         absl_logging.use_absl_handler()
         absl_logging.set_verbosity(absl_logging.INFO)
-        yield make_console(terminal)
+        yield make_console(cast(IO[str], terminal))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

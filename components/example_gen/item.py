@@ -15,6 +15,8 @@ QUARANTINE = "quarantine"  # where bad records go: name of the Beam output and o
 
 # More than any sane record; what an unclosed quote can pull into memory at most.
 MAX_RECORD_BYTES = 64 << 20
+# Of what a file holds in packed form: below the first, any ratio will do.
+MOST_UNPACKED, MOST_RATIO = 256 << 20, 200
 HEAD_BYTES = 1 << 18  # what is kept of a record over the limit
 UTF8_BOM = b"\xef\xbb\xbf"
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from datetime import date, time, timedelta
 from typing import Any, BinaryIO
@@ -11,21 +12,35 @@ import pyarrow
 import pyarrow.parquet
 
 from components.errors import UserError
-from components.example_gen.item import BadRecordError, FileFacts, Item, check_names, describe_bad_byte
+from components.example_gen.item import (
+    MOST_RATIO,
+    MOST_UNPACKED,
+    BadRecordError,
+    FileFacts,
+    Item,
+    check_names,
+    describe_bad_byte,
+)
 from components.example_gen.records import Columns
 
 # What Arrow raises for a value that Python has nothing for: years beyond 9999, unknown time zones, text that is not UTF-8.
 _VALUE_ERRORS = (pyarrow.ArrowException, ValueError, ArithmeticError, KeyError)
+# Below the first, any ratio will do: rows of few different values take less than a bit.
+_MOST_ROWS, _MOST_ROWS_A_BYTE = 1_000_000, 20
 
 
 def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterator[Item]:
     """Reads Parquet, and of its columns only those that are used."""
     try:
+        stream.seek(0, os.SEEK_END)
+        size = stream.tell()
+        stream.seek(0)
         file = pyarrow.parquet.ParquetFile(stream)
         facts.columns = file.schema_arrow.names
         check_names(facts.columns)
         used = [*columns.required.values(), *columns.optional.values()]
         wanted = [name for name in facts.columns if any(c == name or c.startswith(f"{name}.") for c in used)]
+        _check_size(file.metadata, wanted, size)
         types = {field.name: field.type for field in file.schema_arrow}
         to_simplify = [name for name in wanted if not _is_simple(types[name])]
         record = 0
@@ -45,6 +60,22 @@ def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterat
         raise UserError(
             f"must be a Parquet file. Reading it fails: {error}. Write it again, or set `data.format`."
         ) from None
+
+
+def _check_size(told: pyarrow.parquet.FileMetaData, wanted: list[str], size: int) -> None:
+    """A few kilobytes can claim rows for days of reading, or pages of gigabytes."""
+    leaves = [i for i in range(told.num_columns) if told.schema.column(i).path.partition(".")[0] in wanted]
+    groups = [told.row_group(number) for number in range(told.num_row_groups)]
+    unpacked = sum(group.column(leaf).total_uncompressed_size for group in groups for leaf in leaves)
+    for what, number, least, ratio in (
+        ("rows", told.num_rows, _MOST_ROWS, _MOST_ROWS_A_BYTE),
+        ("unpacked bytes", unpacked, MOST_UNPACKED, MOST_RATIO),
+    ):
+        if number > least and number > ratio * size:
+            raise UserError(
+                f"a Parquet file of records must not hold more than {ratio} {what} for each of its bytes. Received: {number:,} {what} in "
+                f"{size:,} bytes. Look at what is in it; if it is meant, write it again without compression and dictionaries."
+            )
 
 
 def _is_simple(kind: pyarrow.DataType) -> bool:

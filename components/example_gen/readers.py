@@ -13,7 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from components.errors import UserError
 from components.example_gen.csv_reader import read_csv
-from components.example_gen.item import FileFacts, Item
+from components.example_gen.item import MOST_RATIO, MOST_UNPACKED, FileFacts, Item
 from components.example_gen.json_reader import read_json, read_jsonl
 from components.example_gen.parquet_reader import read_parquet
 from components.example_gen.records import Columns
@@ -23,8 +23,6 @@ _BUFFER_BYTES = 1 << 20
 _TEXT_READERS = {"jsonl": read_jsonl, "json": read_json, "csv": read_csv}
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _GZIP_MAGIC = b"\x1f\x8b"
-# Of gzip data: below the first, any ratio will do.
-_MOST_UNPACKED, _MOST_RATIO = 256 << 20, 200
 
 
 @dataclass
@@ -78,9 +76,9 @@ class _Unpacked(io.RawIOBase):
         data = self._stream.read(len(target))
         target[: len(data)] = data
         self._num_bytes += len(data)
-        if self._num_bytes > _MOST_UNPACKED and self._num_bytes > _MOST_RATIO * self._facts.num_bytes:
+        if self._num_bytes > MOST_UNPACKED and self._num_bytes > MOST_RATIO * self._facts.num_bytes:
             raise UserError(
-                f"a `.gz` file of records must not unpack to more than {_MOST_RATIO} times its size. Received: {self._facts.num_bytes:,} bytes that "
+                f"a `.gz` file of records must not unpack to more than {MOST_RATIO} times its size. Received: {self._facts.num_bytes:,} bytes that "
                 f"have become {self._num_bytes:,} so far. Look at what is in it; if it is meant, unpack it."
             )
         return len(data)
@@ -103,10 +101,12 @@ def read_file(path: str, format_name: str, columns: Columns, facts: SourceFacts)
             if format_name == "parquet":
                 _refuse_pointer(stream.read(len(POINTER)))
                 stream.seek(0)
+                yield from read_parquet(stream, facts, columns)
+                # Its end is read first, so the bytes are hashed afterwards: a file that was written over meanwhile has another hash
+                # than the driver's.
+                stream.seek(0)
                 while data := stream.read(_BUFFER_BYTES):
                     facts.update(data)
-                stream.seek(0)
-                yield from read_parquet(stream, facts, columns)
             else:
                 text = _open_text(path, io.BufferedReader(_HashingStream(stream, facts), _BUFFER_BYTES), facts)
                 yield from _TEXT_READERS[format_name](text, facts)

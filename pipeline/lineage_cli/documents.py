@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from components.harmless import escape_json
 from pipeline.cli_options import ROOT, RUNNER, load_runner_file
 from pipeline.lineage_cli.options import (
     JSON,
@@ -143,6 +144,10 @@ def _write_export(kind: str, parts: Iterator[bytes], output: str | None, as_json
 
     from pipeline.lineage.export.canonical import write_whole
 
+    if output is None and sys.stdout.isatty():
+        for part in parts:
+            click.echo(escape_json(part.decode()), nl=False)
+        return
     if output is None:
         sys.stdout.buffer.writelines(parts)
         sys.stdout.buffer.flush()

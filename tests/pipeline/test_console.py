@@ -39,6 +39,21 @@ def test_redirect_output(tmp_path):
     assert sorted(log.read_text().splitlines()) == ["child noise", "native noise", "python noise"]
 
 
+def test_a_run_outlives_whoever_reads_its_console(tmp_path):
+    log = tmp_path / "run.log"
+    script = SCRIPT.replace('console.print("ours")', "[console.print(i) for i in range(100_000)]").replace(
+        'print("after")', ""
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(log)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"0\n"
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == (b"", 0)
+    process.stderr.close()
+    assert sorted(log.read_text().splitlines()) == ["child noise", "native noise", "python noise"]
+
+
 def test_what_was_printed_before_an_exception_is_kept(tmp_path):
     log = tmp_path / "run.log"
     script = SCRIPT.replace('print("python noise")', 'print("python noise"); raise ValueError("x")')

@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from components.errors import UserError
-from components.example_gen import item, readers
+from components.example_gen import item, parquet_reader, readers
 from components.example_gen import report as reports
 
 ROWS = [{"instruction": f"Say {i}", "input": "", "output": str(i)} for i in range(30)]
@@ -61,6 +61,43 @@ def test_parquet(ingest, tmp_path):
     outcome = ingest(path)
     report = outcome.check()
     assert pairs(outcome) == EXPECTED
+    assert report["files"][0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("column", "least", "told"),
+    [
+        (pyarrow.nulls(3_000_000, pyarrow.string()), "_MOST_ROWS", r"more than 20 rows .* Received: 3,000,000 rows in"),
+        (
+            pyarrow.array(["a" * (4 << 20)]),
+            "MOST_UNPACKED",
+            r"more than 200 unpacked bytes .* Received: 8,388,\d\d\d unpacked bytes in",
+        ),
+    ],
+    ids=["rows", "bytes"],
+)
+def test_a_small_parquet_file_that_stands_for_a_huge_one_is_refused(ingest, tmp_path, monkeypatch, column, least, told):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"instruction": column, "output": column}), path, compression="zstd")
+    monkeypatch.setattr(parquet_reader, least, 1 << 20)
+    with pytest.raises(UserError, match=told):
+        ingest(path).check()
+
+
+def test_a_parquet_file_that_is_written_over_while_it_is_read_has_the_hash_of_what_is_there(
+    ingest, tmp_path, monkeypatch
+):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), path)
+    read = readers.read_parquet
+
+    def read_and_change(*arguments):
+        yield from read(*arguments)
+        data = path.read_bytes()
+        path.write_bytes(b"other" + data[5:])
+
+    monkeypatch.setattr(readers, "read_parquet", read_and_change)
+    report = ingest(path).check()
     assert report["files"][0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -386,7 +423,7 @@ def test_damaged_gzip_is_an_error(ingest, write, damage):
 
 
 def test_gzip_that_becomes_a_thousand_times_as_long_is_refused(ingest, write, monkeypatch):
-    monkeypatch.setattr(readers, "_MOST_UNPACKED", 1 << 20)
+    monkeypatch.setattr(readers, "MOST_UNPACKED", 1 << 20)
     path = write("a.jsonl.gz", LINES + "\n" * (8 << 20))
     with pytest.raises(
         UserError, match=r"not unpack to more than 200 times its size\. Received: .* bytes that have become"

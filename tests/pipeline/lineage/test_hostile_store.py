@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import unicodedata
 
+import click.testing
 import pytest
 from click.testing import CliRunner
 
@@ -54,7 +55,7 @@ def ask(tainted, command, *options):
     words = [word.format(run=runs[0], last=runs[-1]) for word in command]
     result = CliRunner().invoke(main, ["lineage", words[0], "--root", str(folder), *words[1:], *options])
     assert result.exit_code in (0, exit_codes.NOT_AS_RECORDED), result.output
-    return result.output
+    return result.stdout  # also what goes there as bytes, which `output` lacks
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command[:3:2]))
@@ -73,3 +74,16 @@ def test_json_keeps_what_is_stored(tainted, command):
     assert make_harmless(answer) == answer  # it may stand on a terminal
     texts = json.dumps(json.loads(answer), ensure_ascii=False)
     assert json.dumps(HOSTILE, ensure_ascii=False)[1:-1] in texts
+
+
+@pytest.mark.parametrize("kind", ["openlineage", "cyclonedx"])
+def test_documents_on_a_terminal_command_nothing(tainted, monkeypatch, kind):
+    command = ("export", "--format", kind, "{run}")
+    document = ask(tainted, command)
+    assert make_harmless(document) != document  # in a file or a pipe: the bytes that a hash or a signature is of
+    monkeypatch.setattr(click.testing._NamedTextIOWrapper, "isatty", lambda _: True, raising=False)
+    shown = ask(tainted, command)
+    assert make_harmless(shown) == shown
+    texts = [text.splitlines() if kind == "openlineage" else [text] for text in (document, shown)]
+    before, after = ([json.loads(text) for text in each] for each in texts)
+    assert after == before
