@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from components.metrics.patterns import is_found
+
 _MARKS = ".,?!'\""
 _RELATIONS = {"at least": operator.ge, "less than": operator.lt, None: operator.ge}
 # What ends a sentence, unless it ends an abbreviation, an initial or a number of a list.
@@ -188,7 +190,7 @@ IFEVAL: dict[str, Callable[[str, Arguments], bool]] = {
 PLAIN: dict[str, Callable[[str, Arguments], bool]] = {
     "contains": lambda text, a: a["text"].casefold() in text.casefold(),
     "lacks": lambda text, a: a["text"].casefold() not in text.casefold(),
-    "matches": lambda text, a: re.search(a["pattern"], text) is not None,
+    "matches": lambda text, a: is_found(a["pattern"], text),
     "starts_with": lambda text, a: text.lstrip().startswith(a["text"]),
     "max_words": lambda text, a: len(text.split()) <= a["number"],
     "min_words": lambda text, a: len(text.split()) >= a["number"],

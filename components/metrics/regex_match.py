@@ -1,9 +1,9 @@
 """Regex match: share of the completions in which a pattern is found."""
 
 import dataclasses
-import re
 
 from components.metrics.metric import MeanMetric, Prediction
+from components.metrics.patterns import check_pattern, is_found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,10 +22,7 @@ class RegexMatch(MeanMetric):
         Raises:
             ValueError: it is no regular expression.
         """
-        try:
-            re.compile(self.pattern)
-        except (re.error, TypeError) as error:
-            raise ValueError(f"`pattern` must be a regular expression ({error}). Received: {self.pattern!r}") from error
+        check_pattern(self.pattern)
 
     def directions(self) -> dict[str, bool | None]:
         """See `Metric`."""
@@ -33,4 +30,4 @@ class RegexMatch(MeanMetric):
 
     def score(self, prediction: Prediction) -> dict[str, float]:
         """See `MeanMetric`."""
-        return {"regex_match": float(re.search(self.pattern, prediction.completion) is not None)}
+        return {"regex_match": float(is_found(self.pattern, prediction.completion))}
