@@ -3,9 +3,10 @@
 import hashlib
 from pathlib import Path
 
-from tfx.components.schema_gen.import_schema_gen import executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import Channel, component_spec, standard_artifacts, standard_component_specs
+
+from components.schema_importer.executor import Executor
 
 
 class SchemaImporterSpec(standard_component_specs.ImportSchemaGenSpec):
@@ -21,7 +22,7 @@ class SchemaImporter(base_component.BaseComponent):
     """Copies a schema file into an artifact."""
 
     SPEC_CLASS = SchemaImporterSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(self, schema_file: Path, place: str | None = None):
         """Makes the node.

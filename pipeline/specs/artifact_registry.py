@@ -1,5 +1,6 @@
 """The artifacts of local runs of compiled pipelines: stands in for the metadata store of Vertex AI."""
 
+import fcntl
 import json
 import re
 import threading
@@ -7,37 +8,56 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
+from components.storage import whole_file
 
 _CONDITION = re.compile(r'\s*(?P<field>[\w.]+)\s*=\s*"?(?P<value>[^"]*)"?\s*')
+_FIELDS = {"name", "title", "uri", "metadata", "state"}
 
 
 class ArtifactRegistry:
-    """Remembers artifacts in a JSON file, and answers the queries of resolvers; safe between threads."""
+    """Remembers artifacts in a JSON file, and answers the queries of resolvers; safe between threads and between processes."""
 
     def __init__(self, path: Path):
-        """Reads what earlier runs have left.
+        """Reads nothing yet.
 
         Args:
             path: The file; is made when the first artifact is added.
         """
         self._path = path
         self._lock = threading.Lock()
-        self._rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """What was added, oldest first: `name`, `title` (of the type), `uri`, `metadata`, `task`, `run`, `state`."""
-        with self._lock:
-            return list(self._rows)
+        """What was added, oldest first: `name`, `title` (of the type), `uri`, `metadata`, `task`, `run`, `state`.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        if not self._path.is_file():
+            return []
+        try:
+            rows = json.loads(self._path.read_text(encoding="utf-8"))
+            if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) >= _FIELDS for row in rows):
+                raise ValueError("something else")
+        except ValueError as error:
+            raise UserError(
+                f"{self._path} must hold the artifacts of earlier runs, as a list. It holds {error}: put back a copy of it, or remove "
+                "it, and nothing earlier is found."
+            ) from error
+        return rows
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        """Adds artifacts, and writes the file whole."""
-        with self._lock:
-            self._rows += rows
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(".partial")
-            temporary.write_text(json.dumps(self._rows, indent=1), encoding="utf-8")
-            temporary.replace(self._path)
+        """Adds artifacts, and writes the file whole.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock, self._path.with_suffix(".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # given back when the file is closed
+            text = json.dumps([*self.rows, *rows], indent=1)
+            with whole_file(self._path) as stream:
+                stream.write(text.encode())
 
     def query(self, condition: str) -> list[dict[str, Any]]:
         """Returns the newest artifact that meets a filter, or none.

@@ -9,6 +9,7 @@ import yaml
 
 from components.errors import UserError
 from components.options import nearest
+from components.storage import whole_file
 from pipeline.specs.compiled_spec import CompiledSpec
 
 MAX_SPEC_BYTES = 20_000_000
@@ -37,13 +38,15 @@ def name_parameters_file(path: Path) -> Path:
 
 
 def write_spec(compiled: CompiledSpec, path: Path) -> None:
-    """Writes the spec and its parameters, each file whole or not at all."""
+    """Writes the spec and its parameters, each file whole or not at all; never are those of an earlier spec beside a new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     parameters = yaml.safe_dump(dict(compiled.parameters), sort_keys=True, allow_unicode=True)
-    for target, text in ((path, compiled.text), (name_parameters_file(path), parameters)):
-        temporary = target.with_name(f".{target.name}.partial")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(target)
+    beside = name_parameters_file(path)
+    if path.exists():
+        beside.unlink(missing_ok=True)
+    for target, text in ((path, compiled.text), (beside, parameters)):
+        with whole_file(target) as stream:
+            stream.write(text.encode())
 
 
 def read_spec(path: Path) -> SpecFile:
@@ -72,7 +75,14 @@ def read_spec(path: Path) -> SpecFile:
         raise UserError(f"{path} must be of schema version 2.1, which `compile` writes. Received: {version}.")
     platforms = [d["platforms"] for d in documents if isinstance(d, dict) and "platforms" in d]
     beside = name_parameters_file(path)
-    parameters = yaml.safe_load(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+    try:
+        parameters = yaml.load(beside.read_text(encoding="utf-8"), yaml.CSafeLoader) if beside.is_file() else None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{beside} must be YAML in UTF-8: {error}. `compile` writes it again.") from error
+    if not isinstance(parameters, dict | None):
+        raise UserError(
+            f"{beside} must hold a value for each parameter. It holds something else: `compile` writes it again."
+        )
     return SpecFile(path=path, spec=specs[0], platform=platforms[0] if platforms else {}, parameters=parameters or {})
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import threading
 
 import pytest
 import yaml
@@ -68,6 +69,63 @@ def test_a_resolver_finds_the_newest_that_fits(tmp_path):
         again.query("name LIKE a")
     with pytest.raises(UserError, match="'create_time'"):
         again.query("create_time=1")
+
+
+def test_runs_of_one_root_lose_no_artifact_of_each_other(tmp_path):
+    path = tmp_path / "artifacts.json"
+    first, second = ArtifactRegistry(path), ArtifactRegistry(path)
+    first.add([make_row("a")])
+    second.add([make_row("b")])
+    first.add([make_row("c")])
+    names = [f"{number}" for number in range(20)]
+    threads = [
+        threading.Thread(target=ArtifactRegistry(path).add, args=([make_row(name)],), daemon=True) for name in names
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [row["name"] for row in second.rows]
+    assert found[:3] == ["a", "b", "c"]
+    assert sorted(found[3:]) == sorted(names)
+
+
+@pytest.mark.parametrize("content", [b"[", b"{}", b"[1]", b"[{}]", b"\xff"])
+def test_damaged_artifacts_are_told(tmp_path, content):
+    path = tmp_path / "artifacts.json"
+    path.write_bytes(content)
+    registry = ArtifactRegistry(path)
+    for ask in (lambda: registry.query('name="a"'), lambda: registry.add([make_row("a")])):
+        with pytest.raises(UserError, match="must hold the artifacts of earlier runs"):
+            ask()
+    assert path.read_bytes() == content
+
+
+def test_parameters_of_an_earlier_spec_are_never_beside_a_new_one(tmp_path, monkeypatch):
+    path, beside = tmp_path / "a.yaml", tmp_path / "a.parameters.yaml"
+    text = "root: {}\ndeploymentSpec: {}\nschemaVersion: 2.1.0\n"
+    spec_file.write_spec(CompiledSpec(pipeline_name="p", text=text, parameters={"a": 1}), path)
+    assert spec_file.read_spec(path).parameters == {"a": 1}
+
+    def fail(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    written, write = [], spec_file.whole_file
+
+    def write_one(target):
+        if written:
+            fail()
+        written.append(target)
+        return write(target)
+
+    monkeypatch.setattr(spec_file, "whole_file", write_one)
+    with pytest.raises(KeyboardInterrupt):
+        spec_file.write_spec(CompiledSpec(pipeline_name="p", text=text + "new: 1\n", parameters={"a": 2}), path)
+    assert (written, beside.exists()) == ([path], False)
+    for content in (b"a: [", b"\xff", b"[1]"):
+        beside.write_bytes(content)
+        with pytest.raises(UserError, match=r"(?s)a\.parameters\.yaml must .*`compile` writes it again"):
+            spec_file.read_spec(path)
 
 
 def make_spec(script, parameters=None):
