@@ -118,3 +118,20 @@ def test_a_run_goes_on_with_what_it_began_with_alone(run, store, record_run, par
         store, "run-2", record | {"inputs": json.dumps(inputs | {"data": "other"})}
     )  # ExampleGen sees to that
     assert "ExampleGen failed" in run(part=Part(resume=""))[1]
+
+
+def test_a_run_whose_inputs_are_not_recorded_goes_on_and_is_no_reason_to_skip_another(run, store, monkeypatch):
+    record = make_record(load_config(CONFIG), CONFIG)
+    write_run_record(store, "run-2", {name: value for name, value in record.items() if name != "inputs"})
+    records = []
+    monkeypatch.setattr("pipeline.local_runner.run", lambda config, record, *_: records.append(record) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(part=Part(resume="run-2"))
+    assert "inputs" not in records[0]
+
+
+def test_a_run_whose_record_is_damaged_does_not_go_on(run, store):
+    record = make_record(load_config(CONFIG), CONFIG)
+    write_run_record(store, "run-2", {name: value for name, value in record.items() if name != "config"})
+    with pytest.raises(UserError, match="The record of run-2 does not: it is damaged"):
+        run(part=Part(resume="run-2"))
