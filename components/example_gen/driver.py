@@ -7,6 +7,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import standard_component_specs
 from tfx.utils import proto_utils
 
+from components.example_gen.files import make_fingerprint
 from components.example_gen.settings import read_custom_config
 from components.example_gen.source import hash_data, resolve_input
 
@@ -20,17 +21,18 @@ def resolve_exec_properties(exec_properties: dict[str, Any]) -> dict[str, Any]:
     resolved = resolve_input(path, section.get("window", 1), section["format"])
     input_config = example_gen_pb2.Input()
     proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], input_config)
+    sha256 = hash_data(path, resolved.files)
     input_config.splits[0].pattern = _SEPARATOR.join(resolved.paths)
     return exec_properties | {
         standard_component_specs.INPUT_CONFIG_KEY: proto_utils.proto_to_json(input_config),
         utils.SPAN_PROPERTY_NAME: resolved.span,
         utils.VERSION_PROPERTY_NAME: None,
-        utils.FINGERPRINT_PROPERTY_NAME: hash_data(path, resolved.files),
+        utils.FINGERPRINT_PROPERTY_NAME: make_fingerprint(sha256, [file.path for file in resolved.files]),
     }
 
 
 def read_fingerprint(exec_properties: dict[str, Any]) -> str:
-    """Returns the hash of the data that `resolve_exec_properties` has found."""
+    """Returns the fingerprint of the data that `resolve_exec_properties` has found."""
     return str(exec_properties[utils.FINGERPRINT_PROPERTY_NAME])
 
 

@@ -171,6 +171,20 @@ def combine_hashes(files: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def make_fingerprint(sha256: str, paths: Sequence[str]) -> str:
+    """Returns what the cache knows data by: names and content.
+
+    A single file's hash is that of its content alone, as other programs compute it; the ids of its examples have its name as well.
+
+    Args:
+        sha256: See `combine_hashes`.
+        paths: Of the files.
+    """
+    if len(paths) != 1:
+        return sha256
+    return hashlib.sha256(f"{PurePosixPath(paths[0]).name}:{sha256}".encode()).hexdigest()
+
+
 def select_files(
     found: Sequence[str], base: str, pattern: str, format_name: str, num_folders: int = 0
 ) -> list[DataFile]:

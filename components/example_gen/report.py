@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from components.errors import UserError
-from components.example_gen.files import combine_hashes
+from components.example_gen.files import combine_hashes, make_fingerprint
 from components.example_gen.item import QUARANTINE
 from components.example_gen.records import Columns, missing_columns_text
 from components.example_gen.split import SPLITS, prompts_needed
@@ -48,16 +48,16 @@ def check_unchanged(file_reports: Sequence[Mapping[str, Any]], expected: str, da
 
     Args:
         file_reports: One a file, as `IngestFile` makes them.
-        expected: See `combine_hashes`.
+        expected: See `make_fingerprint`.
         data_path: Of the run.
 
     Raises:
         UserError: If it is not.
     """
-    found = combine_hashes(file_reports)
+    found = make_fingerprint(combine_hashes(file_reports), [report["path"] for report in file_reports])
     if found != expected:
         raise UserError(
-            f"data.path: the files of {data_path} must not be written to while they are read. Received: SHA-256 {expected[:12]} when the "
+            f"data.path: the files of {data_path} must not be written to while they are read. Received: fingerprint {expected[:12]} when the "
             f"node began, {found[:12]} when they were read. Wait until they are complete, and run again."
         )
 

@@ -148,6 +148,15 @@ def test_in_a_pipeline_the_node_runs_again_only_if_something_changed(data_config
     assert run(config, "2") is True
 
 
+def test_a_file_with_another_name_is_read_again(data_config, write, tmp_path, make_examples_pipeline):
+    """The ids of its examples have the name, and the lineage names the file."""
+    path = write("d/a.jsonl", lines(ROWS))
+    run = make_examples_pipeline(str(tmp_path / "d"), data_config(columns=COLUMNS))
+    assert [run()["cached"], run()["cached"]] == [False, True]
+    path.rename(path.with_name("b.jsonl"))
+    assert [run()["cached"], run()["cached"]] == [False, True]
+
+
 def test_a_window_of_spans_is_read_and_a_new_span_runs_the_node_again(data_config, tmp_path, make_examples_pipeline):
     for span in (1, 2, 10):
         folder = tmp_path / "data" / f"span-{span}"

@@ -2,7 +2,7 @@ import pytest
 
 from components.errors import UserError
 from components.example_gen import report as reports
-from components.example_gen.files import combine_hashes
+from components.example_gen.files import combine_hashes, make_fingerprint
 from components.example_gen.records import Columns
 
 FILE = {
@@ -44,9 +44,13 @@ def test_a_row_that_gets_lost_is_noticed(written):
 
 
 def test_files_that_were_written_to_meanwhile_are_an_error():
-    expected = combine_hashes([FILE])
+    expected = make_fingerprint(combine_hashes([FILE]), ["e/a.jsonl"])
     reports.check_unchanged([FILE], expected, "d/a.jsonl")
-    message = r"files of d/a\.jsonl must not be written to while they are read\. Received: SHA-256 aa when.*, bb when"
+    found = make_fingerprint("bb", ["a.jsonl"])
+    message = (
+        r"files of d/a\.jsonl must not be written to while they are read\. "
+        rf"Received: fingerprint {expected[:12]} when.*, {found[:12]} when"
+    )
     with pytest.raises(UserError, match=message):
         reports.check_unchanged([FILE | {"sha256": "bb"}], expected, "d/a.jsonl")
 

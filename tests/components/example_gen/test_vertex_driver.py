@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from components.content import hash_file
 from components.errors import UserError
 from components.example_gen import vertex_driver
 from components.example_gen.component import InstructionExampleGen
-from components.example_gen.files import hash_files, list_files, split_path
+from components.example_gen.files import make_fingerprint
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_the_answer_knows_the_data_by_their_content(drive, write, tmp_path):
     first = drive(f"{tmp_path}/{{YYYY}}-{{MM}}-{{DD}}/a.jsonl")
     assert first["span"] == 20787  # days since 1970
     assert json.loads(first["input_config"])["splits"][0]["pattern"] == str(path)
-    assert first["input_fingerprint"] == hash_files(list_files(*split_path(str(path)), "auto"))
+    assert first["input_fingerprint"] == make_fingerprint(hash_file(str(path)), ["a.jsonl"])
     write("2026-11-30/a.jsonl", "[]")  # as long as before, perhaps in the same second
     assert drive(path)["input_fingerprint"] != first["input_fingerprint"]
     with pytest.raises(UserError, match="no such file"):
