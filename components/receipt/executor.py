@@ -10,6 +10,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
+from components import storage
 from components.errors import UserError
 from components.local_copies import local_preset
 from components.receipt.counting import Counts, count_rows, merge_counts
@@ -92,8 +93,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         context = self._context
         name = f"{context.pipeline_run_id}.{context.pipeline_node.node_info.id}" if context else "receipt"
         path = f"{folder.rstrip('/')}/{name}.json"
-        fileio.makedirs(folder)
-        write_json(path, report)
+        storage.write_text(path, json.dumps(report, indent=1))  # whole: `receipt` reads all that are there
         return path
 
 

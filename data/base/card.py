@@ -26,11 +26,11 @@ Do not use it in production: it knows the English of old novels and nothing else
 
 The tokenizer is a byte-level BPE: any text goes in and comes out unchanged. Ids are laid out as in GPT-2: bytes, merges, and
 `<|endoftext|>` last, which starts and ends a document; id 0, which KerasHub pads with, is the ordinary token `!`. Merges stay
-inside runs of letters, runs of punctuation and single digits. Words are cut by GPT-2's pattern, by which this pipeline makes ids
-wherever it does. KerasHub 0.32 alone gives the same but for words right after an apostrophe that begin like a contraction, such as
-`'verily`: 1 token in 7,000 of the training text. Words know the space before them: a
-word at the start of a line, such as an answer, usually takes one or two tokens more than the same word in a sentence. Some words of instruction prompts (`### Instruction`, `### Response`, ...) are single tokens; in the training text most of them are
-rare or absent.
+inside runs of letters, runs of punctuation and single digits. Words are cut by GPT-2's pattern, in this training as wherever the
+pipeline makes ids. KerasHub 0.32 alone gives the same but for words right after an apostrophe that begin like a contraction, such as
+`'verily`: 1 token in 7,000 of the training text. Words know the space before them: a word at the start of a line, such as an answer,
+usually takes one or two tokens more than the same word in a sentence. Some words of instruction prompts (`### Instruction`,
+`### Response`, ...) are single tokens; in the training text most of them are rare or absent.
 
 ## Data
 
