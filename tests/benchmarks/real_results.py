@@ -35,8 +35,8 @@ from pipeline.metadata_connection import make_connection_config
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "configs/runs/smollm2_135m_lora.yaml"
 _BLESSED_OR_NOT = (0, 3)
-# Of dolly, so many records whose answer is not longer; all of them would take hours of two cores.
-_DOLLY_RECORDS, _DOLLY_CHARACTERS = 1200, 600
+# Of dolly, so many records that are no longer as a whole, so that none is cut; all of them would take hours of two cores.
+_DOLLY_RECORDS, _DOLLY_CHARACTERS = 1200, 700
 GSM8K = {
     "data": {
         "path": "gsm8k/train.jsonl.gz",
@@ -126,11 +126,15 @@ def make_options(name: str, model: Path, data: Path, work: Path) -> list[str]:
 
 
 def write_dolly(data: Path, work: Path) -> None:
-    """Writes the first records of dolly whose answers are short."""
+    """Writes the first records of dolly that are short."""
     with gzip.open(data / "dolly-15k" / "dolly.jsonl.gz", "rt", encoding="utf-8") as stream:
-        short = (line for line in stream if len(json.loads(line)["response"]) <= _DOLLY_CHARACTERS)
+        short = (line for line in stream if _count_characters(json.loads(line)) <= _DOLLY_CHARACTERS)
         lines = list(itertools.islice(short, _DOLLY_RECORDS))
     (work / "dolly.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def _count_characters(record: Mapping[str, str]) -> int:
+    return sum(len(record[key]) for key in ("instruction", "context", "response"))
 
 
 def read_result(root: Path, log: Path) -> dict[str, Any]:
