@@ -19,8 +19,11 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "~": lambda value, part: str(part).lower() in str(value).lower(),
 }
+_INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 _ORDER = ("<", "<=", ">", ">=")
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
+# Also, beside one of those: databases and forms write them, and elsewhere they are letters.
+_SHORT_TRUTH = {"t": True, "y": True, "on": True, "f": False, "n": False, "off": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,8 @@ class Condition:
 
     def __str__(self) -> str:
         key = self.key if re.fullmatch(_KEY, self.key) else f"`{self.key}`"
-        return f"{key}{self.symbol}{self.text}"
+        text = f"'{self.text}'" if self.text[:1] in "=<>!~" else self.text
+        return f"{key}{self.symbol}{text}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -51,6 +55,11 @@ class Condition:
         found = _FORM.fullmatch(text)
         if found is None or not found[4]:
             raise ValueError("must be a key, a comparison (= != < <= > >= or ~ for `contains`) and a value")
+        if found[4][0] in "=<>!~":
+            raise ValueError(
+                f"must have one of the comparisons = != < <= > >= and ~ (`contains`). Received: {found[3]}{found[4][0]}. A value that "
+                "begins with such a sign stands in quotes"
+            )
         return cls(key=found[1] or found[2], symbol=found[3], text=found[4].strip("\"'"))
 
     def fits(self, value: Any) -> bool:
@@ -69,6 +78,9 @@ class Condition:
         if number is not None and asked is not None:
             return compare(number, asked)
         truth, asked_truth = _to_truth(value), _to_truth(self.text)
+        if (truth is None) != (asked_truth is None):
+            truth = _to_short_truth(value) if truth is None else truth
+            asked_truth = _to_short_truth(self.text) if asked_truth is None else asked_truth
         if truth is not None and asked_truth is not None:
             return compare(truth, asked_truth)
         if number is not None or (asked is not None and self.symbol in _ORDER):
@@ -81,8 +93,14 @@ def _to_truth(value: Any) -> bool | None:
     return bool(number) if number in (0, 1) else _TRUTH.get(str(value).strip().lower())
 
 
-def _to_number(value: Any) -> float | None:
+def _to_short_truth(value: Any) -> bool | None:
+    return _SHORT_TRUTH.get(str(value).strip().lower())
+
+
+def _to_number(value: Any) -> float | int | None:
     try:
+        if isinstance(value, int) or (isinstance(value, str) and _INTEGER.fullmatch(value)):
+            return int(value)  # large ids are all different as integers alone
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None

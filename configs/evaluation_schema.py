@@ -46,7 +46,7 @@ class GeneralColumnsSection(ColumnsSection):
     def _check_shape(self) -> "GeneralColumnsSection":
         if self.text is None:
             super()._check_shape()  # type: ignore[operator]
-        elif self.messages or self.instruction or self.input or self.output:
+        elif self.messages or self.instruction or self.input or self.output or self.system or self.tools:
             raise ValueError("give either `text`, or the columns of tasks, not both")
         return self
 

@@ -79,14 +79,14 @@ class CommandGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            told = explain_system_error(error) or _explain_damage(ctx)
+            told = explain_system_error(error) or (None if isinstance(error, OSError) else _explain_damage(ctx, error))
             if told is None:
                 raise
             click.echo(make_harmless(f"Error: {told}"), err=True)
             ctx.exit(exit_codes.FAILED)
 
 
-def _explain_damage(ctx: click.Context) -> str | None:
+def _explain_damage(ctx: click.Context, error: Exception) -> str | None:
     """What is wrong with the store that a command has failed to read, and the way out; None if it can be read, or if there is none."""
     store = ctx.meta.get(_OPEN_STORE)
     if store is None:
@@ -96,18 +96,23 @@ def _explain_damage(ctx: click.Context) -> str | None:
     damage = find_damage(store)
     return damage and (
         f"The metadata store must hold what runs have written into it. Received: {damage}. It is damaged, or something else has "
-        "written into it: put back a copy of it, or mend that record."
+        f"written into it: put back a copy of it, or mend that record. ({type(error).__name__}: {error})"
     )
 
 
 def open_store(runner: "LocalRunnerConfig | ClusterRunnerConfig") -> "MetadataStore":
-    """Opens the metadata store of a runner for reading, for the command that runs."""
+    """Opens the metadata store of a runner for reading, for the command that runs: see `close_store`."""
     from pipeline.lineage.store import open_store as open_for_reading
     from pipeline.metadata_connection import make_connection_config
 
     store = open_for_reading(make_connection_config(runner))
     click.get_current_context().meta[_OPEN_STORE] = store
     return store
+
+
+def close_store() -> None:
+    """Says that the command has read all that it needs: what fails afterwards is not blamed on the store."""
+    click.get_current_context().meta.pop(_OPEN_STORE, None)
 
 
 def find_runner_path(name: str) -> str:

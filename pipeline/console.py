@@ -1,6 +1,7 @@
 """The console of a run: our own lines on the terminal, everything that libraries print in a log file."""
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from rich.segment import Segment
 from components.harmless import make_harmless
 
 PLAIN_WIDTH = 120
+# A closed pipe (`| head`), a terminal that has vanished.
+_NOBODY_READS = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF)
 
 
 def make_console(
@@ -57,7 +60,7 @@ class _HarmlessRenderable:
 
 
 class _Terminal:
-    """A stream that is written to while somebody reads it: what a run does goes on without, and its log has all."""
+    """A stream that is written to while somebody reads it: the run goes on without, and its summary is among the reports."""
 
     def __init__(self, stream: IO[str]):
         self._stream = stream
@@ -78,7 +81,9 @@ class _Terminal:
         try:
             if self._is_there:
                 action()
-        except OSError:  # a closed pipe (`| head`), a terminal that has vanished
+        except OSError as error:
+            if error.errno not in _NOBODY_READS:
+                raise
             self._is_there = False
 
     def __getattr__(self, name: str) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from components import runtime
-from pipeline.cli_options import ROOT, RUNNER, load_runner_file, open_store
+from pipeline.cli_options import ROOT, RUNNER, close_store, load_runner_file, open_store
 
 
 @click.command("export")
@@ -50,6 +50,7 @@ def export_command(
         raise click.UsageError("--output must say where to: the runner's root is not on this machine.")
     config = load_config(config_path) if config_path else None
     source = find_source(model, pipeline_name, lambda: open_store(runner))
+    close_store()
     folder = Path(output) if output else Path(find_root(runner)).resolve() / "exports" / f"{source.name}-{format_name}"
     runtime.set_defaults()
     runtime.load_tensorflow_silently()

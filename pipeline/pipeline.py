@@ -55,6 +55,11 @@ def create_pipeline(
         data_config={
             **config.data.model_dump(mode="json", exclude={"path", "schema_path"}),
             **({} if platform.keeps_failed_outputs else {"quarantine_dir": places.quarantine}),
+            **(
+                {"default_system": config.text.system}
+                if config.data.columns.messages or config.data.columns.system
+                else {}
+            ),
         },
         code_hash=hash_code("components.example_gen.executor"),
     ).with_id("ExampleGen")

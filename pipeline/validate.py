@@ -6,10 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from google.protobuf import text_format
 from pydantic import BaseModel
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.evaluator.gate import GENERAL, GENERAL_METRICS
 from components.example_gen.spans import has_placeholders
+from components.git_lfs import POINTER
 from components.methods.table import find_option_problems
 from components.metrics import sandbox
 from components.metrics.embedding_similarity import EmbeddingSimilarity
@@ -123,11 +126,24 @@ def _check_data(sections: Mapping[str, BaseModel], mounted: str | None) -> list[
     if data.window > 1 and not has_placeholders(data.path):
         message = f"is for a data.path with {{SPAN}} or a date; this one has none. Received: {data.window}."
         problems.append(Problem("data.window", message))
-    if data.schema_path is not None and not Path(data.schema_path).is_file():
-        problems.append(
-            Problem("data.schema_path", f"must be a file, or null to infer the schema.{near_file(data.schema_path)}")
-        )
+    if data.schema_path is not None and (problem := _find_schema_problem(data.schema_path)):
+        problems.append(Problem("data.schema_path", problem))
     return problems
+
+
+def _find_schema_problem(path: str) -> str | None:
+    if not Path(path).is_file():
+        return f"must be a file, or null to infer the schema.{near_file(path)}"
+    try:
+        content = Path(path).read_bytes()
+        if content.startswith(POINTER):
+            return f"must be a schema. {path} is a pointer of Git LFS in its place: fetch it with `git lfs pull`."
+        text_format.Parse(content.decode(), schema_pb2.Schema())
+    except OSError as error:
+        return f"must be a file that you can read. Received: {error}."
+    except (UnicodeDecodeError, text_format.ParseError) as error:
+        return f"must be a schema of TensorFlow Metadata as text (`feature {{ name: ... }}`), or null to infer it. Received {path}: {error}."
+    return None
 
 
 def _check_text(sections: Mapping[str, BaseModel]) -> list[Problem]:

@@ -5,6 +5,7 @@ the turns as they come is for the template to say.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,10 +37,17 @@ ROLES = {
 }
 # Roles whose text spells out what is called.
 _CALLS = ("function_call", "tool_call")
+# By which libraries name what a tool is called with, and what else a call may have.
+_ARGUMENTS = ("arguments", "parameters", "args", "input")
+_BESIDE_ARGUMENTS = frozenset(("name", "type", "id", "index", "call_id", *_ARGUMENTS))
 # Keys of a turn that templates read besides role and content, all of them text.
 _TEXT_KEYS = ("name", "tool_call_id", "reasoning_content", "thinking", "reasoning")
 # By which tools say whether a turn is a training target.
 _TRAIN_KEYS = ("train", "training", "loss")
+_OF_PYTHON = re.compile(r"\s*(?:\[\s*)?\{\s*'|\s*None\s*$")
+# What templates walk through by functions that call themselves.
+_MOST_NESTED = 100
+_TRUTH_AS_TEXT = {"true": True, "false": False, "1": True, "0": False, "": None}
 _TEXT_PARTS = ("text", "input_text", "output_text", None)
 KNOWN_KEYS = frozenset(
     ("role", "from", "content", "value", "weight", "tool_calls", "function_call", *_TEXT_KEYS, *_TRAIN_KEYS)
@@ -62,7 +70,7 @@ def make_messages(value: Any, system: str = "", answer: str | None = None) -> li
             not start with the user and end with the assistant, or none of the assistant's is to be trained.
     """
     if isinstance(value, str):
-        value = parse_json(value.encode("utf-8", "surrogatepass"))
+        value = _parse_text(value, "messages") if value.strip() else None
     if value is MISSING or value is None:
         raise BadRecordError("messages are missing")
     if not isinstance(value, list):
@@ -100,7 +108,7 @@ def make_tools(value: Any) -> list[Any]:
     if isinstance(value, str):
         if not value.strip():
             return []
-        value = parse_json(value.encode("utf-8", "surrogatepass"))
+        value = _parse_text(value, "tools")
     if value is MISSING or value is None:
         return []
     if not isinstance(value, list):
@@ -115,6 +123,15 @@ def make_tools(value: Any) -> list[Any]:
         tools.append(tool if "function" in tool else {"type": "function", "function": tool})
     _check_characters(tools, "tools")
     return tools
+
+
+def _parse_text(text: str, name: str) -> Any:
+    """Returns what a column says that holds JSON as text."""
+    try:
+        return parse_json(text.encode("utf-8", "surrogatepass"))
+    except BadRecordError as error:
+        hint = ". It is as Python prints it: write it with `json.dumps`" if _OF_PYTHON.match(text) else ""
+        raise BadRecordError(f"{name} are text that is not JSON", f"{error.detail or error}{hint}"[:200]) from None
 
 
 def _check_order(roles: list[str]) -> None:
@@ -137,22 +154,25 @@ def _make_turn(number: int, turn: Any) -> dict[str, Any]:
     content = turn["content"] if turn.get("content") is not None else turn.get("value")
     if not isinstance(given, str):
         raise BadRecordError("a turn has no role", f"turn {number} has the keys {', '.join(turn) or 'none'}"[:200])
-    role = ROLES.get(given.lower())
+    role = ROLES.get(given.strip().lower())
     if role is None:
         raise BadRecordError(
             "a role is not one of system, user, assistant, tool", f"turn {number} has role {given!r}"[:200]
         )
     calls = _make_calls(number, turn)
-    if given.lower() in _CALLS and not calls and (parsed := _parse_calls(content)):
+    if given.strip().lower() in _CALLS and not calls and (parsed := _parse_calls(content)):
         calls, content = parsed, ""
-    text = _join_parts(number, content) if content is not None or not calls else ""
+    if content is None and not calls and role in ("user", "assistant") and not turn.keys() & {"content", "value"}:
+        raise BadRecordError("a turn has no content", f"turn {number} has the keys {', '.join(turn)}"[:200])
     # An empty system turn is how many data sets write that there is none; a tool may answer with nothing.
+    is_empty = content is None and (calls or role in ("system", "tool"))
+    text = "" if is_empty else _join_parts(number, content)
     if not has_text(text) and role in ("user", "assistant") and not calls:
         raise BadRecordError("a turn is empty", f"content of turn {number}")
     message: dict[str, Any] = {"role": role, "content": text}
     for key in _TEXT_KEYS:
-        if isinstance(turn.get(key), str):
-            message[key] = turn[key]
+        if turn.get(key) is not None:
+            message[key] = _join_parts(number, turn[key], key)
     if calls:
         if role != "assistant":
             raise BadRecordError(
@@ -165,13 +185,16 @@ def _make_turn(number: int, turn: Any) -> dict[str, Any]:
     return message
 
 
-def _join_parts(number: int, content: Any) -> str:
-    """Returns a turn's content: text, or the texts of its parts."""
+def _join_parts(number: int, content: Any, key: str = "content") -> str:
+    """Returns a turn's content, or another text of it: text, or the texts of its parts."""
     if isinstance(content, list):
         texts = []
         for part in content:
             text = part.get("text") if isinstance(part, dict) and part.get("type") in _TEXT_PARTS else part
             if not isinstance(text, str):
+                if isinstance(part, dict) and part.get("type") in _TEXT_PARTS:
+                    detail = f"turn {number}: its keys are {', '.join(part)}"
+                    raise BadRecordError("a part of text has no text", detail[:200])
                 kind = part.get("type") if isinstance(part, dict) else type_name(part)
                 raise BadRecordError("a turn has a part that is not text", f"turn {number}: {kind!r}"[:200])
             texts.append(text)
@@ -179,7 +202,7 @@ def _join_parts(number: int, content: Any) -> str:
     content = write_scalar(content)
     if not isinstance(content, str):
         raise BadRecordError(
-            "a turn has the wrong type", f"content of turn {number} must be text, is {type_name(content)}"
+            "a turn has the wrong type", f"{key} of turn {number} must be text, is {type_name(content)}"
         )
     return content
 
@@ -205,9 +228,10 @@ def _make_calls(number: int, turn: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _make_call(function: Any) -> dict[str, Any] | None:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         return None
-    arguments = function.get("arguments")
-    if arguments is None:
-        arguments = function.get("parameters") or {}
+    given = [function[key] for key in _ARGUMENTS if function.get(key) is not None]
+    if not given and function.keys() - _BESIDE_ARGUMENTS:
+        return None
+    arguments = given[0] if given else {}
     if isinstance(arguments, str):
         try:
             arguments = parse_json(arguments.encode("utf-8", "surrogatepass")) if arguments.strip() else {}
@@ -236,18 +260,31 @@ def _is_trained(number: int, turn: Mapping[str, Any]) -> bool:
         raise BadRecordError("a turn's weight is neither 0 nor 1", f"turn {number} has weight {weight!r}"[:200])
     for key in _TRAIN_KEYS:
         train = turn.get(key)
-        if train is None or (key == "loss" and train not in (0, 1)):  # a loss may also have been measured
-            continue
+        train = _TRUTH_AS_TEXT.get(train.strip().lower(), train) if isinstance(train, str) else train
+        if train is None or (key == "loss" and isinstance(train, int | float) and train not in (0, 1)):
+            continue  # a loss may also have been measured
         if train not in (0, 1):
             raise BadRecordError(f"a turn's `{key}` is no boolean", f"turn {number} has {key} {train!r}"[:200])
         says = says and train
     return bool(says)
 
 
+def _count_levels(value: Any) -> int:
+    levels, inside = 0, [value]
+    while inside:
+        levels += 1
+        parts = [part.values() if isinstance(part, dict) else part for part in inside if isinstance(part, dict | list)]
+        inside = [item for part in parts for item in part]
+    return levels
+
+
 def _check_characters(value: Any, name: str) -> None:
     """Raises if a text in `value` cannot be UTF-8, or something in it cannot be JSON."""
     try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+        if text.count("[") + text.count("{") > _MOST_NESTED and _count_levels(value) > _MOST_NESTED:
+            raise BadRecordError("a value is nested too deeply", f"{name}: more than {_MOST_NESTED} levels")
     except (TypeError, ValueError, RecursionError) as error:
         if not isinstance(error, UnicodeEncodeError):
             raise BadRecordError("a value cannot be JSON", f"{name}: {error}"[:200]) from None

@@ -51,8 +51,8 @@ class _CsvLines:
             self.at_end = True
             raise StopIteration
         self.line_number += 1
-        if self.line_number == 1:
-            line = line.removeprefix(UTF8_BOM)
+        if not self.raw:
+            line = line.removeprefix(UTF8_BOM)  # of the file, or of one that was put behind another
         self.raw += line
         if len(self.raw) > item.MAX_RECORD_BYTES:
             raise UserError(

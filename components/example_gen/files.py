@@ -210,7 +210,8 @@ def select_files(
                 f"data.path: {path} must hold files that end in {', '.join(endings)}. It holds {there}{deeper}."
             )
     else:
-        files = list(found)
+        # As a shell would, and as of a folder: what is hidden is no data, unless it is asked for.
+        files = [f for f in found if pattern.startswith(".") or not PurePosixPath(f).name.startswith(".")]
         if not files:
             raise UserError(f"data.path: no such file: {path}. Relative paths start where the command is run.")
     return [DataFile(f, detect_format(f) if format_name == "auto" else format_name) for f in files]

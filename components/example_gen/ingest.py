@@ -1,6 +1,7 @@
 """One data file, start to end: read, checked, mapped, split. What one Beam worker does."""
 
 import base64
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from components.errors import UserError
 from components.example_gen.conversations import KNOWN_KEYS
 from components.example_gen.files import DataFile
 from components.example_gen.item import QUARANTINE, BadRecordError, Item
+from components.example_gen.json_text import parse_json
 from components.example_gen.readers import SourceFacts, read_file
 from components.example_gen.records import MISSING, Columns, get_column, make_example, missing_columns_text
 from components.example_gen.split import assign_split, prompt_key
@@ -21,6 +23,7 @@ from components.example_gen.split import assign_split, prompt_key
 REPORT = "report"
 PREVIEW_CHARACTERS = 80
 _MAX_COLUMN_NAMES = 100  # that a report remembers
+_MOST_PARSED = 1000  # conversations that are text, which are parsed once more for the keys of their turns
 
 
 class IngestFile(beam.DoFn):
@@ -59,7 +62,7 @@ class IngestFile(beam.DoFn):
                     reasons[problem.kind] += 1
                     yield beam.pvalue.TaggedOutput(QUARANTINE, quarantine_line(element.path, item, problem))
                 else:
-                    split = assign_split(prompt_key(example), self._shares)
+                    split = assign_split(prompt_key(example, self._columns.default_system), self._shares)
                     yield beam.pvalue.TaggedOutput(split, serialize(example))
             columns_seen.check()
         except UserError as file_error:
@@ -90,6 +93,7 @@ class _ColumnsSeen:
         # Objects that the used ones are in.
         self._parents = {name[:i] for name in self._used for i, sign in enumerate(name) if sign == "."}
         self._open = set(self._used)
+        self._num_parsed = 0
         self.found: set[str] = set()
         self.names: set[str] = set()
         self.unused: set[str] = set()
@@ -109,11 +113,16 @@ class _ColumnsSeen:
         """Yields the keys inside of columns that are used, which nobody reads: beside those that are named, and of a chat's turns."""
         for parent in self._parents:
             value = get_column(record, parent)
-            for key in value if isinstance(value, Mapping) else ():
+            keys = value if isinstance(value, Mapping) else range(len(value)) if isinstance(value, list) else ()
+            for key in keys:
                 name = f"{parent}.{key}"
                 if name not in self._used and name not in self._parents:
                     yield name
         turns = get_column(record, self._columns.messages) if self._columns.messages else None
+        if isinstance(turns, str) and self._num_parsed < _MOST_PARSED:
+            self._num_parsed += 1
+            with contextlib.suppress(BadRecordError):
+                turns = parse_json(turns.encode("utf-8", "surrogatepass"))
         for turn in turns if isinstance(turns, list) else ():
             for key in turn.keys() - KNOWN_KEYS if isinstance(turn, Mapping) else ():
                 if turn[key] is not None:

@@ -1,5 +1,6 @@
 """Readers of JSON Lines and of JSON arrays: strict, in bounded memory."""
 
+import re
 from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any
@@ -17,6 +18,9 @@ from components.example_gen.item import (
 )
 from components.example_gen.json_array import JSON_WHITESPACE, Position, array_error, iter_elements
 from components.example_gen.json_text import JsonSyntaxError, parse_object
+
+# The beginning of an array of objects.
+_ARRAY = re.compile(rb"\[\s*(?:\{|$)")
 
 
 def read_jsonl(stream: BufferedReader, facts: FileFacts, first_line: int = 1, is_json: bool = False) -> Iterator[Item]:
@@ -37,8 +41,7 @@ def read_jsonl(stream: BufferedReader, facts: FileFacts, first_line: int = 1, is
             record += 1
             yield Item(record, line_number, line[:HEAD_BYTES], None, too_large())
             continue
-        if line_number == 1:
-            line = line.removeprefix(UTF8_BOM)
+        line = line.removeprefix(UTF8_BOM)  # of the file, or of one that was put behind another
         raw = line.strip(JSON_WHITESPACE)
         if not raw:
             skipped = skip_blank_lines(stream, JSON_WHITESPACE)
@@ -46,10 +49,15 @@ def read_jsonl(stream: BufferedReader, facts: FileFacts, first_line: int = 1, is
             line_number += skipped
             continue
         record += 1
-        if record == 1 and raw == b"[":
+        if record == 1 and _ARRAY.match(raw):
             raise UserError(
-                "must be JSON Lines: one object on each line. Its first line is `[`, as in a JSON array. Name the file "
+                "must be JSON Lines: one object on each line. Its first line begins with `[`, as in a JSON array. Name the file "
                 "`.json`, or set `data.format: json`."
+            )
+        if record == 1 and raw == b"{" and not is_json:
+            raise UserError(
+                "must be JSON Lines: one object on each line. Its first line is `{` alone: its objects go over several lines. Write each "
+                "on a line of its own (`jq -c .` does), or as a JSON array with `data.format: json`."
             )
         try:
             yield Item(record, line_number, raw, parse_object(raw))

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import uuid
 from collections.abc import Iterator
 from datetime import date, time, timedelta
 from typing import Any, BinaryIO
@@ -26,7 +27,9 @@ from components.example_gen.records import Columns
 # What Arrow raises for a value that Python has nothing for: years beyond 9999, unknown time zones, text that is not UTF-8.
 _VALUE_ERRORS = (pyarrow.ArrowException, ValueError, ArithmeticError, KeyError)
 # Below the first, any ratio will do: rows of few different values take less than a bit.
-_MOST_ROWS, _MOST_ROWS_A_BYTE = 1_000_000, 20
+_MOST_VALUES, _MOST_VALUES_A_BYTE = 1_000_000, 20
+# Of the text of all rows: a long system prompt that all of them have stands in the file once.
+_MOST_TEXT_RATIO = 10_000
 
 
 def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterator[Item]:
@@ -40,12 +43,16 @@ def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterat
         check_names(facts.columns)
         used = [*columns.required.values(), *columns.optional.values()]
         wanted = [name for name in facts.columns if any(c == name or c.startswith(f"{name}.") for c in used)]
-        _check_size(file.metadata, wanted, size)
+        # With none of them there, one column is read all the same, so that the rows are counted.
+        read = wanted or facts.columns[:1]
+        _check_size(file.metadata, read, size)
+        num_bytes = 0
         types = {field.name: field.type for field in file.schema_arrow}
         to_simplify = [name for name in wanted if not _is_simple(types[name])]
         record = 0
-        # With none of them there, one column is read all the same, so that the rows are counted.
-        for batch in file.iter_batches(batch_size=256, columns=wanted or facts.columns[:1]):
+        for batch in file.iter_batches(batch_size=256, columns=read):
+            num_bytes += batch.nbytes
+            _check_ratio("bytes of text", num_bytes, MOST_UNPACKED, _MOST_TEXT_RATIO, size)
             for index in range(batch.num_rows):
                 record += 1
                 row = batch.slice(index, 1)
@@ -62,20 +69,25 @@ def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterat
         ) from None
 
 
-def _check_size(told: pyarrow.parquet.FileMetaData, wanted: list[str], size: int) -> None:
-    """A few kilobytes can claim rows for days of reading, or pages of gigabytes."""
-    leaves = [i for i in range(told.num_columns) if told.schema.column(i).path.partition(".")[0] in wanted]
+def _check_size(told: pyarrow.parquet.FileMetaData, read: list[str], size: int) -> None:
+    """A few kilobytes can claim rows, or items of lists, for days of reading, or pages of gigabytes."""
+    paths = [told.schema.column(leaf).path for leaf in range(told.num_columns)]
+    leaves = [i for i, path in enumerate(paths) if any(path == name or path.startswith(f"{name}.") for name in read)]
     groups = [told.row_group(number) for number in range(told.num_row_groups)]
-    unpacked = sum(group.column(leaf).total_uncompressed_size for group in groups for leaf in leaves)
-    for what, number, least, ratio in (
-        ("rows", told.num_rows, _MOST_ROWS, _MOST_ROWS_A_BYTE),
-        ("unpacked bytes", unpacked, MOST_UNPACKED, MOST_RATIO),
-    ):
-        if number > least and number > ratio * size:
-            raise UserError(
-                f"a Parquet file of records must not hold more than {ratio} {what} for each of its bytes. Received: {number:,} {what} in "
-                f"{size:,} bytes. Look at what is in it; if it is meant, write it again without compression and dictionaries."
-            )
+    columns = [group.column(leaf) for group in groups for leaf in leaves]
+    values = max(told.num_rows, sum(column.num_values for column in columns) // max(len(leaves), 1))
+    _check_ratio("values of a column", values, _MOST_VALUES, _MOST_VALUES_A_BYTE, size)
+    _check_ratio(
+        "unpacked bytes", sum(column.total_uncompressed_size for column in columns), MOST_UNPACKED, MOST_RATIO, size
+    )
+
+
+def _check_ratio(what: str, number: int, least: int, ratio: int, size: int) -> None:
+    if number > least and number > ratio * size:
+        raise UserError(
+            f"a Parquet file of records must not hold more than {ratio:,} {what} for each of its own bytes. Received: {number:,} {what} "
+            f"in {size:,} bytes. Look at what is in it; if it is meant, write it as JSON Lines."
+        )
 
 
 def _is_simple(kind: pyarrow.DataType) -> bool:
@@ -97,7 +109,9 @@ def _simplify(value: Any, kind: pyarrow.DataType) -> Any:
     if types.is_struct(kind):
         return {name: _simplify(part, kind.field(name).type) for name, part in value.items()}
     if types.is_map(kind):
-        return [[_simplify(key, kind.key_type), _simplify(part, kind.item_type)] for key, part in value]
+        pairs = [(_simplify(key, kind.key_type), _simplify(part, kind.item_type)) for key, part in value]
+        named = {key: part for key, part in pairs if isinstance(key, str)}
+        return named if len(named) == len(pairs) else [list(pair) for pair in pairs]
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return [_simplify(part, kind.value_type) for part in value]
     if types.is_dictionary(kind):
@@ -112,6 +126,8 @@ def _simplify(value: Any, kind: pyarrow.DataType) -> Any:
             return value.decode()
         except UnicodeDecodeError:
             return value
+    if isinstance(value, uuid.UUID):
+        return str(value)
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, timedelta):

@@ -26,7 +26,7 @@ __all__ = ["MISSING", "Columns", "get_column", "make_example", "make_messages", 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which columns feed which features; those carried along; and which records are wanted.
+    """Which columns feed which features; those carried along; which records are wanted; and the system text of those that have none.
 
     `instruction`, `input` and `output`, perhaps with a `system` text, which makes them a conversation; or `messages`, perhaps with a
     `system` text, definitions of `tools` and the last answer as `output`; or `text`.
@@ -42,15 +42,17 @@ class Columns:
     slices: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
     where: tuple[Condition, ...] = ()
+    default_system: str = ""
 
     @classmethod
     def from_config(cls, data_config: Mapping[str, Any]) -> "Columns":
-        """Takes them from the `data` section of a run."""
+        """Takes them from the `data` section of a run, see `InstructionExampleGen`."""
         return cls(
             **data_config["columns"],
             slices=tuple(data_config.get("slice_columns") or ()),
             carried=tuple(data_config.get("carry_columns") or ()),
             where=tuple(map(Condition.parse, data_config.get("where") or ())),
+            default_system=data_config.get("default_system") or "",
         )
 
     @property

@@ -37,6 +37,8 @@ def find_problem(path: str) -> str | None:
     found = set(_PLACEHOLDER.findall(path))
     if unknown := sorted(found - set(_PATTERNS)):
         return f"may hold the placeholders {', '.join(_PATTERNS)}, and no other braces. Received: {', '.join(unknown)} in {path!r}."
+    if found and (signs := sorted({c for part in path.split("/")[:-1] for c in part if c in "*?["})):
+        return f"may have `*`, `?` and `[` in its last part only. Received: {', '.join(signs)} before it, in {path!r}. Rename the folder."
     if not found or found in ({_SPAN}, set(_DATE)):
         return None
     return f"must hold {_SPAN} alone, or {', '.join(_DATE)} together, so that spans have an order. Received: {path!r}."

@@ -11,32 +11,31 @@ from components.text.conversation import parse_conversation
 from components.text.hashing import hash_to_share
 
 SPLITS = ("train", "eval", "test")
+# Behind each key; there once was more behind it, and splits stay what they were.
 _SEPARATOR = "\x1f"
 # More than cleaning takes away: emoji and several scripts need some of them, but no two prompts differ by them alone.
 _IGNORABLE = re.compile(f"[{IGNORABLE}]")
 
 
-def prompt_key(example: Mapping[str, str]) -> str:
+def prompt_key(example: Mapping[str, str], default_system: str = "") -> str:
     """Returns the prompt in the form in which two prompts count as the same one.
 
     Invisible characters, Unicode's compatibility forms, case and the amount of white space do not make a difference, whatever
-    `text.cleaning` leaves of them; nor does it where an instruction ends and its input begins.
+    `text.cleaning` leaves of them; nor does it where an instruction ends and its input begins, or one turn and the next.
 
     Args:
-        example: Features of a raw example. A chat's prompt is its turns before the last answer that is trained, with their roles; a
-            system turn without text is none.
+        example: Features of a raw example. A chat's prompt is its turns before the last answer that is trained.
+        default_system: `text.system`, which stands in for a chat's own system text: one that says the same is as none.
     """
     if messages := example.get(features.MESSAGES):
         conversation = parse_conversation(messages)
-        turns = [
-            turn
-            for turn in conversation.messages[: conversation.trained[-1]]
-            if turn["role"] != "system" or turn["content"].strip()
-        ]
-        parts = [part for turn in turns for part in (turn["role"], turn["content"])]
+        turns = conversation.messages[: conversation.trained[-1]]
+        if turns[0]["role"] == "system" and _fold(turns[0]["content"]) == _fold(default_system):
+            turns = turns[1:]
+        text = " ".join(turn["content"] for turn in turns)
     else:
-        parts = [f"{example[features.INSTRUCTION]} {example[features.INPUT]}", ""]
-    return _SEPARATOR.join(map(_fold, parts))
+        text = f"{example[features.INSTRUCTION]} {example[features.INPUT]}"
+    return f"{_fold(text)}{_SEPARATOR}"
 
 
 def _fold(text: str) -> str:

@@ -22,11 +22,9 @@ class Executor(import_schema_gen.Executor):
         """
         super().Do(input_dict, output_dict, exec_properties)
         (schema,) = output_dict[standard_component_specs.SCHEMA_KEY]
-        digest = hashlib.sha256()
-        for block in storage.read_blocks(storage.join(schema.uri, DEFAULT_FILE_NAME)):
-            digest.update(block)
-        if digest.hexdigest() != exec_properties["schema_hash"]:
+        copied = storage.join(schema.uri, DEFAULT_FILE_NAME)
+        if hashlib.sha256(b"".join(storage.read_blocks(copied))).hexdigest() != exec_properties["schema_hash"]:
             raise UserError(
-                f"data.schema_path must stay as it is while a run goes on. {exec_properties['schema_file']} has changed since this one "
-                "began. Run the pipeline again."
+                f"{exec_properties['schema_file']} must be the schema that this run was put together with. It is another one: it has "
+                "changed since then, or the image has other code. Run the pipeline again; if it was compiled, compile it again."
             )

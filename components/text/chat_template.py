@@ -20,7 +20,7 @@ DEFAULT_DATE = "2024-07-26"
 # The one of several templates that is used, without tools and with them.
 DEFAULT, TOOL_USE = "default", "tool_use"
 # Names under which a message's reasoning is passed; the first is the one that most templates read.
-_REASONING = ("reasoning_content", "thinking", "reasoning")
+REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 
 Message = Mapping[str, Any]
 
@@ -226,5 +226,5 @@ def _to_seen(message: Message) -> dict[str, Any]:
         for key, value in message.items()
         if value is not None
     }
-    reasoning = next((seen[key] for key in _REASONING if key in seen), None)
+    reasoning = next((seen[key] for key in REASONING_KEYS if key in seen), None)
     return seen if reasoning is None else {"thinking": reasoning, **seen, "reasoning_content": reasoning}

@@ -64,7 +64,12 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
     SAFE: (_LINE_ENDS, _CONTROLS, _BEFORE, _BEHIND),
     NORMALIZE: (_LINE_ENDS, _INVISIBLE, _SPACES, _LINE_BLANKS, _BLANK_LINES, _AHEAD, _BEHIND),
 }
-KINDS = tuple(dict.fromkeys([*(step.kind for level in LEVELS for step in STEPS[level]), COMPOSITION]))
+# Of answers, whatever the level: the tokenizer puts one there.
+END_TOKENS = "end tokens behind an answer"
+REASONING = "reasoning that the template leaves out"
+KINDS = tuple(
+    dict.fromkeys([*(step.kind for level in LEVELS for step in STEPS[level]), COMPOSITION, END_TOKENS, REASONING])
+)
 
 _COMPILED = {
     level: tuple((step.kind, re.compile(f"{step.beginning}(?:{step.pattern})"), step.replacement) for step in steps)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from components.text.cleaning import NONE, clean_and_tell, clean_text, has_text
+from components.text.cleaning import END_TOKENS, NONE, clean_and_tell, clean_text, has_text
 from components.text.conversation import TRAIN, Conversation
 
 _EDGE_BLANKS = re.compile(r"[ \t\n]*")
@@ -77,7 +77,7 @@ class Cleaner:
     def __init__(self, special_tokens: Sequence[str], end_tokens: Collection[str], level: str):
         """Takes the model's special tokens, those that close an answer, and one of `cleaning.LEVELS`."""
         self._special_tokens = special_tokens
-        self._end_tokens = [token for token in end_tokens if token]
+        self._end_tokens = tuple(sorted(filter(None, end_tokens)))
         self._level = level
         self.neutralized = 0
         self.changes: dict[str, tuple[str, str]] = {}
@@ -101,10 +101,12 @@ class Cleaner:
 
     def clean_answer(self, text: str) -> str:
         """Returns an answer cleaned; an end token in letters at its end goes, as one is put there anyway."""
-        text = self.clean_characters(text)
-        for token in self._end_tokens:
-            if text.rstrip().endswith(token):
-                text = text.rstrip().removesuffix(token)
+        cleaned = text = self.clean_characters(text)
+        while self._end_tokens and text.rstrip().endswith(self._end_tokens):
+            text = text.rstrip()
+            text = text.removesuffix(max(filter(text.endswith, self._end_tokens), key=len))
+        if text != cleaned:
+            self.changes.setdefault(END_TOKENS, (cleaned, text))
         return self(text)
 
     def clean(self, conversation: Conversation) -> Conversation:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from components.errors import UserError
 from components.text import features
 from components.text.answer_spans import ALL_TURNS, EVERYTHING, LAST_TURN
-from components.text.chat_template import ChatTemplate
+from components.text.chat_template import REASONING_KEYS, ChatTemplate
 from components.text.chat_tokenization import ChatTokenizer
-from components.text.cleaning import SAFE, clean_text, has_text
+from components.text.cleaning import REASONING, SAFE, clean_text, has_text
 from components.text.conversation import Conversation, has_system_text, parse_conversation
 from components.text.model_tokenizer import encode_with_offsets, list_special_tokens
 from components.text.named_chat_templates import NAMED_TEMPLATES, list_needed_tokens, make_named_template
@@ -101,7 +101,12 @@ class RecordTokenizer:
             return self._tokenize_instruction(record, cleaner, self._system)
         if not conversation.trained:
             return None
-        return self._chat(conversation, cleaner) if self._chat else self._tokenize_turns(conversation, cleaner)
+        tokenized = self._chat(conversation, cleaner) if self._chat else self._tokenize_turns(conversation, cleaner)
+        answer = conversation.messages[conversation.trained[-1]]
+        reasoning = next((answer[key] for key in REASONING_KEYS if answer.get(key)), "")
+        if has_text(reasoning) and reasoning.strip() not in tokenized.response:
+            cleaner.changes.setdefault(REASONING, (reasoning, ""))
+        return tokenized
 
     def _tokenize_instruction(self, record: Mapping[str, str], cleaner: Cleaner, system: str) -> TokenizedRecord | None:
         assert isinstance(self._template, PromptTemplate)

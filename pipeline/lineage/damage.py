@@ -35,6 +35,8 @@ def find_damage(store: MetadataStore) -> str | None:
     for kind, read in kinds:
         try:
             records = list(read())
+        except (mlmd_errors.UnavailableError, mlmd_errors.AbortedError, mlmd_errors.DeadlineExceededError):
+            return None  # of the server or of the way there
         except (mlmd_errors.StatusError, ValueError) as error:
             return f"its records of kind {kind} cannot be read: {error}"
         for record in records:
@@ -47,8 +49,9 @@ def find_damage(store: MetadataStore) -> str | None:
 
 
 def _find_gap(artifact: Any) -> str | None:
-    recorded = get_properties(artifact)
-    for name, held in _NEEDED.get(artifact.type, {}).items():
+    needed = _NEEDED.get(artifact.type, {})
+    recorded = get_properties(artifact) if needed else {}
+    for name, held in needed.items():
         if name not in recorded:
             return f"({artifact.type}) has no property {name!r}"
         if not isinstance(recorded[name], held):

@@ -37,7 +37,7 @@ class ArtifactRegistry:
             return []
         try:
             rows = json.loads(self._path.read_text(encoding="utf-8"))
-            if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) >= _FIELDS for row in rows):
+            if not isinstance(rows, list) or not all(map(_is_row, rows)):
                 raise ValueError("something else")
         except ValueError as error:
             raise UserError(
@@ -72,6 +72,10 @@ class ArtifactRegistry:
         conditions = [_parse(part) for part in re.split(r"\s+AND\s+", condition)]
         found = [row for row in self.rows if all(_meets(row, field, value) for field, value in conditions)]
         return found[-1:]
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) >= _FIELDS and isinstance(value["metadata"], dict)
 
 
 def _parse(part: str) -> tuple[str, str]:

@@ -38,15 +38,21 @@ def name_parameters_file(path: Path) -> Path:
 
 
 def write_spec(compiled: CompiledSpec, path: Path) -> None:
-    """Writes the spec and its parameters, each file whole or not at all; never are those of an earlier spec beside a new one."""
+    """Writes the spec and its parameters, each file whole or not at all; never are those of an earlier spec beside a new one.
+
+    Raises:
+        OSError: They cannot be written. What was there before stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     parameters = yaml.safe_dump(dict(compiled.parameters), sort_keys=True, allow_unicode=True)
     beside = name_parameters_file(path)
-    if path.exists():
+    # Each takes its place when its block ends: the spec first.
+    with whole_file(beside) as second, whole_file(path) as first:
+        first.write(compiled.text.encode())
+        second.write(parameters.encode())
+        first.flush()
+        second.flush()
         beside.unlink(missing_ok=True)
-    for target, text in ((path, compiled.text), (beside, parameters)):
-        with whole_file(target) as stream:
-            stream.write(text.encode())
 
 
 def read_spec(path: Path) -> SpecFile:
@@ -63,7 +69,7 @@ def read_spec(path: Path) -> SpecFile:
         )
     try:
         documents = list(yaml.load_all(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path} must be YAML in UTF-8: {error}") from error
     # A job of Vertex AI wraps its spec.
     documents = [d.get("pipelineSpec", d) if isinstance(d, dict) else d for d in documents]
@@ -77,9 +83,9 @@ def read_spec(path: Path) -> SpecFile:
     beside = name_parameters_file(path)
     try:
         parameters = yaml.load(beside.read_text(encoding="utf-8"), yaml.CSafeLoader) if beside.is_file() else None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise UserError(f"{beside} must be YAML in UTF-8: {error}. `compile` writes it again.") from error
-    if not isinstance(parameters, dict | None):
+    if not isinstance(parameters, dict | None) or not all(isinstance(name, str) for name in parameters or {}):
         raise UserError(
             f"{beside} must hold a value for each parameter. It holds something else: `compile` writes it again."
         )

@@ -37,6 +37,17 @@ from components.conditions import Condition
         ("text='a b'", "a b", True),
         ("a.b.0=x", "x", True),
         ("x=nan", "nan", True),
+        ("is_bad!=true", "t", False),
+        ("is_bad!=true", "F", True),
+        ("is_bad=no", "off", True),
+        ("kind=t", "t", True),
+        ("kind=t", "y", False),
+        ("kind=on", "off", False),
+        ("id!=9007199254740993", 9007199254740992, True),
+        ("id=1234567890123456789", "1234567890123456788", False),
+        ("id=1e3", "1000", True),
+        ("x<1", 10**400, False),
+        ("text='=x'", "=x", True),
         ("x=inf", float("inf"), True),
     ],
 )
@@ -50,6 +61,12 @@ def test_what_is_no_condition_is_refused(text):
         Condition.parse(text)
 
 
+@pytest.mark.parametrize("text", ["score=>0.5", "score=<1", "score===1", "lang<>fr", "lang~=fr", "lang!=!fr"])
+def test_comparisons_of_other_languages_are_refused(text):
+    with pytest.raises(ValueError, match="must have one of the comparisons"):
+        Condition.parse(text)
+
+
 def test_a_condition_is_written_as_it_was_read():
     assert str(Condition.parse(" a.b >= 3 ")) == "a.b>=3"
     for key in ("is bad", "1st", "größe"):
@@ -57,3 +74,4 @@ def test_a_condition_is_written_as_it_was_read():
         assert (condition.key, condition.symbol, condition.text) == (key, "!=", "x y")
         assert Condition.parse(str(condition)) == condition
     assert str(Condition.parse("größe>1")) == "größe>1"
+    assert Condition.parse(str(Condition.parse("a='=b'"))).text == "=b"

@@ -178,10 +178,27 @@ def test_general_text(write):
     for change, key in (
         ({"path": "nowhere.jsonl"}, "general.path"),
         ({"columns": {"text": "a", "output": "b"}}, "general.columns"),
+        ({"columns": {"text": "a", "system": "b"}}, "general.columns"),
+        ({"columns": {"text": "a", "tools": "b"}}, "general.columns"),
         ({"columns": {}}, "general.columns"),
         ({"max_perplexity_increase": -1.0}, "general.max_perplexity_increase"),
     ):
         assert list(problems_of(write(evaluation=evaluation | {"general": general | change}))) == [f"evaluation.{key}"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a pointer of Git LFS in its place"),
+        (b"some text", "must be a schema of TensorFlow Metadata as text"),
+        (b"\xff\xfe", "must be a schema of TensorFlow Metadata as text"),
+        (b'feature { name: "a" typ: INT }', "must be a schema of TensorFlow Metadata as text"),
+    ],
+)
+def test_what_is_no_schema_is_told(write, tmp_path, content, told):
+    (tmp_path / "schema.pbtxt").write_bytes(content)
+    data = {"path": "records.jsonl", "schema_path": str(tmp_path / "schema.pbtxt"), "slice_columns": []}
+    assert told in problems_of(write(data=data))["data.schema_path"]
 
 
 def test_columns_that_metrics_read_are_carried_along(write):

@@ -42,6 +42,8 @@ def test_a_file_and_a_glob_mean_what_they_name(folder):
     assert listed(folder / "a.jsonl") == [("a.jsonl", "jsonl")]
     assert listed(folder / "README.md", "csv") == [("README.md", "csv")]
     assert listed(folder / "?.*n*") == [("a.jsonl", "jsonl"), ("b.json.gz", "json")]
+    assert listed(folder / "*.csv") == [("c.csv", "csv")]  # not the hidden one
+    assert listed(folder / ".*.csv") == listed(folder / ".hidden.csv") == [(".hidden.csv", "csv")]
     assert listed(folder / "odd[1]*.json") == [("odd[1]*.json", "json")]
 
 

@@ -67,14 +67,24 @@ def test_parquet(ingest, tmp_path):
 @pytest.mark.parametrize(
     ("column", "least", "told"),
     [
-        (pyarrow.nulls(3_000_000, pyarrow.string()), "_MOST_ROWS", r"more than 20 rows .* Received: 3,000,000 rows in"),
+        (
+            pyarrow.nulls(3_000_000, pyarrow.string()),
+            "_MOST_VALUES",
+            r"more than 20 values .* Received: 3,000,000 values",
+        ),
+        (pyarrow.array([["a"] * 3_000_000]), "_MOST_VALUES", r"more than 20 values .* Received: 3,000,000 values of a"),
+        (
+            pyarrow.array(["a" * 100_000] * 2_000),
+            "MOST_UNPACKED",
+            r"more than 10,000 bytes of text .* Received: \d+,\d+,",
+        ),
         (
             pyarrow.array(["a" * (4 << 20)]),
             "MOST_UNPACKED",
             r"more than 200 unpacked bytes .* Received: 8,388,\d\d\d unpacked bytes in",
         ),
     ],
-    ids=["rows", "bytes"],
+    ids=["rows", "items", "text", "bytes"],
 )
 def test_a_small_parquet_file_that_stands_for_a_huge_one_is_refused(ingest, tmp_path, monkeypatch, column, least, told):
     path = tmp_path / "a.parquet"
@@ -164,14 +174,35 @@ def test_parquet_values_become_text(ingest, tmp_path):
         "time": pyarrow.array([0, 1], pyarrow.time32("s")),
         "span": pyarrow.array([1, 90], pyarrow.duration("s")),
         "list": pyarrow.array([[1.5, float("nan")], []], pyarrow.list_(pyarrow.float64())),
+        "map": pyarrow.array([[("x", 0.1)], None], pyarrow.map_(pyarrow.string(), pyarrow.float32())),
+        "numbers": pyarrow.array([[(1, "a")], []], pyarrow.map_(pyarrow.int64(), pyarrow.string())),
+        "uuid": pyarrow.array([bytes(range(16)), None], pyarrow.uuid()),
+        "map.x": pyarrow.array(["y", "z"]),
     }
     table = pyarrow.table({"q": ["a", "b"], "a": ["x", "y"], **columns})
     pyarrow.parquet.write_table(table, path)
     outcome = ingest(path, columns={"instruction": "q", "output": "a"}, carried=list(columns))
     examples = sorted(outcome.all_examples, key=lambda example: example["instruction"])
     assert [[example[name] for name in columns] for example in examples] == [
-        ["1.10", "0.0000000000", "0.1", "0.1", '{"x": 0.1}', "é", "1970-01-01", "00:00:00", "0:00:01", "[1.5, null]"],
-        ["100.00", "1.0000000000", "16777216.0", "", "", "x", "1970-01-02", "00:00:01", "0:01:30", "[]"],
+        [
+            *(
+                "1.10",
+                "0.0000000000",
+                "0.1",
+                "0.1",
+                '{"x": 0.1}',
+                "é",
+                "1970-01-01",
+                "00:00:00",
+                "0:00:01",
+                "[1.5, null]",
+            ),
+            *('{"x": 0.1}', '[[1, "a"]]', "00010203-0405-0607-0809-0a0b0c0d0e0f", "y"),
+        ],
+        [
+            *("100.00", "1.0000000000", "16777216.0", "", "", "x", "1970-01-02", "00:00:01", "0:01:30", "[]"),
+            *("", "{}", "", "z"),
+        ],
     ]
 
 
@@ -189,6 +220,31 @@ def test_bytes_that_are_no_text_cost_their_row(ingest, tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"q": ["a"], "a": [b"\xff"]}), path)
     outcome = ingest(path, columns={"instruction": "q", "output": "a"})
     assert [reason for _, _, reason in outcome.reasons] == ["`a` has the wrong type: `a` must be text, is a bytes"]
+
+
+def test_a_file_with_a_mark_behind_another_is_read(ingest, write):
+    """As `cat a.csv b.csv` makes it."""
+    outcome = ingest(write("a.csv", f"\ufeff{CSV}\ufeff{CSV}"))
+    assert pairs(outcome) == sorted([*EXPECTED, *EXPECTED])
+    assert [reason for _, _, reason in outcome.reasons] == [
+        "the names of the columns again: as where files were joined"
+    ]
+    outcome = ingest(write("a.jsonl", f"\ufeff{LINES}\ufeff{LINES}"))
+    assert (pairs(outcome), outcome.reasons) == (sorted([*EXPECTED, *EXPECTED]), [])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (json.dumps(ROWS), r"Its first line begins with `\[`.*`data\.format: json`"),
+        ("[\n" + LINES, r"Its first line begins with `\[`"),
+        ("[" + json.dumps(ROWS[0]) + ",\n", r"Its first line begins with `\[`"),
+        (json.dumps(ROWS[0], indent=1), r"Its first line is `\{` alone: its objects go over several lines"),
+    ],
+)
+def test_json_that_is_no_json_lines_is_told(ingest, write, content, told):
+    with pytest.raises(UserError, match=told):
+        ingest(write("a.jsonl", content)).check()
 
 
 def test_what_csv_reads_otherwise_than_it_looks_costs_its_row(ingest, write):

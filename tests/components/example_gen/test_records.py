@@ -88,6 +88,13 @@ def test_dotted_columns_reach_into_objects_and_lists():
         assert get_column(record, missing) is MISSING
 
 
+def make_nested(levels):
+    value = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
 TURNS = [{"role": "system", "content": ""}, {"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
 
 
@@ -118,8 +125,10 @@ def test_a_chat_has_first_user_turn_and_last_answer_as_text():
         (None, "messages are missing"),
         (MISSING, "messages are missing"),
         ({}, "messages have the wrong type"),
-        ("[", "not JSON"),
-        ("[{}, ", "not JSON"),
+        ("[", "messages are text that is not JSON: "),
+        ("[{}, ", "messages are text that is not JSON: "),
+        ("\n", "messages are missing"),
+        ("[{'role': 'user'}]", "messages are text that is not JSON: "),
         ([], "the conversation has no turns"),
         ([TURNS[0]], "the conversation has no turns"),
         (["x"], "a turn has the wrong type: turn 1 must be an object, is text"),
@@ -152,6 +161,22 @@ def test_a_chat_has_first_user_turn_and_last_answer_as_text():
             [{"role": "user", "content": [{"type": "image_url"}]}],
             "a turn has a part that is not text: turn 1: 'image_url'",
         ),
+        ([TURNS[1], {"role": "assistant", "text": "x"}], "a turn has no content: turn 2 has the keys role, text"),
+        (
+            [{"role": "user", "content": [{"type": "text", "content": "x"}]}],
+            "a part of text has no text: turn 1: its keys are type, content",
+        ),
+        (
+            [TURNS[1], {**TURNS[2], "tool_calls": [{"function": {"name": "f", "parms": {"x": 1}}}]}],
+            "a tool call has no name, or arguments that are no JSON object: turn 2",
+        ),
+        ([TURNS[1], {**TURNS[2], "content": float("inf")}], "a number is not finite: inf"),
+        ([TURNS[1], {**TURNS[2], "loss": "false"}], "no turn of the assistant is to be trained"),
+        ([TURNS[1], {**TURNS[2], "thinking": {"a": 1}}], "a turn has the wrong type: thinking of turn 2 must be text"),
+        (
+            [TURNS[1], {**TURNS[2], "tool_calls": [{"name": "f", "arguments": make_nested(200)}]}],
+            "a value is nested too deeply: turn 2: more than 100 levels",
+        ),
         ([TURNS[1], {**TURNS[2], "weight": 0}], "no turn of the assistant is to be trained"),
         ([TURNS[1], {**TURNS[2], "train": False}], "no turn of the assistant is to be trained"),
         ([TURNS[1], {**TURNS[2], "weight": 0.5}], "a turn's weight is neither 0 nor 1: turn 2 has weight 0.5"),
@@ -183,6 +208,15 @@ CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": "ü"}}}
 @pytest.mark.parametrize(
     "turns",
     [
+        # LangChain's, Anthropic's.
+        [
+            {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "args": {"a": "ü"}}]},
+            {"role": "tool", "content": "7"},
+        ],
+        [
+            {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "input": {"a": "ü"}}}]},
+            {"role": "tool", "content": ["7"]},
+        ],
         # OpenAI's newer form, its older one, and ShareGPT's.
         [
             {"role": "assistant", "content": None, "tool_calls": [CALL]},
@@ -212,8 +246,25 @@ def test_roles_have_other_names():
     ]
     assert [turn["role"] for turn in make_messages(value)] == ["system", "user", "assistant"]
     # What is no call by name is an answer like any other.
-    value = [{"from": "human", "value": "Q"}, {"from": "function_call", "value": "{}"}, *TURNS[1:]]
-    assert make_messages(value)[1] == {"role": "assistant", "content": "{}"}
+    for text in ("{}", '{"name": "Bob", "age": 3}'):
+        value = [{"from": "human", "value": "Q"}, {"from": "function_call", "value": text}, *TURNS[1:]]
+        assert make_messages(value)[1] == {"role": "assistant", "content": text}
+
+
+def test_nothing_is_said_by_null_where_nothing_may_be_said():
+    value = [
+        {"from": "system", "value": None},
+        TURNS[1],
+        {"role": "assistant", "content": "x"},
+        {"role": "tool"},
+        TURNS[2],
+    ]
+    assert [turn["content"] for turn in make_messages(value)] == ["", "hi", "x", "", "yes"]
+
+
+def test_reasoning_may_be_parts():
+    value = [TURNS[1], {**TURNS[2], "reasoning_content": ["a", {"type": "text", "text": "b"}], "tool_call_id": 7}]
+    assert make_messages(value)[1] == {**TURNS[2], "reasoning_content": "ab", "tool_call_id": "7"}
 
 
 @pytest.mark.parametrize(
@@ -229,6 +280,7 @@ def test_roles_have_other_names():
         ],
         [{"from": "prompter", "value": "Hi there"}, {**TURNS[2], "role": "model"}],
         [{"role": "user", "content": "Hi there"}, {**TURNS[2], "train": None, "loss": 1, "weight": "1"}],
+        [{"role": "user ", "content": "Hi there"}, {**TURNS[2], "train": "", "loss": 2.75}],
     ],
 )
 def test_one_conversation_is_written_in_many_ways(value):

@@ -63,6 +63,9 @@ def test_no_span_is_an_error_that_names_the_pattern(make_files):
         ("a/{VERSION}/{SPAN}", "{VERSION}"),
         ("a/{YYYY}/b.csv", "together"),
         ("a/{SPAN}/{YYYY}-{MM}-{DD}", "alone"),
+        ("exp [x]/{SPAN}/a.csv", "in its last part only. Received: [ before it"),
+        ("a/{SPAN}*/a.csv", "Received: * before it"),
+        ("a/{SPAN}-*.csv", None),
     ],
 )
 def test_problems(path, expected):

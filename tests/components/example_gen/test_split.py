@@ -45,24 +45,34 @@ def test_invisible_characters_make_no_prompt_another(character):
     assert key(f"What is{character} 2 + 2?{character}") == key("What is 2 + 2?")
 
 
-def chat(*turns):
-    return prompt_key(
-        {"messages": json.dumps([dict(zip(("role", "content", "train"), turn, strict=False)) for turn in turns])}
-    )
+def chat(*turns, default_system=""):
+    messages = [dict(zip(("role", "content", "train"), turn, strict=False)) for turn in turns]
+    return prompt_key({"messages": json.dumps(messages)}, default_system)
 
 
 def test_what_a_model_does_not_see_of_a_chat_makes_no_prompt_another():
     first = chat(("user", "Q1"), ("assistant", "A1"))
     assert first == chat(("user", "Q1"), ("assistant", "A1"), ("user", "Q2"), ("assistant", "A2", False))
     assert first == chat(("system", " "), ("user", "Q1"), ("assistant", "A1"))
-    assert first != chat(("system", "S"), ("user", "Q1"), ("assistant", "A1"))
+    with_system = chat(("system", "S"), ("user", "Q1"), ("assistant", "A1"))
+    assert first != with_system
+    assert with_system == chat(("user", "S\n\nQ1"), ("assistant", "A1"))  # so templates without system turns write it
+    assert chat(("user", "a"), ("user", "b"), ("assistant", "A")) == chat(("user", "a\nb"), ("assistant", "A"))
+    assert first == key("Q1")
+
+
+def test_a_system_text_that_says_what_stands_in_for_none_is_none():
+    """The rendered prompt is the same."""
+    assert chat(("system", "Be  brief."), ("user", "Q"), ("assistant", "A"), default_system="Be brief.\n") == chat(
+        ("user", "Q"), ("assistant", "A"), default_system="Be brief.\n"
+    )
+    assert chat(("system", "Be long."), ("user", "Q"), ("assistant", "A"), default_system="Be brief.") != key("Q")
 
 
 def test_a_chat_is_keyed_by_the_turns_before_its_last_answer():
     first = chat(("user", "Hi"), ("assistant", "x"))
     assert first == chat(("user", "hi "), ("assistant", "y"))
     assert first != chat(("user", "hi"), ("assistant", "x"), ("user", "z"), ("assistant", "y"))
-    assert first != chat(("system", "hi"), ("assistant", "x"))
 
 
 def test_the_split_is_the_same_everywhere():

@@ -30,5 +30,5 @@ def test_a_file_that_changes_before_its_node_runs_is_refused(tmp_path):
     import_into("one")
     assert (tmp_path / "one" / "schema.pbtxt").read_text() == path.read_text()
     path.write_text('feature { name: "b" }')
-    with pytest.raises(UserError, match=r"schema\.pbtxt has changed since this one began"):
+    with pytest.raises(UserError, match=r"schema\.pbtxt must be the schema that this run was put together with"):
         import_into("two")

@@ -110,7 +110,10 @@ def test_what_cleaning_changes_is_told():
         "control characters": ("x\x00", "x"),
     }
     trailing = tokenize({"instruction": "a", "output": "x <end> \n"}, cleaning="safe")
-    assert (trailing.response, list(trailing.changes)) == ("x", ["blanks behind the text"])
+    assert (trailing.response, list(trailing.changes)) == (
+        "x",
+        ["blanks behind the text", "end tokens behind an answer"],
+    )
     untouched = tokenize({"instruction": " a\r\n", "output": "\tx\x00 "}, cleaning="none")
     assert (untouched.prompt, untouched.response, untouched.changes) == (" a\r\n\n", "\tx\x00 ", {})
 

