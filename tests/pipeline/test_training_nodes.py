@@ -7,6 +7,7 @@ import pytest
 import yaml
 from tfx.dsl.compiler import compiler
 
+from components.example_gen.settings import read_custom_config
 from configs.runner_schema import KubeflowRunnerConfig, VertexRunnerConfig
 from pipeline.node_names import RUN_CHECK, list_node_names
 from pipeline.paths import make_places
@@ -179,3 +180,12 @@ def test_containers_on_vertex(compile_run, name):
     settings = spec["root"]["dag"]["tasks"]["EndpointPusher"]["inputs"]["parameters"]["custom_config"]
     serving = json.loads(settings["runtimeValue"]["constant"])["ai_platform_serving_args"]
     assert (serving["project_id"], serving["endpoint_name"]) == ("my-project", "my-model")
+
+
+def test_the_split_knows_the_system_text_of_those_that_have_none(compile_run):
+    """Where records may have one of their own; else another system text moves no record, and lets no node before the tokenizer run."""
+    system, columns = "text.system=Be brief.", 'data.columns={"instruction": "instruction", "output": "output"%s}'
+    for more, is_there in ((', "system": "kind"', True), ("", False)):
+        nodes = compile_run(system, columns % more, "data.schema_path=null")
+        settings = read_custom_config(get_parameters(nodes["ExampleGen"]))["data"]
+        assert settings.get("default_system") == ("Be brief." if is_there else None)

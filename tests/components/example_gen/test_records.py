@@ -251,6 +251,35 @@ def test_roles_have_other_names():
         assert make_messages(value)[1] == {"role": "assistant", "content": text}
 
 
+@pytest.mark.parametrize("as_text", [False, True])
+def test_keys_of_turns_that_nobody_reads_are_listed(ingest, write, as_text):
+    turns = [{"from": "human", "value": "Q", "mask": None}, {"from": "gpt", "value": "A", "mask": True}]
+    record = {"m": json.dumps(turns) if as_text else turns}
+    outcome = ingest(write("a.jsonl", json.dumps(record)), columns={"messages": "m"})
+    assert outcome.file_reports[0]["keys_unused"] == ["m[].mask"]
+
+
+def test_turns_beside_those_that_are_named_are_listed(ingest, write):
+    turns = [{"value": "S"}, {"value": "Q"}, {"value": "A"}, {"value": "Q2"}]
+    columns = {"instruction": "c.1.value", "output": "c.2.value"}
+    outcome = ingest(write("a.jsonl", json.dumps({"c": turns})), columns=columns)
+    assert outcome.file_reports[0]["keys_unused"] == ["c.0", "c.3"]
+
+
+def test_a_system_text_that_stands_in_for_none_decides_with_where_a_conversation_goes(ingest, write):
+    """Rendered, all of these are the same prompt."""
+    chats = [
+        [*first, TURNS[1], {"role": "assistant", "content": str(i)}] for i in range(50) for first in ([], [SYSTEM])
+    ]
+    path = write("a.jsonl", "".join(json.dumps({"m": chat}) + "\n" for chat in chats))
+    columns = {"messages": "m", "default_system": SYSTEM["content"]}
+    found = [len(examples) for examples in ingest(path, columns=columns).examples.values()]
+    assert sorted(found) == [0, 0, 100]
+
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+
+
 def test_nothing_is_said_by_null_where_nothing_may_be_said():
     value = [
         {"from": "system", "value": None},

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from components.text.record_cleaning import Cleaner
 from components.text.tokenization import RecordTokenizer, neutralize, truncate
 
 END = 0
@@ -116,6 +117,25 @@ def test_what_cleaning_changes_is_told():
     )
     untouched = tokenize({"instruction": " a\r\n", "output": "\tx\x00 "}, cleaning="none")
     assert (untouched.prompt, untouched.response, untouched.changes) == (" a\r\n\n", "\tx\x00 ", {})
+
+
+@pytest.mark.parametrize("tokens", [("<end>", "<|im_end|>"), ("<|im_end|>", "<end>"), ("<end>", "d>", "<|im_end|>")])
+def test_all_end_tokens_behind_an_answer_go(tokens):
+    """In whatever order they are known, which sets do not keep from process to process."""
+    cleaner = Cleaner(["<end>", "<|im_end|>"], tokens, "safe")
+    assert cleaner.clean_answer("Hi.<|im_end|>\n<end> ") == "Hi."
+    assert (cleaner.neutralized, cleaner.changes["end tokens behind an answer"][1]) == (0, "Hi.")
+    assert cleaner.clean_answer("Hi.") == "Hi."
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "thinking", "reasoning"])
+@pytest.mark.parametrize("template", ["plain", "alpaca"])
+def test_reasoning_that_a_template_leaves_out_is_told(template, key):
+    turns = [{"role": "user", "content": "6*7?"}, {"role": "assistant", "content": "42", key: "\n6*7"}]
+    result = tokenize({"messages": json.dumps(turns)}, template=template)
+    assert (result.response, result.changes["reasoning that the template leaves out"]) == ("42", ("6*7", ""))
+    turns[1][key] = " "
+    assert "reasoning that the template leaves out" not in tokenize({"messages": json.dumps(turns)}).changes
 
 
 def test_special_tokens_in_text_do_not_end_it():
