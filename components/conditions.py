@@ -78,7 +78,7 @@ class Condition:
         if number is not None and asked is not None:
             return compare(number, asked)
         truth, asked_truth = _to_truth(value), _to_truth(self.text)
-        if (truth is None) != (asked_truth is None):
+        if _is_word(value) or _is_word(self.text):
             truth = _to_short_truth(value) if truth is None else truth
             asked_truth = _to_short_truth(self.text) if asked_truth is None else asked_truth
         if truth is not None and asked_truth is not None:
@@ -91,6 +91,10 @@ class Condition:
 def _to_truth(value: Any) -> bool | None:
     number = _to_number(value)
     return bool(number) if number in (0, 1) else _TRUTH.get(str(value).strip().lower())
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, bool) or str(value).strip().lower() in _TRUTH
 
 
 def _to_short_truth(value: Any) -> bool | None:

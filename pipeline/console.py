@@ -15,8 +15,8 @@ from rich.segment import Segment
 from components.harmless import make_harmless
 
 PLAIN_WIDTH = 120
-# A closed pipe (`| head`), a terminal that has vanished.
-_NOBODY_READS = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF)
+# A closed pipe (`| head`), a terminal that has vanished, a connection that has ended.
+_NOBODY_READS = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF, errno.ECONNRESET, errno.ESHUTDOWN, errno.ENOTCONN)
 
 
 def make_console(
@@ -82,9 +82,8 @@ class _Terminal:
             if self._is_there:
                 action()
         except OSError as error:
-            if error.errno not in _NOBODY_READS:
-                raise
-            self._is_there = False
+            # Where it is only slow, or its disk is full, later lines may get through.
+            self._is_there = error.errno not in _NOBODY_READS
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

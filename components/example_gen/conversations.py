@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.example_gen.item import MISSING, BadRecordError, type_name, write_scalar
-from components.example_gen.json_text import parse_json
+from components.example_gen.json_text import JsonSyntaxError, parse_json
 from components.text.cleaning import has_text
 from components.text.conversation import TRAIN
 
@@ -41,7 +41,8 @@ _CALLS = ("function_call", "tool_call")
 _ARGUMENTS = ("arguments", "parameters", "args", "input")
 _BESIDE_ARGUMENTS = frozenset(("name", "type", "id", "index", "call_id", *_ARGUMENTS))
 # Keys of a turn that templates read besides role and content, all of them text.
-_TEXT_KEYS = ("name", "tool_call_id", "reasoning_content", "thinking", "reasoning")
+_NAMES = ("name", "tool_call_id")
+_TEXT_KEYS = (*_NAMES, "reasoning_content", "thinking", "reasoning")
 # By which tools say whether a turn is a training target.
 _TRAIN_KEYS = ("train", "training", "loss")
 _OF_PYTHON = re.compile(r"\s*(?:\[\s*)?\{\s*'|\s*None\s*$")
@@ -129,9 +130,11 @@ def _parse_text(text: str, name: str) -> Any:
     """Returns what a column says that holds JSON as text."""
     try:
         return parse_json(text.encode("utf-8", "surrogatepass"))
-    except BadRecordError as error:
+    except JsonSyntaxError as error:
         hint = ". It is as Python prints it: write it with `json.dumps`" if _OF_PYTHON.match(text) else ""
-        raise BadRecordError(f"{name} are text that is not JSON", f"{error.detail or error}{hint}"[:200]) from None
+        raise BadRecordError(f"{name} are text that is not JSON", f"{error.detail}{hint}"[:200]) from None
+    except BadRecordError as error:
+        raise BadRecordError(f"{name}: {error.kind}", error.detail) from None
 
 
 def _check_order(roles: list[str]) -> None:
@@ -162,7 +165,7 @@ def _make_turn(number: int, turn: Any) -> dict[str, Any]:
     calls = _make_calls(number, turn)
     if given.strip().lower() in _CALLS and not calls and (parsed := _parse_calls(content)):
         calls, content = parsed, ""
-    if content is None and not calls and role in ("user", "assistant") and not turn.keys() & {"content", "value"}:
+    if content is None and not calls and not turn.keys() & {"content", "value"}:
         raise BadRecordError("a turn has no content", f"turn {number} has the keys {', '.join(turn)}"[:200])
     # An empty system turn is how many data sets write that there is none; a tool may answer with nothing.
     is_empty = content is None and (calls or role in ("system", "tool"))
@@ -171,8 +174,8 @@ def _make_turn(number: int, turn: Any) -> dict[str, Any]:
         raise BadRecordError("a turn is empty", f"content of turn {number}")
     message: dict[str, Any] = {"role": role, "content": text}
     for key in _TEXT_KEYS:
-        if turn.get(key) is not None:
-            message[key] = _join_parts(number, turn[key], key)
+        if (given_text := _read_text(number, key, turn.get(key))) is not None:
+            message[key] = given_text
     if calls:
         if role != "assistant":
             raise BadRecordError(
@@ -185,6 +188,22 @@ def _make_turn(number: int, turn: Any) -> dict[str, Any]:
     return message
 
 
+def _read_text(number: int, key: str, value: Any) -> str | None:
+    """Returns another text of a turn than its content; None for none, of which false and objects without values are."""
+    if value is None or isinstance(value, bool) or (isinstance(value, dict) and not any(value.values())):
+        return None
+    if isinstance(value, int | float):
+        return str(value) if key in _NAMES else None
+    if isinstance(value, list):
+        value = [_open_thinking(part) for part in value]
+    return _join_parts(number, value, key)
+
+
+def _open_thinking(part: Any) -> Any:
+    is_thinking = isinstance(part, dict) and part.get("type") == "thinking"
+    return part.get("thinking") if is_thinking else part
+
+
 def _join_parts(number: int, content: Any, key: str = "content") -> str:
     """Returns a turn's content, or another text of it: text, or the texts of its parts."""
     if isinstance(content, list):
@@ -192,11 +211,11 @@ def _join_parts(number: int, content: Any, key: str = "content") -> str:
         for part in content:
             text = part.get("text") if isinstance(part, dict) and part.get("type") in _TEXT_PARTS else part
             if not isinstance(text, str):
+                where = f"turn {number}" if key == "content" else f"{key} of turn {number}"
                 if isinstance(part, dict) and part.get("type") in _TEXT_PARTS:
-                    detail = f"turn {number}: its keys are {', '.join(part)}"
-                    raise BadRecordError("a part of text has no text", detail[:200])
+                    raise BadRecordError("a part of text has no text", f"{where}: its keys are {', '.join(part)}"[:200])
                 kind = part.get("type") if isinstance(part, dict) else type_name(part)
-                raise BadRecordError("a turn has a part that is not text", f"turn {number}: {kind!r}"[:200])
+                raise BadRecordError("a turn has a part that is not text", f"{where}: {kind!r}"[:200])
             texts.append(text)
         return "".join(texts)
     content = write_scalar(content)
@@ -221,7 +240,8 @@ def _make_calls(number: int, turn: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "a tool call has no name, or arguments that are no JSON object",
                 f"turn {number}: {json.dumps(call, default=str)}"[:200],
             )
-        calls.append({"id": call["id"], **made} if isinstance(call.get("id"), str) else made)
+        name = _read_text(number, "tool_call_id", call.get("id"))
+        calls.append(made if name is None else {"id": name, **made})
     return calls
 
 
@@ -229,9 +249,10 @@ def _make_call(function: Any) -> dict[str, Any] | None:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         return None
     given = [function[key] for key in _ARGUMENTS if function.get(key) is not None]
-    if not given and function.keys() - _BESIDE_ARGUMENTS:
-        return None
-    arguments = given[0] if given else {}
+    others = [key for key in function.keys() - _BESIDE_ARGUMENTS if function[key] is not None]
+    if others and not function.keys() & set(_ARGUMENTS):
+        return None  # what it is called with may stand there
+    arguments = (given[0] if given else None) or {}
     if isinstance(arguments, str):
         try:
             arguments = parse_json(arguments.encode("utf-8", "surrogatepass")) if arguments.strip() else {}
@@ -261,8 +282,8 @@ def _is_trained(number: int, turn: Mapping[str, Any]) -> bool:
     for key in _TRAIN_KEYS:
         train = turn.get(key)
         train = _TRUTH_AS_TEXT.get(train.strip().lower(), train) if isinstance(train, str) else train
-        if train is None or (key == "loss" and isinstance(train, int | float) and train not in (0, 1)):
-            continue  # a loss may also have been measured
+        if train is None or (key == "loss" and train not in (0, 1)):  # a loss may also have been measured
+            continue
         if train not in (0, 1):
             raise BadRecordError(f"a turn's `{key}` is no boolean", f"turn {number} has {key} {train!r}"[:200])
         says = says and train

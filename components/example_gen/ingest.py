@@ -23,6 +23,7 @@ from components.example_gen.split import assign_split, prompt_key
 REPORT = "report"
 PREVIEW_CHARACTERS = 80
 _MAX_COLUMN_NAMES = 100  # that a report remembers
+_MOST_LISTED = 10  # items of a list, of which others have columns of their own
 _MOST_PARSED = 1000  # conversations that are text, which are parsed once more for the keys of their turns
 
 
@@ -113,7 +114,13 @@ class _ColumnsSeen:
         """Yields the keys inside of columns that are used, which nobody reads: beside those that are named, and of a chat's turns."""
         for parent in self._parents:
             value = get_column(record, parent)
-            keys = value if isinstance(value, Mapping) else range(len(value)) if isinstance(value, list) else ()
+            keys = (
+                value
+                if isinstance(value, Mapping)
+                else range(min(len(value), _MOST_LISTED))
+                if isinstance(value, list)
+                else ()
+            )
             for key in keys:
                 name = f"{parent}.{key}"
                 if name not in self._used and name not in self._parents:

@@ -1,7 +1,6 @@
 """What a reader yields: records as they stand in a file, or why they cannot be read."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,15 +49,9 @@ def type_name(value: Any) -> str:
 
 
 def write_scalar(value: Any) -> Any:
-    """Returns the text of a number or a truth value, and anything else as it is: labels are often such, and in CSV they are text anyhow.
-
-    Raises:
-        BadRecordError: It is infinite, which JSON has no number for.
-    """
+    """Returns the text of a number or a truth value, and anything else as it is: labels are often such, and in CSV they are text anyhow."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and not math.isfinite(value):
-        raise BadRecordError("a number is not finite", str(value))
     return str(value) if isinstance(value, int | float) else value
 
 

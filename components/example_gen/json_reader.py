@@ -50,9 +50,14 @@ def read_jsonl(stream: BufferedReader, facts: FileFacts, first_line: int = 1, is
             continue
         record += 1
         if record == 1 and _ARRAY.match(raw):
+            hint = (
+                " If each line is such an array, make an object of it (`jq -c '{messages: .}'`)."
+                if raw.endswith(b"]")
+                else ""
+            )
             raise UserError(
                 "must be JSON Lines: one object on each line. Its first line begins with `[`, as in a JSON array. Name the file "
-                "`.json`, or set `data.format: json`."
+                f"`.json`, or set `data.format: json`.{hint}"
             )
         if record == 1 and raw == b"{" and not is_json:
             raise UserError(

@@ -51,7 +51,8 @@ def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterat
         to_simplify = [name for name in wanted if not _is_simple(types[name])]
         record = 0
         for batch in file.iter_batches(batch_size=256, columns=read):
-            num_bytes += batch.nbytes
+            # A column that is a dictionary has all of it in each batch.
+            num_bytes += sum(c.nbytes for c in batch.columns if not pyarrow.types.is_dictionary(c.type))
             _check_ratio("bytes of text", num_bytes, MOST_UNPACKED, _MOST_TEXT_RATIO, size)
             for index in range(batch.num_rows):
                 record += 1
@@ -74,12 +75,10 @@ def _check_size(told: pyarrow.parquet.FileMetaData, read: list[str], size: int) 
     paths = [told.schema.column(leaf).path for leaf in range(told.num_columns)]
     leaves = [i for i, path in enumerate(paths) if any(path == name or path.startswith(f"{name}.") for name in read)]
     groups = [told.row_group(number) for number in range(told.num_row_groups)]
-    columns = [group.column(leaf) for group in groups for leaf in leaves]
-    values = max(told.num_rows, sum(column.num_values for column in columns) // max(len(leaves), 1))
-    _check_ratio("values of a column", values, _MOST_VALUES, _MOST_VALUES_A_BYTE, size)
-    _check_ratio(
-        "unpacked bytes", sum(column.total_uncompressed_size for column in columns), MOST_UNPACKED, MOST_RATIO, size
-    )
+    values = [sum(group.column(leaf).num_values for group in groups) for leaf in leaves]
+    unpacked = sum(group.column(leaf).total_uncompressed_size for group in groups for leaf in leaves)
+    _check_ratio("values of a column", max(told.num_rows, *values), _MOST_VALUES, _MOST_VALUES_A_BYTE, size)
+    _check_ratio("unpacked bytes", unpacked, MOST_UNPACKED, MOST_RATIO, size)
 
 
 def _check_ratio(what: str, number: int, least: int, ratio: int, size: int) -> None:
@@ -111,7 +110,8 @@ def _simplify(value: Any, kind: pyarrow.DataType) -> Any:
     if types.is_map(kind):
         pairs = [(_simplify(key, kind.key_type), _simplify(part, kind.item_type)) for key, part in value]
         named = {key: part for key, part in pairs if isinstance(key, str)}
-        return named if len(named) == len(pairs) else [list(pair) for pair in pairs]
+        is_object = types.is_string(kind.key_type) or types.is_large_string(kind.key_type)
+        return named if is_object and len(named) == len(pairs) else [list(pair) for pair in pairs]
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return [_simplify(part, kind.value_type) for part in value]
     if types.is_dictionary(kind):

@@ -182,6 +182,8 @@ def _required_text(record: Mapping[str, Any], column: str) -> str:
     value = get_column(record, column)
     if value is MISSING or value is None:
         raise BadRecordError(f"`{column}` is missing", "null" if value is None else "")
+    if isinstance(value, float) and math.isinf(value):
+        raise BadRecordError(f"`{column}` is not finite", str(value))
     return _text(write_scalar(value), f"`{column}`", f"`{column}`")
 
 

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -15,9 +16,12 @@ import threading
 from components.errors import UserError
 
 _MOST_SECONDS = 10.0
-# It lives as long as its standard input is open. The timer's signal ends it, also when nobody waits for it any more.
+# It lives as long as its standard input is open. The timer's signal ends it, also when nobody waits for it any more, and whatever this
+# process does with that signal.
 _SEARCH = """
 import json, re, signal, sys
+signal.signal(signal.SIGALRM, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
 for line in sys.stdin:
     pattern, text, seconds = json.loads(line)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -36,22 +40,38 @@ class _Searcher:
         self._owner = 0
 
     def search(self, pattern: str, text: str) -> bool | None:
-        """Returns whether `re.search` finds a pattern; None if that takes too long."""
+        """Returns whether `re.search` finds a pattern; None if that takes too long.
+
+        Raises:
+            RuntimeError: The other process has ended for another reason.
+        """
         with self._lock:
             process = self._get_process()
-            assert process.stdin and process.stdout
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps([pattern, text, _MOST_SECONDS]) + "\n")
-                process.stdin.flush()
-            answer = process.stdout.readline()
-            if not answer:
-                process.wait()
+            try:
+                answer = self._ask(process, pattern, text)
+            except BaseException:  # its answer would be taken for that to the next question
                 self._process = None
-                return None
-            return answer.strip() == "1"
+                process.kill()
+                process.wait()
+                raise
+            if answer:
+                return answer.strip() == "1"
+            self._process = None
+            if process.wait() != -signal.SIGALRM:
+                raise RuntimeError(f"the process that searches for patterns has ended with {process.returncode}")
+            return None
+
+    @staticmethod
+    def _ask(process: "subprocess.Popen[str]", pattern: str, text: str) -> str:
+        assert process.stdin and process.stdout
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps([pattern, text, _MOST_SECONDS]) + "\n")
+            process.stdin.flush()
+        return process.stdout.readline()
 
     def _get_process(self) -> "subprocess.Popen[str]":
-        if self._process is None or self._owner != os.getpid():  # after a fork, it is the parent's
+        # After a fork, it is the parent's; and something else may have ended it.
+        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _SEARCH],
                 stdin=subprocess.PIPE,
@@ -65,6 +85,14 @@ class _Searcher:
 
 
 _searcher = _Searcher()
+
+
+def _forget() -> None:
+    global _searcher
+    _searcher = _Searcher()  # the lock may be held by a thread that is not here
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def check_pattern(pattern: str) -> None:

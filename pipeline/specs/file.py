@@ -41,7 +41,7 @@ def write_spec(compiled: CompiledSpec, path: Path) -> None:
     """Writes the spec and its parameters, each file whole or not at all; never are those of an earlier spec beside a new one.
 
     Raises:
-        OSError: They cannot be written. What was there before stays.
+        OSError: They cannot be written. What was there before stays, but perhaps for the parameters.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     parameters = yaml.safe_dump(dict(compiled.parameters), sort_keys=True, allow_unicode=True)

@@ -201,13 +201,17 @@ def test_parquet_values_become_text(ingest, tmp_path):
         ],
         [
             *("100.00", "1.0000000000", "16777216.0", "", "", "x", "1970-01-02", "00:00:01", "0:01:30", "[]"),
-            *("", "{}", "", "z"),
+            *("", "[]", "", "z"),
         ],
     ]
 
 
 def test_nan_in_parquet_is_no_value(ingest, tmp_path):
     path = tmp_path / "a.parquet"
+    infinite = pyarrow.array([float("inf"), 2.0], pyarrow.float64())
+    pyarrow.parquet.write_table(pyarrow.table({"q": ["a", "b"], "a": infinite, "s": infinite}), path)
+    outcome = ingest(path, columns={"instruction": "q", "output": "a"}, slices=["s"])
+    assert [reason for _, _, reason in outcome.reasons] == ["`a` is not finite: inf"]
     label = pyarrow.array([1.0, float("nan")], pyarrow.float64())
     pyarrow.parquet.write_table(pyarrow.table({"q": ["a", "b"], "label": label}), path)
     outcome = ingest(path, columns={"instruction": "q", "output": "label"})

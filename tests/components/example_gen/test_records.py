@@ -170,9 +170,18 @@ def test_a_chat_has_first_user_turn_and_last_answer_as_text():
             [TURNS[1], {**TURNS[2], "tool_calls": [{"function": {"name": "f", "parms": {"x": 1}}}]}],
             "a tool call has no name, or arguments that are no JSON object: turn 2",
         ),
-        ([TURNS[1], {**TURNS[2], "content": float("inf")}], "a number is not finite: inf"),
         ([TURNS[1], {**TURNS[2], "loss": "false"}], "no turn of the assistant is to be trained"),
         ([TURNS[1], {**TURNS[2], "thinking": {"a": 1}}], "a turn has the wrong type: thinking of turn 2 must be text"),
+        (
+            [TURNS[1], {**TURNS[2], "thinking": [1]}],
+            "a turn has a part that is not text: thinking of turn 2: 'a number'",
+        ),
+        (
+            [TURNS[1], TURNS[2], {"role": "tool", "output": "42"}, TURNS[2]],
+            "a turn has no content: turn 3 has the keys",
+        ),
+        ([{"role": "system", "text": "S"}, *TURNS[1:]], "a turn has no content: turn 1 has the keys role, text"),
+        ('[{"role": "user", "role": "x"}]', "messages: a key stands twice"),
         (
             [TURNS[1], {**TURNS[2], "tool_calls": [{"name": "f", "arguments": make_nested(200)}]}],
             "a value is nested too deeply: turn 2: more than 100 levels",
@@ -285,15 +294,38 @@ def test_nothing_is_said_by_null_where_nothing_may_be_said():
         {"from": "system", "value": None},
         TURNS[1],
         {"role": "assistant", "content": "x"},
-        {"role": "tool"},
+        {"role": "tool", "content": None},
         TURNS[2],
     ]
     assert [turn["content"] for turn in make_messages(value)] == ["", "hi", "x", "", "yes"]
 
 
 def test_reasoning_may_be_parts():
-    value = [TURNS[1], {**TURNS[2], "reasoning_content": ["a", {"type": "text", "text": "b"}], "tool_call_id": 7}]
-    assert make_messages(value)[1] == {**TURNS[2], "reasoning_content": "ab", "tool_call_id": "7"}
+    parts = ["a", {"type": "text", "text": "b"}, {"type": "thinking", "thinking": "c"}]
+    value = [TURNS[1], {**TURNS[2], "reasoning_content": parts, "tool_call_id": 7}]
+    assert make_messages(value)[1] == {**TURNS[2], "reasoning_content": "abc", "tool_call_id": "7"}
+    for nothing in (None, False, True, 0.5, {}, {"content": None}):
+        assert make_messages([TURNS[1], {**TURNS[2], "thinking": nothing}])[1] == TURNS[2]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"arguments": None, "strict": False},
+        {"parsed_arguments": None},
+        {"parameters": []},
+        {"index": 0, "type": "function"},
+        {"arguments": "", "thought_signature": "x"},
+    ],
+)
+def test_a_call_without_arguments_may_say_more(more):
+    value = [
+        TURNS[1],
+        {"role": "assistant", "content": "", "tool_calls": [{"id": 7, "function": {"name": "f"} | more}]},
+    ]
+    assert make_messages(value)[1]["tool_calls"] == [
+        {"id": "7", "type": "function", "function": {"name": "f", "arguments": {}}}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -310,6 +342,7 @@ def test_reasoning_may_be_parts():
         [{"from": "prompter", "value": "Hi there"}, {**TURNS[2], "role": "model"}],
         [{"role": "user", "content": "Hi there"}, {**TURNS[2], "train": None, "loss": 1, "weight": "1"}],
         [{"role": "user ", "content": "Hi there"}, {**TURNS[2], "train": "", "loss": 2.75}],
+        [{"role": "user", "content": "Hi there", "loss": [0.1, 2]}, {**TURNS[2], "loss": "2.75"}],
     ],
 )
 def test_one_conversation_is_written_in_many_ways(value):

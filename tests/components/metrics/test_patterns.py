@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import re
+import signal
 
 import pytest
 
@@ -48,6 +49,46 @@ def test_a_search_that_does_not_end_is_told(monkeypatch):
     with pytest.raises(UserError, match=told):
         RegexMatch(pattern=ENDLESS).score(Prediction(prompt="", completion=TEXT, reference=""))
     assert patterns.is_found("b", "abc")  # another process has taken its place
+
+
+def test_an_interrupted_search_leaves_no_answer_for_the_next(monkeypatch):
+    readline = []
+
+    def interrupt(process, *_):
+        readline.append(process.pid)
+        process.stdin.write('["a", "a", 9]\n')
+        process.stdin.flush()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(patterns._Searcher, "_ask", staticmethod(interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            patterns.is_found("a", "a")
+    assert patterns.is_found("b", "a") is False
+    assert patterns._searcher._process.pid != readline[0]
+
+
+def test_a_process_that_something_else_has_ended_is_replaced_or_told(monkeypatch):
+    assert patterns.is_found("a", "a")
+    patterns._searcher._process.kill()
+    patterns._searcher._process.wait()
+    assert patterns.is_found("a", "a")
+    monkeypatch.setattr(patterns, "_SEARCH", "raise SystemExit(3)")
+    patterns._searcher._process.kill()
+    patterns._searcher._process.wait()
+    with pytest.raises(RuntimeError, match="has ended with 3"):
+        patterns.is_found("a", "a")
+
+
+def test_an_ignored_signal_is_none_to_the_search(monkeypatch):
+    monkeypatch.setattr(patterns, "_MOST_SECONDS", 0.05)
+    monkeypatch.setattr(patterns, "_searcher", patterns._Searcher())
+    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    try:
+        with pytest.raises(UserError, match="must be found, or not"):
+            patterns.is_found(ENDLESS, TEXT)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_each_thread_gets_the_answer_to_its_own_question():
