@@ -27,6 +27,6 @@ def _read_family(folder: Path) -> str | None:
     try:
         config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         family = config["class_name"] if "class_name" in config else config["model_type"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return family if isinstance(family, str) else None

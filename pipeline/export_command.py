@@ -167,7 +167,7 @@ def find_dtype(preset: str) -> str:
             stated = config["config"]["dtype"] if "config" in config else config.get("dtype") or config["torch_dtype"]
             if isinstance(stated, dict):
                 stated = stated["config"]["name"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return "float32"
     return stated if stated in ("bfloat16", "float16") else "float32"
 

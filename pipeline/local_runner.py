@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 from rich.padding import Padding
@@ -30,6 +29,7 @@ from pipeline.execution.run_state import NodeState, close_dead_runs, find_run
 from pipeline.execution.store_lock import lock_store
 from pipeline.execution.task_graph import RunningTasks, run_tasks
 from pipeline.lineage.flatten import flatten
+from pipeline.lineage.recorded import read_config
 from pipeline.metadata_connection import ConnectionConfig, make_connection_config, open_writable_store
 from pipeline.paths import Paths
 from pipeline.receipt_report import RECEIPT_FILE, read_receipt
@@ -281,7 +281,7 @@ def _count_parallel(runner: LocalRunnerConfig) -> int:
 
 
 def _list_changes(before: str, now: str) -> list[str]:
-    old, new = (flatten(yaml.safe_load(text)) for text in (before, now))
+    old, new = (flatten(read_config(text)) for text in (before, now))
     return [
         f"{key} ({old.get(key)!r}, now {new.get(key)!r})"
         for key in sorted({*old, *new})

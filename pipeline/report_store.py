@@ -8,6 +8,7 @@ from typing import Any
 from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components import storage
 from components.errors import UserError
 from pipeline.lineage.graph import Properties, Trace, get_properties
 from pipeline.lineage.trace import trace
@@ -118,8 +119,8 @@ def _find_model_uri(store: MetadataStore, evaluation: mlmd.Artifact) -> str:
 
 def _read(folder: str, name: str) -> dict[str, Any]:
     try:
-        return json.loads(Path(folder, name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(storage.read_text(str(Path(folder, name))))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"the report needs {Path(folder, name)}, which cannot be read ({error}). Run the pipeline again."
         ) from error

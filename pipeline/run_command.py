@@ -27,9 +27,10 @@ from pipeline.execution.child_process import (
 from pipeline.execution.node_runner import NodeFailedError
 from pipeline.execution.run_lock import hold_run
 from pipeline.execution.run_record import PRESET_REVISION, RunRecord
-from pipeline.execution.run_state import RUN_CONTEXT
+from pipeline.execution.run_state import RUN_CONTEXT, claim_run
 from pipeline.execution.scratch import describe_long_folder
 from pipeline.execution.store_lock import lock_store
+from pipeline.lineage.recorded import read_json
 from pipeline.lineage.store import open_store
 from pipeline.local_runner import WHOLE, Part
 from pipeline.metadata_connection import make_connection_config, open_writable_store
@@ -72,6 +73,8 @@ def run_pipeline(
     run_id = local_runner.find_run_id(config, runner, part.resume)
     log_path = paths.log(run_id)
     with hold_run(paths.logs(run_id), run_id), redirect_output(log_path) as console:
+        if part.resume is not None:
+            _claim(runner, run_id)
         console.print(f"Pipeline [bold]{config.pipeline.name}[/], run {run_id}")
         console.print(f"Log: {log_path}", style="dim", soft_wrap=True, markup=False)
         if told := describe_long_folder():
@@ -103,13 +106,18 @@ def run_pipeline(
             return explain_failure(error, bool(signals), log_path, console)
 
 
+def _claim(runner: LocalRunnerConfig, run_id: str) -> None:
+    connection = make_connection_config(runner)
+    with lock_store(connection):
+        claim_run(open_writable_store(connection), run_id)
+
+
 def _read_inputs(runner: LocalRunnerConfig, run_id: str) -> dict[str, str]:
     """Returns what a run was started with; nothing where its record does not say so."""
     connection = make_connection_config(runner)
     with lock_store(connection):
         context = open_writable_store(connection).get_context_by_type_and_name(RUN_CONTEXT, run_id)
-    text = context.custom_properties[INPUTS].string_value
-    return json.loads(text) if text else {}
+    return read_json(context.custom_properties[INPUTS].string_value, dict)
 
 
 def _is_needed(

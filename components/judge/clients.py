@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -188,7 +189,9 @@ class EndpointClient(Client):
         return str(text)
 
     def _show(self, reply: _Reply) -> str:
-        text = reply.content.decode("utf-8", "replace")
+        return self._mask(reply.content.decode("utf-8", "replace"))
+
+    def _mask(self, text: str) -> str:
         return (text.replace(self._key, "***") if self._key else text)[:300]
 
     def _check_cost(self) -> None:
@@ -202,13 +205,14 @@ class EndpointClient(Client):
         prices = self._judge.price_per_million_tokens
         if prices is None:
             return
-        counts = [
+        given = [
             usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")
         ]
-        if self._judge.max_cost is not None and not all(isinstance(count, int) for count in counts):
+        counts = [count if _is_count(count) else None for count in given]
+        if self._judge.max_cost is not None and None in counts:
             raise UserError(
                 f"the judge's endpoint must say in `usage` how many tokens it has read and written, or `max_cost` cannot be kept. "
-                f"Received: {usage!r}. Leave `max_cost` out, and rely on `max_requests`."
+                f"Received: {self._mask(repr(usage))}. Leave `max_cost` out, and rely on `max_requests`."
             )
         with self._lock:
             self._cost += sum(price * (count or 0) for price, count in zip(prices, counts, strict=True)) / 1e6
@@ -290,6 +294,10 @@ def make_client(judge: Judge, cache: str) -> CachedClient:
     return CachedClient(client, cache, json.dumps(identity))
 
 
+# Of one answer: more is a server's mistake.
+_MOST_TOKENS = 10**9
+
+
 class _PassingError(Exception):
     """What may be otherwise a moment later; `seconds` is what the server asks for."""
 
@@ -306,11 +314,16 @@ def _wait(state: tenacity.RetryCallState) -> float:
     return tenacity.wait_random_exponential(multiplier=1, max=_LONGEST_WAIT_S)(state)
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+
+
 def _read_seconds(text: str | None) -> float | None:
     try:
-        return max(float(text), 0.0) if text else None
+        seconds = float(text) if text else math.nan
     except ValueError:
         return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 def _read(path: str) -> str | None:

@@ -78,7 +78,7 @@ def _find_object(reply: str) -> dict[str, Any] | None:
     for text in reversed(re.findall(r"\{[^{}]*\}", reply)):
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             return value

@@ -92,7 +92,7 @@ def _parse(prediction: Prediction, column: str) -> list:
     text = prediction.columns[column]
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, list):
         raise UserError(

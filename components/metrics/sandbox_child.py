@@ -54,10 +54,13 @@ _ALLOWED = """
     set_tid_address set_robust_list get_robust_list futex futex_waitv rseq arch_prctl prctl restart_syscall
     sched_yield sched_getaffinity sched_setaffinity sched_getparam sched_getscheduler sched_get_priority_max
     sched_get_priority_min getpriority setpriority getcpu
-    getrlimit setrlimit prlimit64 getrusage sysinfo uname getrandom capget ioctl
+    getrlimit setrlimit prlimit64 getrusage sysinfo uname getrandom capget
     bind connect listen accept accept4 getsockname getpeername getsockopt setsockopt shutdown
     sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg
 """
+# By number (TCGETS, TCGETS2, TIOCGWINSZ, TIOCGPGRP, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX): what asks about a file, or marks it. Others
+# act on whatever a file is, such as those that take room on a disk which no limit holds.
+_CONTROLS = (0x5401, 0x802C542A, 0x5413, 0x540F, 0x541B, 0x5421, 0x5450, 0x5451)
 # Libraries go on without these where the kernel is said not to have them.
 _UNKNOWN = ("clone3", "openat2", "faccessat2", "pidfd_open", "pidfd_send_signal", "io_uring_setup", "memfd_create")
 _FAMILIES = (2, 10)  # of sockets: IPv4 and IPv6, of a network that has no interface
@@ -258,6 +261,8 @@ def _make_filter() -> Callable[[], None]:
     # Threads and processes, but no name spaces of their own.
     spaces = _MOUNTS | _IPC | _USERS | _PROCESSES | _NETWORK | _NAMES | 0x02000000 | 0x00000080
     add(_ALLOW, "clone", _Comparison(0, _EQUAL_MASKED, spaces, 0))
+    for control in _CONTROLS:
+        add(_ALLOW, "ioctl", _Comparison(1, _EQUAL, control, 0))
     for family in _FAMILIES:
         add(_ALLOW, "socket", _Comparison(0, _EQUAL, family, 0))
     add(

@@ -30,6 +30,7 @@ _TARGET = "version"
 # In a bucket it cannot be seen whether another push is still under way.
 _ABANDONED_SECONDS = 86_400
 _MOST = 2**63 - 1
+_MOST_MARK_BYTES = 1 << 16
 
 
 @contextlib.contextmanager
@@ -104,6 +105,19 @@ def list_versions(serving_root: str) -> list[int]:
     return sorted(number for number in numbers if number <= _MOST)
 
 
+def is_in_service(destination: str, version: str) -> bool:
+    """Returns whether a pushed version is there, and is what a server takes: the highest one.
+
+    Args:
+        destination: Where it was pushed to. What is no folder of a version, such as an endpoint, cannot be asked, and is taken to be.
+        version: Its number.
+    """
+    serving_root, _, name = destination.rstrip("/").rpartition("/")
+    if not serving_root or name != version or not (version.isascii() and version.isdigit()):
+        return True
+    return list_versions(serving_root)[-1:] == [int(version)] and storage.exists(storage.join(destination, LAST))
+
+
 def find_version(serving_root: str, mark: Mapping[str, Any]) -> int | None:
     """Returns the version that has this mark."""
     for version in reversed(list_versions(serving_root)):
@@ -120,10 +134,19 @@ def write_mark(folder: str, mark: Mapping[str, Any]) -> None:
 def read_mark(folder: str) -> dict[str, Any] | None:
     """Returns what `write_mark` wrote; None where there is nothing, or nothing that can be read."""
     try:
-        mark = json.loads(storage.read_text(storage.join(folder, MARK)))
-    except (OSError, ValueError):
+        content = b""
+        for block in storage.read_blocks(storage.join(folder, MARK)):
+            content += block
+            if len(content) > _MOST_MARK_BYTES:
+                return None
+        mark = json.loads(content)
+    except (OSError, ValueError, RecursionError):
         return None
-    return mark if isinstance(mark, dict) else None
+    return mark if isinstance(mark, dict) and all(map(_is_plain_text, mark.values())) else None
+
+
+def _is_plain_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value and value == value.encode(errors="ignore").decode()
 
 
 def _choose_version(serving_root: str) -> int:

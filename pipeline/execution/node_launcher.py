@@ -17,6 +17,7 @@ from components.console_line import ConsoleLine
 from components.content import CONTENT_SHA256, find_difference, record_content
 from components.errors import UserError
 from components.options import nearest
+from components.pusher.versions import is_in_service
 from pipeline.execution.store_lock import lock_store
 from pipeline.metadata_connection import ConnectionConfig
 
@@ -185,11 +186,27 @@ def _verify_cached(verify: Callable[[Any], None], outputs: dict[str, list[Any]])
         RuntimeError: They are not.
     """
     verify(outputs)
-    for uri, difference in _find_changed(outputs):
+    told = [f"{uri} has changed since it was made ({difference})" for uri, difference in _find_changed(outputs)]
+    told += _list_out_of_service(outputs)
+    for problem in told[:1]:
         line = ConsoleLine()
-        line.keep(f"Not taken from the cache: {uri} has changed since it was made ({difference}).")
+        line.keep(f"Not taken from the cache: {problem}.")
         line.close()
-        raise RuntimeError(difference)
+        raise RuntimeError(problem)
+
+
+def _list_out_of_service(outputs: dict[str, list[Any]]) -> list[str]:
+    """Returns what was pushed and is not served now: somebody has removed it, or another model was pushed since."""
+    pushed = [
+        (
+            artifact.get_string_custom_property("pushed_destination"),
+            artifact.get_string_custom_property("pushed_version"),
+        )
+        for artifacts in outputs.values()
+        for artifact in artifacts
+        if artifact.type_name == "PushedModel" and artifact.get_int_custom_property("pushed") == 1
+    ]
+    return [f"{place} is not the version in service" for place, version in pushed if not is_in_service(place, version)]
 
 
 def _check_inputs(node_id: str, inputs: dict[str, list[Any]]) -> None:

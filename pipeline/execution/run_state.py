@@ -144,6 +144,14 @@ def close_dead_runs(store: Any, pipeline_name: str) -> list[str]:
     return sorted(set(closed))
 
 
+def claim_run(store: Any, run_id: str) -> None:
+    """Says of a run that goes on that this process runs it, so that nobody takes it for one that has ended; of others, nothing."""
+    context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    if context is not None:
+        context.custom_properties[PROCESS].string_value = describe_process()
+        store.put_contexts([context])
+
+
 def find_run(store: Any, pipeline_name: str, run_id: str | None) -> metadata_store_pb2.Context:
     """Returns the context of a run of the pipeline; without an id, of its newest one that had anything to do.
 

@@ -201,7 +201,7 @@ def _read_message(error: kfp_server_api.ApiException) -> str:
     text = str(error.reason or "")
     try:
         body = json.loads(error.body or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
         text = str(body.get("message") or body.get("error") or body.get("error_message") or text)

@@ -13,7 +13,7 @@ from components.content import find_manifest
 from pipeline.execution.store_lock import lock_store
 from pipeline.lineage.collect_folders import LEFT_OVER
 from pipeline.lineage.collect_plan import Candidate, Plan, make_plan
-from pipeline.lineage.places import find_owner, find_pipeline
+from pipeline.lineage.places import find_owner, find_pipeline, is_own_folder
 from pipeline.lineage.retention import decide_retention
 from pipeline.metadata_connection import ConnectionConfig, open_writable_store
 
@@ -84,7 +84,9 @@ def collect(
             _set_state(open_writable_store(connection), removed, mlmd.Artifact.DELETED)
     for folder in plan.folders:
         try:
-            if folder.kind == LEFT_OVER and find_owner(folder.place, root) != folder.pipeline_name:
+            # Once more, right before, as above.
+            is_left_over = folder.kind == LEFT_OVER and find_owner(folder.place, root) == folder.pipeline_name
+            if not is_left_over and not is_own_folder(folder.place, root, folder.kind, folder.pipeline_name):
                 raise OSError(_MOVED)
             storage.remove(folder.place)
         except OSError as error:

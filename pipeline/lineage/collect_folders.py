@@ -8,7 +8,7 @@ from typing import Any
 from components import storage
 from components.content import find_manifest
 from pipeline.lineage.orphans import find_orphans
-from pipeline.lineage.places import find_owner
+from pipeline.lineage.places import find_owner, is_own_folder
 from pipeline.lineage.retention import MAYBE_GOING_SECONDS, Retention, Run
 
 LOGS, CHECKPOINTS, LEFT_OVER = "logs", "checkpoints", "left over"
@@ -41,7 +41,8 @@ def list_logs(root: str, retention: Retention, pipelines: list[str]) -> Iterator
         if run.pipeline_name not in pipelines or run.context.name in retention.kept_runs or _made_kept(run, retention):
             continue
         place = storage.join(root, f"logs/{run.pipeline_name}/{run.context.name}")
-        yield from _list_folder(LOGS, place, run.pipeline_name, "nothing that the run has made stays")
+        if is_own_folder(place, root, LOGS, run.pipeline_name):
+            yield from _list_folder(LOGS, place, run.pipeline_name, "nothing that the run has made stays")
 
 
 def _made_kept(run: Run, retention: Retention) -> bool:
@@ -59,15 +60,18 @@ def list_checkpoints(root: str, retention: Retention, pipelines: list[str]) -> I
             continue  # it may go on from an old one
         oldest = min(run.started_at for run in of_pipeline if run.context.name in retention.kept_runs)
         folder = storage.join(root, f"checkpoints/{name}")
+        if not is_own_folder(f"{folder}/x", root, CHECKPOINTS, name):
+            continue
         try:
             files = storage.list_files(folder)
         except FileNotFoundError:
             continue
         for training in sorted({file.name.partition("/")[0] for file in files if "/" in file.name}):
             changed_at = max(file.changed_at for file in files if file.name.startswith(f"{training}/"))
-            if changed_at < oldest:
+            place = storage.join(folder, training)
+            if changed_at < oldest and is_own_folder(place, root, CHECKPOINTS, name):
                 reason = "of a training that did not end, older than all runs that stay"
-                yield from _list_folder(CHECKPOINTS, storage.join(folder, training), name, reason)
+                yield from _list_folder(CHECKPOINTS, place, name, reason)
 
 
 def list_leftovers(store: Any, root: str, pipeline_name: str | None) -> Iterator[Folder]:

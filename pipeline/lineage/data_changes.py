@@ -10,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.lineage.changes import Change, compare
 from pipeline.lineage.flatten import flatten
 from pipeline.lineage.graph import get_properties
+from pipeline.lineage.recorded import read_json
 from pipeline.lineage.sides import Side
 
 _MAIN = "ExampleGen"
@@ -44,7 +45,7 @@ def _describe(examples: mlmd.Artifact, prefix: str) -> dict[str, Any]:
     recorded = get_properties(examples)
     values = {key: recorded[key] for key in _KEYS if key in recorded}
     try:
-        values |= flatten(json.loads(str(recorded.get("rows_by_split", "{}"))), "rows")
+        values |= flatten(read_json(recorded.get("rows_by_split"), dict), "rows")
         # Without the report the hash over all files still says that something differs.
         report = json.loads(Path(examples.uri, _INGEST_REPORT).read_text(encoding="utf-8"))
         if len(report["files"]) > 1:

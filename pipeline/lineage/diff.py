@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
@@ -15,6 +14,7 @@ from pipeline.lineage.data_changes import compare_data
 from pipeline.lineage.flatten import flatten
 from pipeline.lineage.graph import Properties, get_properties
 from pipeline.lineage.measurements import compare_metrics, compare_outcomes
+from pipeline.lineage.recorded import read_config
 from pipeline.lineage.sides import Side, find_sides
 
 # Which properties of a trained model belong where; all others are numbers of the training.
@@ -167,11 +167,8 @@ def _compare_configs(left: Side, right: Side) -> Iterator[Change]:
 
 
 def _read_config(side: Side) -> dict[str, Any]:
-    try:
-        value = yaml.load(str(side.run.get("config", "")), yaml.CSafeLoader)
-    except yaml.YAMLError:
-        return {}
-    return flatten(value, name_elements=True) if isinstance(value, dict) else {}
+    config = read_config(side.run.get("config"))
+    return flatten(config, name_elements=True) if config else {}
 
 
 def _compare_known(name: str, left: Side, right: Side) -> Iterator[Change]:

@@ -33,6 +33,17 @@ def find_pipeline(place: str, root: str) -> str | None:
     return parts[0] if len(parts) > _DEPTH_OF_ARTIFACT and parts[2] != ".system" else None
 
 
+def is_own_folder(place: str, root: str, top: str, pipeline: str) -> bool:
+    """Returns whether a place is a folder of a pipeline, `<root>/<top>/<pipeline>/<name>`, without a link or `..` on the way.
+
+    Names of pipelines and runs are those of the store, which somebody else may have written.
+    """
+    name = place.rstrip("/").rpartition("/")[2]
+    if not {pipeline, name}.isdisjoint(("", ".", "..")) or "/" in pipeline:
+        return False
+    return normalize(place) == storage.join(normalize(root), f"{top}/{pipeline}/{name}")
+
+
 def find_owner(place: str, root: str) -> str | None:
     """Returns the pipeline among whose artifacts, or working files of nodes, a place is; None if it is not plainly below them."""
     parts = _split(place, root)

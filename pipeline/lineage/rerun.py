@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-import yaml
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.execution.run_record import NODES
 from pipeline.lineage.descent import is_made_from
 from pipeline.lineage.flatten import flatten
 from pipeline.lineage.graph import Graph, Properties, get_properties
+from pipeline.lineage.recorded import read_config, read_json
 
 _RESOLVER = ".Resolver"
 
@@ -119,9 +119,10 @@ def list_config_changes(recorded: Properties) -> list[str]:
     try:
         sections, _ = parse_sections(read_yaml(str(recorded["config_path"])))
         now = flatten({name: section.model_dump(mode="json") for name, section in sections.items()})
-        before = flatten(yaml.load(str(recorded["config"]), yaml.CSafeLoader))
-    except (ConfigError, KeyError, yaml.YAMLError):
+    except (ConfigError, KeyError):
         return []
+    config = read_config(recorded.get("config"))
+    before = flatten(config) if config else {}
     return [f"{key}={json.dumps(value)}" for key, value in before.items() if now.get(key) != value]
 
 
@@ -169,10 +170,7 @@ def _is_resolver(graph: Graph, execution_id: int) -> bool:
 
 def _read_order(recorded: Properties, upstream: dict[str, set[str]]) -> list[str]:
     """Returns the nodes so that each comes after those it reads from, otherwise as the run has recorded them."""
-    try:
-        listed = json.loads(str(recorded.get(NODES, "[]")))
-    except ValueError:
-        listed = []
+    listed = read_json(recorded.get(NODES), list)
     # A run of a part of the pipeline lists the nodes of that part only.
     waiting = [node for node in listed if node in upstream] + [node for node in upstream if node not in listed]
     order: list[str] = []

@@ -1,6 +1,5 @@
 """Lists runs: what each was, how it ended, and what came of it. Reads a page of runs at a time."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +13,7 @@ from pipeline.execution.run_state import FAILURE, PROCESS, RUN_CONTEXT, is_proce
 from pipeline.lineage import descent
 from pipeline.lineage.find import list_run_contexts
 from pipeline.lineage.graph import Graph, Properties, format_time, get_properties
+from pipeline.lineage.recorded import read_json
 from pipeline.lineage.store import fetch_run_contexts, fetch_written, is_quotable
 
 Execution = mlmd.Execution
@@ -215,8 +215,9 @@ def _summarize(context: mlmd.Context, graph: Graph, execution_ids: list[int]) ->
 
 def read_metrics(evaluation: Properties) -> dict[str, float]:
     """Returns the candidate's metrics on the whole split, from the properties of an evaluation."""
-    candidate = json.loads(evaluation.get("metrics") or "{}").get("candidate") or {}
-    return candidate.get("overall", {})
+    candidate = read_json(evaluation.get("metrics"), dict).get("candidate")
+    overall = candidate.get("overall") if isinstance(candidate, dict) else None
+    return overall if isinstance(overall, dict) else {}
 
 
 def _find_state(recorded: Properties, last: dict[str, mlmd.Execution]) -> str:
@@ -229,7 +230,7 @@ def _find_state(recorded: Properties, last: dict[str, mlmd.Execution]) -> str:
         return DEAD if is_gone else RUNNING
     if states - {*_FINISHED, Execution.NEW}:
         return FAILED
-    expected = json.loads(str(recorded.get(NODES, "[]")))
+    expected = read_json(recorded.get(NODES), list)
     if expected and set(expected) - set(last):
         return DEAD if is_gone else RUNNING if process else PARTIAL
     return COMPLETE if states else PARTIAL

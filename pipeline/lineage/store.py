@@ -139,7 +139,14 @@ def find_by_path(store: MetadataStore, path: str) -> list[mlmd.Artifact]:
     if not found:
         # A bucket would be asked through TensorFlow, which takes longer to load than the whole answer may.
         marks = (read_mark(spelling) for spelling in spellings if not is_remote(spelling))
-        found = next((_find_by_spellings(store, [mark["model"]]) for mark in marks if mark and "model" in mark), [])
+        found = next(
+            (
+                _find_by_spellings(store, [mark["model"]])
+                for mark in marks
+                if mark and is_quotable(mark.get("model", ""))
+            ),
+            [],
+        )
     return found
 
 

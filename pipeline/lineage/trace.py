@@ -1,6 +1,5 @@
 """Answers where a model came from: `trace` follows the metadata store from a model back to the data file."""
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.errors import UserError
 from pipeline.lineage import store as lineage_store
 from pipeline.lineage.graph import DataFile, Evaluation, Graph, Properties, Step, Trace, get_properties, make_artifact
+from pipeline.lineage.recorded import read_json
 
 
 def trace(store: MetadataStore, path: str | None = None, pipeline_name: str | None = None) -> Trace:
@@ -119,4 +119,4 @@ def _list_data_files(steps: Iterable[Step]) -> Iterator[DataFile]:
 
 
 def _parse_json(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) and value else value
+    return read_json(value, dict) if isinstance(value, str) else value

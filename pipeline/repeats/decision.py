@@ -1,14 +1,15 @@
 """Whether a run has anything to do: its inputs against those of earlier blessed runs. Imports no TFX."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ml_metadata.metadata_store.metadata_store import ListOptions, OrderByField
 
+from components.pusher.versions import is_in_service
 from pipeline.execution.run_record import RunRecord, write_run_record
 from pipeline.execution.run_state import RUN_CONTEXT, SKIPPED
+from pipeline.lineage.recorded import read_json
 from pipeline.repeats.inputs import INPUTS, PARTS
 
 # Custom properties of a run that was not needed.
@@ -57,6 +58,9 @@ def decide(store: Any, pipeline_name: str, inputs: dict[str, str], *, force: boo
         changes = [words for part, words in PARTS.items() if before.get(part) != inputs.get(part)]
         if (newest is not None and changes) or not _is_pushed(store, context_id):
             continue
+        if not changes and not _is_in_service(store, context_id):
+            reason = f"the model of the blessed run {name}, which had the same inputs, is not the one in service"
+            return Decision(same_as=None, reason=reason, forced=force)
         if not changes:
             reason = f"data, configuration, code, preset and packages are those of the blessed run {name}"
             return Decision(same_as=name, reason=reason, forced=force)
@@ -91,7 +95,7 @@ def _list_runs(store: Any, pipeline_name: str) -> Iterator[tuple[int, str, dict[
         for context in contexts[seen:]:
             inputs = context.custom_properties[INPUTS].string_value
             if inputs and not context.custom_properties[SKIPPED].string_value:
-                yield context.id, context.name, json.loads(inputs)
+                yield context.id, context.name, read_json(inputs, dict)
         seen = len(contexts)
         if seen < _FEW:
             break
@@ -108,3 +112,16 @@ def _is_pushed(store: Any, context_id: int) -> bool:
         )
         for kind, name in (("ModelBlessing", "blessed"), ("PushedModel", "pushed"))
     )
+
+
+def _is_in_service(store: Any, context_id: int) -> bool:
+    """Returns whether what a run has pushed is there, and no other model was pushed since."""
+    query = f"type = 'PushedModel' AND custom_properties.pushed.int_value = 1 AND contexts_r.id = {context_id}"
+    names = ("pushed_destination", "pushed_version")
+    try:
+        return any(
+            is_in_service(*(artifact.custom_properties[name].string_value for name in names))
+            for artifact in store.get_artifacts(ListOptions(filter_query=query))
+        )
+    except OSError:  # it cannot be asked: the run will say so
+        return False

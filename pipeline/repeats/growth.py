@@ -8,6 +8,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from pipeline.execution.run_state import RUN_CONTEXT, NodeState
 from pipeline.execution.store_lock import lock_store
+from pipeline.lineage.recorded import read_json
 from pipeline.metadata_connection import ConnectionConfig, open_writable_store
 from pipeline.repeats.inputs import INPUTS
 
@@ -68,11 +69,11 @@ def correct_data(store: Any, run_id: str, examples: metadata_store_pb2.Artifact)
     context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
     if context is None or INPUTS not in context.custom_properties:
         return
-    inputs = json.loads(context.custom_properties[INPUTS].string_value)
+    inputs = read_json(context.custom_properties[INPUTS].string_value, dict)
     if "data_sha256" not in examples.custom_properties:
         return
     read = examples.custom_properties["data_sha256"].string_value
-    if inputs["data"] != read:
+    if inputs and inputs.get("data") != read:
         context.custom_properties[INPUTS].string_value = json.dumps(inputs | {"data": read}, sort_keys=True)
         store.put_contexts([context])
 

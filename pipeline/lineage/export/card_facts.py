@@ -1,17 +1,15 @@
 """What the store knows of a model, for the card of its exported folder."""
 
-import json
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
-
-import yaml
 
 from components.export.hugging_face.card import CardFacts, Data, Metric, describe_training, describe_weights
 from pipeline.lineage.export.components import find_base
 from pipeline.lineage.export.licences import read_licences
 from pipeline.lineage.export.model_card import find_evaluation
 from pipeline.lineage.graph import DataFile, Trace
+from pipeline.lineage.recorded import read_config, read_json
 
 _CANDIDATE, _PRESET = "candidate", "preset"
 _OVERALL = "overall"
@@ -21,7 +19,7 @@ _COUNTS = ("example_count",)
 
 def make_card_facts(trace: Trace) -> CardFacts:
     """Returns what a trace says of its model; what it does not say is left out."""
-    recorded, config = trace.artifact.properties, _read_config(trace.run.config)
+    recorded, config = trace.artifact.properties, read_config(trace.run.config)
     stated = config.get("method")
     method: dict[str, Any] = stated if isinstance(stated, dict) else {"name": recorded.get("method", "")}
     model, text, evaluation = (config.get(name) or {} for name in ("model", "text", "evaluation"))
@@ -51,7 +49,7 @@ def make_card_facts(trace: Trace) -> CardFacts:
 def _list_metrics(trace: Trace) -> Iterator[Metric]:
     if trace.evaluation is None:
         return
-    intervals = json.loads(find_evaluation(trace).get("intervals") or "{}")
+    intervals = read_json(find_evaluation(trace).get("intervals"), dict)
     before = trace.evaluation.metrics.get(_PRESET, {})
     measured = trace.evaluation.metrics.get(_CANDIDATE, {})
     for slice_name in sorted(measured, key=lambda name: (name != _OVERALL, name)):
@@ -90,11 +88,3 @@ def _find_licence(base: str) -> str:
         if "text" not in stated:
             return str(stated.get("id") or stated.get("name") or "")
     return ""
-
-
-def _read_config(text: str) -> Mapping[str, Any]:
-    try:
-        parsed = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return {}
-    return parsed if isinstance(parsed, dict) else {}

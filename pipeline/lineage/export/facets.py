@@ -4,7 +4,6 @@ A facet is left out where the store does not say what it would state. Facets of 
 OpenLineage asks, and state OpenLineage's base facet as their schema.
 """
 
-import json
 import re
 from typing import Any
 
@@ -16,6 +15,7 @@ from pipeline.lineage.export.identifiers import PROJECT_URI
 from pipeline.lineage.export.places import make_uri
 from pipeline.lineage.export.schemas import get_definition_url, get_facet_url
 from pipeline.lineage.graph import Properties, get_properties
+from pipeline.lineage.recorded import read_json
 
 Facets = dict[str, dict[str, Any]]
 
@@ -149,7 +149,7 @@ def make_data_facets(recorded: Properties) -> Facets:
         if key in recorded
     }
     if recorded.get("rows_by_split"):
-        own["bySplit"] = json.loads(recorded["rows_by_split"])
+        own["bySplit"] = read_json(recorded["rows_by_split"], dict)
     return {
         "inputStatistics": _make("inputStatistics", rowCount=read),
         "dataQualityMetrics": _make("dataQualityMetrics", rowCount=read, columnMetrics={}),

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.lineage.export.canonical import to_text
 from pipeline.lineage.export.components import find_base, make_data_ref, make_properties
 from pipeline.lineage.graph import Properties, Trace
+from pipeline.lineage.recorded import read_config, read_json
 
 _CANDIDATE = "candidate"
 _OVERALL = "overall"
@@ -42,7 +41,7 @@ def make_model_card(trace: Trace) -> dict[str, Any]:
 
 def _list_metrics(trace: Trace, recorded: Properties) -> Iterator[dict[str, Any]]:
     measured = trace.evaluation.metrics.get(_CANDIDATE, {}) if trace.evaluation else {}
-    intervals = json.loads(recorded.get("intervals") or "{}")
+    intervals = read_json(recorded.get("intervals"), dict)
     for slice_name, values in sorted(measured.items()):
         for name, value in sorted(values.items()):
             metric: dict[str, Any] = {"type": name, "value": to_text(value)}
@@ -83,11 +82,10 @@ def find_evaluation(trace: Trace) -> Properties:
 
 def _find_approach(config: str) -> str:
     """Answers to prompts are labels; bare texts are their own."""
-    try:
-        parsed = yaml.safe_load(config)
-        template = parsed["text"]["template"]
-    except (yaml.YAMLError, TypeError, KeyError):
+    text = read_config(config).get("text")
+    if not isinstance(text, dict) or "template" not in text:
         return ""
+    template = text["template"]
     return "self-supervised" if template == _PLAIN_TEXT else "supervised"
 
 

@@ -1,6 +1,5 @@
 """Runs as OpenLineage events: of every run and of every execution in it a START, and an end if it has ended."""
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from pipeline.lineage.export.datasets import list_inputs, list_outputs
 from pipeline.lineage.export.identifiers import PROJECT_URI, make_execution_uuid, make_run_uuid
 from pipeline.lineage.export.schemas import check_event, get_definition_url
 from pipeline.lineage.graph import Graph, Properties, get_properties
+from pipeline.lineage.recorded import read_json
 from pipeline.lineage.store import fetch_makers, fetch_runs
 
 Event = dict[str, Any]
@@ -153,7 +153,7 @@ def _find_end(run: _Run) -> str | None:
     if failed := next((end for end in ("FAIL", "ABORT") if end in ends), None):
         return failed
     # Between two nodes none is running, and yet the run goes on. An older run has not recorded its nodes.
-    planned = json.loads(run.recorded.get(NODES) or "[]")
+    planned = read_json(run.recorded.get(NODES), list)
     return "COMPLETE" if set(planned) <= set(last) else None
 
 

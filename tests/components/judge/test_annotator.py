@@ -70,7 +70,8 @@ def test_replies_that_are_none_are_counted_apart():
 @pytest.mark.parametrize(
     "reply",
     ["", "5", "[1]", '{"relevance": 1}', '{"relevance": 0, "correctness": 1}', '{"relevance": 6, "correctness": 1}',
-     '{"relevance": true, "correctness": 1}', '{"relevance": "5", "correctness": 1}', "{bad}"],
+     '{"relevance": true, "correctness": 1}', '{"relevance": "5", "correctness": 1}', "{bad}",
+     '{"a": ' + "[" * 5000 + "]" * 5000 + "}"],
 )  # fmt: skip
 def test_grades_that_are_none(reply):
     assert read_grades(POINTWISE, reply) is None

@@ -228,6 +228,11 @@ def test_what_will_not_pass_is_not_asked_again(server, make, caplog, status, con
     assert KEY not in caplog.text
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "soon", "Wed, 21 Oct 2026 07:28:00 GMT", ""])
+def test_a_time_to_wait_that_is_none(text):
+    assert clients._read_seconds(text) is None
+
+
 def test_cost_has_a_cap(server, make):
     server.reply = lambda body, number: (200, {}, complete("ok", prompt_tokens=1000, completion_tokens=500))
     client = make(max_cost=0.004, price_per_million_tokens=[1.0, 2.0])  # 0.002 each
@@ -236,12 +241,23 @@ def test_cost_has_a_cap(server, make):
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("usage", [None, [], {"prompt_tokens": "1"}])
+USAGES = [
+    None,
+    [],
+    {"prompt_tokens": "1"},
+    {"prompt_tokens": -1, "completion_tokens": 1},
+    {"prompt_tokens": 10**400, "completion_tokens": 1},
+    {"prompt_tokens": True, "completion_tokens": 1},
+]
+
+
+@pytest.mark.parametrize("usage", USAGES)
 def test_cost_that_is_not_told(server, make, usage):
     server.reply = lambda body, number: (
         200, {}, json.dumps({"choices": [{"message": {"content": "ok"}}], "usage": usage})
     )  # fmt: skip
     assert ask(make(), "a") == {0: "ok"}
+    assert ask(make(price_per_million_tokens=[1.0, 2.0]), "a") == {0: "ok"}
     with pytest.raises(UserError, match="must say in `usage` how many tokens"):
         ask(make(max_cost=1.0, price_per_million_tokens=[1.0, 2.0]), "a")
 

@@ -121,6 +121,8 @@ def test_program_has_no_sockets_of_this_machine(tmp_path):
         "check(libc.syscall(SYSCALLS['userfaultfd'], 1))",
         "check(libc.syscall(SYSCALLS['perf_event_open'], 0, 0, 0, 0, 0))",
         "check(libc.syscall(425, 8, 0))",  # io_uring_setup
+        "fcntl.ioctl(1, 0x40305828, bytes(48))",  # room on the disk, which no limit holds
+        "fcntl.ioctl(1, 0x6601)",  # flags of files
     ],
 )
 def test_what_is_not_needed_is_denied(attempt):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -256,3 +257,37 @@ def test_a_staging_folder_that_stays_does_not_fail_the_push(tmp_path, monkeypatc
     push(tmp_path, blessed=True, output="again")
     assert [path.name for path in (tmp_path / "serving" / versions.STAGING).iterdir() if path.is_dir()] == []
     assert len(list_served(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b"{" + b'"a": 1,' * 100_000,
+        b'{"model": "a\\u0000b"}',
+        b'{"model": "\\ud800"}',
+        b'{"model": 1}',
+        b"[]",
+        b"\xff",
+    ],
+)
+def test_a_mark_that_nobody_has_written_is_none(tmp_path, content):
+    path = tmp_path / versions.MARK
+    path.parent.mkdir()
+    path.write_bytes(content)
+    assert versions.read_mark(str(tmp_path)) is None
+
+
+def test_the_highest_version_is_in_service(tmp_path):
+    first = push(tmp_path, blessed=True)
+    place, version = (first.get_string_custom_property(name) for name in ("pushed_destination", "pushed_version"))
+    assert versions.is_in_service(place, version)
+    push(tmp_path, blessed=True, output="second")
+    assert not versions.is_in_service(place, version)
+    shutil.rmtree(list_served(tmp_path)[-1])
+    assert versions.is_in_service(place, version)
+    (Path(place) / "saved_model.pb").unlink()
+    assert not versions.is_in_service(place, version)
+    shutil.rmtree(place)
+    assert not versions.is_in_service(place, version)
+    assert versions.is_in_service("projects/1/locations/x/endpoints/2", "models/3")

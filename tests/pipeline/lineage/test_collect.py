@@ -1,8 +1,10 @@
 """Tests of `lineage gc`, on files and a store as runs write them."""
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,12 @@ def run_command(writer, *arguments: str):
     from pipeline.lineage_cli.group import lineage_group
 
     return CliRunner().invoke(lineage_group, [*arguments, "--root", str(writer.root)])
+
+
+def rename(writer, context_id: int, name: str) -> None:
+    with contextlib.closing(sqlite3.connect(writer.root / "metadata.sqlite")) as store:
+        store.execute("UPDATE Context SET name = ? WHERE id = ?", (name, context_id))
+        store.commit()
 
 
 def test_all_but_the_newest_runs_may_go(root_writer):
@@ -308,6 +316,35 @@ class TestLogsAndCheckpoints:
         os.utime(old, (1, 1))
         collect(root_writer)
         assert not old.parent.exists() and new.exists()
+
+    @pytest.mark.parametrize("name", ["../../../victim", "..", ".", "a/../../../../victim", "link"])
+    def test_names_of_runs_lead_nowhere_else(self, root_writer, tmp_path: Path, name: str):
+        victim = tmp_path / "victim"
+        victim.mkdir()
+        (victim / "file").write_text("x")
+        root_writer.record_run("run-1")
+        root_writer.record_run("run-2")
+        (root_writer.root / "logs/tiny/link").symlink_to(victim)
+        (run,) = (c for c in root_writer.store.get_contexts_by_type("pipeline_run") if c.name == "run-1")
+        rename(root_writer, run.id, name)
+        collect(root_writer)
+        assert (victim / "file").exists()
+        assert (root_writer.root / "metadata.sqlite").exists() and (root_writer.root / "logs/tiny/run-2").exists()
+
+    @pytest.mark.parametrize("name", ["..", "../../victim", "."])
+    def test_names_of_pipelines_lead_nowhere_else(self, root_writer, tmp_path: Path, name: str):
+        others = [tmp_path / "victim" / "old" / "file", root_writer.root / "other" / "file"]
+        for run in ("run-1", "run-2"):
+            root_writer.record_run(run)
+        (root_writer.root / "checkpoints").mkdir(exist_ok=True)
+        for path in others:
+            path.parent.mkdir(parents=True)
+            path.write_text("x")
+            os.utime(path, (1, 1))
+        (pipeline,) = root_writer.store.get_contexts_by_type("pipeline")
+        rename(root_writer, pipeline.id, name)
+        collect(root_writer)
+        assert all(path.exists() for path in others)
 
     def test_checkpoints_stay_while_a_run_goes_on(self, root_writer):
         root_writer.record_run("run-1", process=describe_process())

@@ -70,6 +70,31 @@ def test_whatever_changed_is_named(store, add, part, words):
     assert (decision.same_as, str(decision)) == (None, f"Needed: changed since the blessed run run-1: {words}.")
 
 
+def test_a_model_that_is_not_in_service_any_more_is_a_reason_to_run(store, add, tmp_path):
+    add("run-1", INPUTS, 1)
+    (pushed,) = store.get_artifacts_by_type("PushedModel")
+    version = tmp_path / "serving" / "1"
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").write_text("x")
+    pushed.custom_properties["pushed_destination"].string_value = str(version)
+    pushed.custom_properties["pushed_version"].string_value = "1"
+    store.put_artifacts([pushed])
+    assert decide(store, "p", INPUTS).same_as == "run-1"
+    (tmp_path / "serving" / "2").mkdir()
+    assert str(decide(store, "p", INPUTS)) == (
+        "Needed: the model of the blessed run run-1, which had the same inputs, is not the one in service."
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000])
+def test_a_run_whose_record_is_damaged_is_no_reason_to_skip(store, add, text):
+    add("run-1", INPUTS, 1)
+    context = store.get_context_by_type_and_name("pipeline_run", "run-1")
+    context.custom_properties["inputs"].string_value = text
+    store.put_contexts([context])
+    assert decide(store, "p", INPUTS).is_needed
+
+
 def test_what_was_refused_or_another_pipelines_does_not_count(store, add):
     add("run-1", INPUTS, 0)
     add("run-2", INPUTS, 1, pipeline="q")
@@ -91,7 +116,7 @@ def test_the_store_is_asked_for_few_of_many_blessings(store, add, monkeypatch):
     assert len(asked) == 2  # the verdict and the push
     asked.clear()
     assert decide(store, "p", INPUTS | {"data": "3"}).same_as == "run-3"
-    assert len(asked) == 4
+    assert len(asked) == 5  # also what is in service
 
 
 def test_what_was_blessed_and_not_pushed_is_not_done(store, add, bless, record_run):

@@ -102,7 +102,7 @@ def test_whatever_else_a_run_reads_counts_by_its_content(tmp_path):
     judge.mkdir()
     (judge / "model.weights.h5").write_bytes(b"weights")
     for path in (file, general, schema, judge / "config.json"):
-        path.write_text("1")
+        path.write_text("# 1")
     metric = {"name": "embedding_similarity", "preset": str(judge)}
     overrides = {
         "data.path": str(file),
@@ -114,7 +114,7 @@ def test_whatever_else_a_run_reads_counts_by_its_content(tmp_path):
     inputs = json.loads(make_record(config, CONFIG)[INPUTS])
     assert set(inputs) == set(PARTS)
     for part, path in (("general", general), ("schema", schema), ("models", judge / "config.json")):
-        path.write_text("2")
+        path.write_text("# 2")
         changed = json.loads(make_record(config, CONFIG)[INPUTS])
         assert {name for name in PARTS if changed[name] != inputs[name]} == {part}
         inputs = changed
