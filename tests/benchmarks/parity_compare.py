@@ -15,7 +15,7 @@ MODELS = ("base", "reference")
 MAX_INFLUENCE_DIFFERENCE = 1e-3  # nats
 MAX_SHARE_OF_KEPT_DIFFERENT = 1e-3
 GOLDEN_EMBEDDING_FACTOR = 1.05
-GOLDEN_KEEP = 0.6
+GOLDEN_KEEP = 0.4
 # Token ids, and how many of them, at the end, are the response.
 GOLDEN_EXAMPLES = [
     ([4095, 1479, 1470, 25, 198, 1199, 365, 264, 3060, 283, 2651, 30, 198, 198, 1479, 1480, 25, 198, 902, 365, 1666, 13,

@@ -25,18 +25,18 @@ EMBEDDING_FACTOR = 1.05
 GOLDEN = [
     ([4095, 1479, 1470, 25, 198, 1199, 365, 264, 3060, 283, 2651, 30, 198, 198, 1479, 1480, 25, 198, 902, 365, 1666, 13,
       4095],
-     [0.013189, 0.111998, -0.194185, 0.006084, 0.028275]),
+     [0.012013, 0.088372, -0.135265, 0.018296, -0.019571]),
     ([4095, 1479, 1470, 25, 198, 3983, 2897, 273, 324, 30, 198, 198, 1479, 1478, 25, 198, 32, 77, 601, 2897, 258, 688,
       1066, 273, 2002, 13, 198, 198, 1479, 1480, 25, 198, 902, 316, 1895, 601, 4095],
-     [-0.001003, 0.110283, -0.20105, 0.045271, -0.108897]),
+     [0.00457, 0.137576, -0.242683, 0.005564, 0.004027]),
     ([4095, 1479, 1470, 25, 198, 49, 68, 380, 297, 264, 1117, 13, 198, 198, 1479, 1478, 25, 198, 954, 698, 442, 280,
       264, 3077, 198, 198, 1479, 1480, 25, 198, 627, 698, 442, 280, 264, 3319, 3319, 3077, 13, 4095],
-     [0.083301, 0.113292, 0.21812, 0.043723, 0.266885, -0.135483, -0.10529, -0.077614, -0.044282, 0.012315]),
+     [0.067156, 0.048938, 0.105989, 0.046562, 0.211141, -0.077005, -0.041105, -0.108615, 0.017941, -0.023186]),
 ]  # fmt: skip
-# Of the response tokens of all three, at `keep` 0.6. Also printed.
+# Of the response tokens of all three, at `keep` 0.4. Also printed.
 GOLDEN_KEPT = {
-    "dataset": "11011010101111100001",
-    "sample": "11001110101111100001",
+    "dataset": "01010010001111100000",
+    "sample": "01010010101110100000",
 }
 
 
@@ -78,7 +78,7 @@ def test_influence(influence):
 @pytest.mark.parametrize("scope", GOLDEN_KEPT)
 def test_kept_tokens(influence, examples, scope, tmp_path):
     scored = [add_influence(example, values) for example, values in zip(examples, influence, strict=True)]
-    weights = transform(scored, {"keep": 0.6, "scope": scope}, tmp_path)
+    weights = transform(scored, {"keep": 0.4, "scope": scope}, tmp_path)
     kept = ""
     for token_ids, values in GOLDEN:
         *prompt, response = np.split(np.array(weights[tuple(token_ids)]), [-len(values)])
