@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ml_metadata.proto import metadata_store_pb2
 from rich.console import Console
 from rich.padding import Padding
@@ -88,7 +89,7 @@ def find_run_id(config: RunConfig, runner: LocalRunnerConfig, resume: str | None
     with lock_store(connection):
         context = find_run(open_writable_store(connection), config.pipeline.name, resume or None)
     recorded = {name: value.string_value for name, value in context.custom_properties.items()}
-    if not {"config", "code_sha256"} <= set(recorded):
+    if not read_config(recorded.get("config")) or "code_sha256" not in recorded:
         raise UserError(
             f"a run goes on only where the metadata store says what it was started with. The record of {context.name} does not: it "
             "is damaged. Start a new run: what has not changed comes from the cache."
@@ -281,7 +282,7 @@ def _count_parallel(runner: LocalRunnerConfig) -> int:
 
 
 def _list_changes(before: str, now: str) -> list[str]:
-    old, new = (flatten(read_config(text)) for text in (before, now))
+    old, new = flatten(read_config(before)), flatten(yaml.safe_load(now))
     return [
         f"{key} ({old.get(key)!r}, now {new.get(key)!r})"
         for key in sorted({*old, *new})

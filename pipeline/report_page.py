@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components.evaluator.gate import GENERAL, OVERALL
 from pipeline.console import make_console
 from pipeline.html import render, write_whole
 from pipeline.lineage import trace_view
+from pipeline.lineage.recorded import read_config
 from pipeline.lineage.trace_view import describe_cleaning
 from pipeline.receipt_page import FILTERS
 from pipeline.report_store import RunReport
@@ -212,11 +211,14 @@ def make_confusion(values: dict[str, float]) -> dict[str, dict[str, float]]:
 
 def make_bars(report: RunReport) -> list[Bars]:
     """Returns how long prompts and responses are; empty where that was not recorded."""
-    found = []
+    found: list[Bars] = []
+    config = read_config(report.lineage.run.config)
+    if not config:
+        return found
     for part in ("prompt", "response"):
         counts = [count for name, count in report.lengths.items() if name.startswith(f"{part}_")]
         if any(counts):
-            width = yaml.safe_load(report.lineage.run.config)["text"]["max_length"] / len(counts)
+            width = config["text"]["max_length"] / len(counts)
             bars = [
                 Bar(low=round(i * width), high=round((i + 1) * width), count=count, height=count / max(counts))
                 for i, count in enumerate(counts)

@@ -86,8 +86,8 @@ def run_pipeline(
         record = make_record(config, config_path)
         before: dict[str, str] = {}
         if part.resume is not None:
-            before = _read_inputs(runner, run_id)
             try:
+                before = _read_inputs(runner, run_id)
                 require_same(before, json.loads(str(record[INPUTS])), run_id)
             except UserError as error:
                 return explain_failure(error, False, log_path, console)
@@ -117,7 +117,14 @@ def _read_inputs(runner: LocalRunnerConfig, run_id: str) -> dict[str, str]:
     connection = make_connection_config(runner)
     with lock_store(connection):
         context = open_writable_store(connection).get_context_by_type_and_name(RUN_CONTEXT, run_id)
-    return read_json(context.custom_properties[INPUTS].string_value, dict)
+    text = context.custom_properties[INPUTS].string_value
+    inputs = read_json(text, dict)
+    if text and not inputs:
+        raise UserError(
+            f"a run goes on only where the metadata store says what it was started with. The record of {run_id} cannot be read: it is "
+            "damaged. Start a new run: what has not changed comes from the cache."
+        )
+    return inputs
 
 
 def _is_needed(

@@ -206,7 +206,12 @@ def _list_out_of_service(outputs: dict[str, list[Any]]) -> list[str]:
         for artifact in artifacts
         if artifact.type_name == "PushedModel" and artifact.get_int_custom_property("pushed") == 1
     ]
-    return [f"{place} is not the version in service" for place, version in pushed if not is_in_service(place, version)]
+    try:
+        return [
+            f"{place} is not the version in service" for place, version in pushed if not is_in_service(place, version)
+        ]
+    except OSError as error:  # pushing will say it in its own words
+        return [f"it cannot be seen what is in service ({error})"]
 
 
 def _check_inputs(node_id: str, inputs: dict[str, list[Any]]) -> None:

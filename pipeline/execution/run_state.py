@@ -137,19 +137,27 @@ def close_dead_runs(store: Any, pipeline_name: str) -> list[str]:
         for context in (c for c in contexts if c.type == RUN_CONTEXT):
             process = context.custom_properties[PROCESS].string_value
             if process and is_process_gone(process):
-                mark_failed(
-                    store, execution, f"the process of the run ({process.rpartition(' ')[0]}) ended without a word"
-                )
+                mark_failed(store, execution, _describe_end(process))
                 closed.append(context.name)
     return sorted(set(closed))
 
 
 def claim_run(store: Any, run_id: str) -> None:
-    """Says of a run that goes on that this process runs it, so that nobody takes it for one that has ended; of others, nothing."""
+    """Says of a run of this machine that was killed, and is about to go on, that this process runs it: nobody takes it for one that
+    has ended. What it left RUNNING is set to FAILED. Of runs that may be going elsewhere, nothing is said."""
     context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
-    if context is not None:
-        context.custom_properties[PROCESS].string_value = describe_process()
-        store.put_contexts([context])
+    process = context.custom_properties[PROCESS].string_value if context is not None else ""
+    if not process or not is_process_gone(process):
+        return
+    for execution in store.get_executions_by_context(context.id):
+        if execution.last_known_state == Execution.RUNNING:
+            mark_failed(store, execution, _describe_end(process))
+    context.custom_properties[PROCESS].string_value = describe_process()
+    store.put_contexts([context])
+
+
+def _describe_end(process: str) -> str:
+    return f"the process of the run ({process.rpartition(' ')[0]}) ended without a word"
 
 
 def find_run(store: Any, pipeline_name: str, run_id: str | None) -> metadata_store_pb2.Context:

@@ -34,14 +34,15 @@ def find_pipeline(place: str, root: str) -> str | None:
 
 
 def is_own_folder(place: str, root: str, top: str, pipeline: str) -> bool:
-    """Returns whether a place is a folder of a pipeline, `<root>/<top>/<pipeline>/<name>`, without a link or `..` on the way.
+    """Returns whether a place is a folder of a pipeline, `<root>/<top>/<pipeline>/<name>`, as it is written, without a link below `top`.
 
     Names of pipelines and runs are those of the store, which somebody else may have written.
     """
-    name = place.rstrip("/").rpartition("/")[2]
-    if not {pipeline, name}.isdisjoint(("", ".", "..")) or "/" in pipeline:
+    above = f"{storage.join(root, f'{top}/{pipeline}')}/"
+    name = place.removeprefix(above)
+    if not place.startswith(above) or any(part in ("", ".", "..") or "/" in part for part in (pipeline, name)):
         return False
-    return normalize(place) == storage.join(normalize(root), f"{top}/{pipeline}/{name}")
+    return normalize(place) == storage.join(normalize(storage.join(root, top)), f"{pipeline}/{name}")
 
 
 def find_owner(place: str, root: str) -> str | None:

@@ -231,6 +231,8 @@ def _find_state(recorded: Properties, last: dict[str, mlmd.Execution]) -> str:
     if states - {*_FINISHED, Execution.NEW}:
         return FAILED
     expected = read_json(recorded.get(NODES), list)
+    if not expected and recorded.get(NODES, "[]") != "[]":
+        return PARTIAL  # damaged: what was to run is not known
     if expected and set(expected) - set(last):
         return DEAD if is_gone else RUNNING if process else PARTIAL
     return COMPLETE if states else PARTIAL

@@ -143,7 +143,7 @@ def find_by_path(store: MetadataStore, path: str) -> list[mlmd.Artifact]:
             (
                 _find_by_spellings(store, [mark["model"]])
                 for mark in marks
-                if mark and is_quotable(mark.get("model", ""))
+                if mark and mark.get("model") and is_quotable(mark["model"])
             ),
             [],
         )

@@ -53,13 +53,18 @@ def decide(store: Any, pipeline_name: str, inputs: dict[str, str], *, force: boo
         force: Whether the run goes on whatever is found.
     """
     newest: tuple[str, list[str]] | None = None
+    refused = False
     for context_id, name, before in _list_runs(store, pipeline_name):
         # Whether a run was pushed is a question to the store for each: only where the answer matters.
         changes = [words for part, words in PARTS.items() if before.get(part) != inputs.get(part)]
-        if (newest is not None and changes) or not _is_pushed(store, context_id):
+        if newest is not None and changes:
             continue
-        if not changes and not _is_in_service(store, context_id):
-            reason = f"the model of the blessed run {name}, which had the same inputs, is not the one in service"
+        if not _is_pushed(store, context_id):
+            # Another model is in service since, and that of these inputs was not found to be better.
+            refused = refused or (not changes and _is_refused(store, context_id))
+            continue
+        if not changes and not refused and (problem := _find_problem_in_service(store, context_id)):
+            reason = f"the model of the blessed run {name}, which had the same inputs, {problem}"
             return Decision(same_as=None, reason=reason, forced=force)
         if not changes:
             reason = f"data, configuration, code, preset and packages are those of the blessed run {name}"
@@ -94,8 +99,8 @@ def _list_runs(store: Any, pipeline_name: str) -> Iterator[tuple[int, str, dict[
         contexts = store.get_contexts(options)
         for context in contexts[seen:]:
             inputs = context.custom_properties[INPUTS].string_value
-            if inputs and not context.custom_properties[SKIPPED].string_value:
-                yield context.id, context.name, read_json(inputs, dict)
+            if not context.custom_properties[SKIPPED].string_value and (found := read_json(inputs, dict)):
+                yield context.id, context.name, found
         seen = len(contexts)
         if seen < _FEW:
             break
@@ -114,14 +119,20 @@ def _is_pushed(store: Any, context_id: int) -> bool:
     )
 
 
-def _is_in_service(store: Any, context_id: int) -> bool:
-    """Returns whether what a run has pushed is there, and no other model was pushed since."""
+def _is_refused(store: Any, context_id: int) -> bool:
+    query = f"type = 'ModelBlessing' AND custom_properties.blessed.int_value = 0 AND contexts_r.id = {context_id}"
+    return bool(store.get_artifacts(ListOptions(filter_query=query)))
+
+
+def _find_problem_in_service(store: Any, context_id: int) -> str:
+    """Returns why what a run has pushed is not what is served: it is gone, or another model was pushed since; "" if it is."""
     query = f"type = 'PushedModel' AND custom_properties.pushed.int_value = 1 AND contexts_r.id = {context_id}"
     names = ("pushed_destination", "pushed_version")
     try:
-        return any(
+        is_served = any(
             is_in_service(*(artifact.custom_properties[name].string_value for name in names))
             for artifact in store.get_artifacts(ListOptions(filter_query=query))
         )
-    except OSError:  # it cannot be asked: the run will say so
-        return False
+    except OSError as error:
+        return f"cannot be looked for ({error})"
+    return "" if is_served else "is not the one in service"

@@ -135,3 +135,17 @@ def test_a_run_whose_record_is_damaged_does_not_go_on(run, store):
     write_run_record(store, "run-2", {name: value for name, value in record.items() if name != "config"})
     with pytest.raises(UserError, match="The record of run-2 does not: it is damaged"):
         run(part=Part(resume="run-2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("inputs", "{"), ("inputs", "[]"), ("config", "["), ("config", "a: &a {b: *a}")]
+)
+def test_a_run_of_which_a_record_cannot_be_read_does_not_go_on(run, store, name, text):
+    record = make_record(load_config(CONFIG), CONFIG)
+    write_run_record(store, "run-2", record | {name: text})
+    try:
+        exit_code, output = run(part=Part(resume="run-2"))
+    except UserError as error:
+        exit_code, output = exit_codes.FAILED, str(error)
+    assert exit_code == exit_codes.FAILED
+    assert "is damaged. Start a new run" in " ".join(output.split())

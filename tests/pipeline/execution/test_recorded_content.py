@@ -8,7 +8,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.component.experimental.annotations import InputArtifact
 from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration.pipeline import Pipeline
-from tfx.types.standard_artifacts import Schema
+from tfx.types.standard_artifacts import PushedModel, Schema
 
 from components.content import CONTENT_BYTES, CONTENT_FILES, CONTENT_SHA256, find_manifest, read_content
 from components.errors import UserError
@@ -175,3 +175,36 @@ def test_a_run_that_goes_on_does_not_read_what_has_changed(project: Project, cha
     path.write_text(SCHEMA)
     part = node_launcher.compile_pipeline(create, (), "run-3", project.connection, from_nodes=("Reader",))
     node_launcher.launch_node(part, "Reader", project.connection)
+
+
+def test_a_push_that_is_not_in_service_is_not_taken_from_the_cache(tmp_path: Path, monkeypatch, capfd):
+    monkeypatch.delenv("PIPELINE_CONSOLE_FD", raising=False)
+
+    def check(**properties: str | int) -> None:
+        pushed = PushedModel()
+        pushed.uri = str(tmp_path)
+        for name, value in properties.items():
+            setattr(
+                pushed.mlmd_artifact.custom_properties[name], "int_value" if name == "pushed" else "string_value", value
+            )
+        node_launcher._verify_cached(lambda _: None, {"pushed_model": [pushed]})
+
+    version = tmp_path / "serving" / "1"
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").write_text("x")
+    told = {"pushed": 1, "pushed_destination": str(version), "pushed_version": "1"}
+    check(**told)
+    check(pushed=0)
+    check(pushed=1)
+    (tmp_path / "serving" / "2").mkdir()
+    with pytest.raises(RuntimeError, match="is not the version in service"):
+        check(**told)
+    assert f"Not taken from the cache: {version} is not the version in service." in capfd.readouterr().err
+    check(**told | {"pushed": 0})
+
+    def fail(*_: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(node_launcher, "is_in_service", fail)
+    with pytest.raises(RuntimeError, match="cannot be seen what is in service"):
+        check(**told)

@@ -99,3 +99,19 @@ def test_the_newest_run_or_the_one_that_is_named(store, add):
         run_state.find_run(store, "p", "run-9")
     with pytest.raises(UserError, match="none"):
         run_state.find_run(store, "q", None)
+
+
+def test_a_killed_run_that_goes_on_is_claimed_and_others_are_not(store, add, gone):
+    dead = add("run-1", "Trainer", Execution.RUNNING, gone)
+    elsewhere = add("run-2", "Trainer", Execution.RUNNING, "elsewhere 1 1.00")
+    unknown = add("run-3", "Trainer", Execution.RUNNING)
+    for run in ("run-1", "run-2", "run-3", "none"):
+        run_state.claim_run(store, run)
+    states = {e.id: e.last_known_state for e in store.get_executions_by_id([dead, elsewhere, unknown])}
+    assert states == {dead: Execution.FAILED, elsewhere: Execution.RUNNING, unknown: Execution.RUNNING}
+    processes = [
+        store.get_context_by_type_and_name("pipeline_run", run).custom_properties["process"].string_value
+        for run in ("run-1", "run-2", "run-3")
+    ]
+    assert processes == [run_state.describe_process(), "elsewhere 1 1.00", ""]
+    assert "run-1" in run_state.list_going_runs(store)

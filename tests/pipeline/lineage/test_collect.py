@@ -317,7 +317,10 @@ class TestLogsAndCheckpoints:
         collect(root_writer)
         assert not old.parent.exists() and new.exists()
 
-    @pytest.mark.parametrize("name", ["../../../victim", "..", ".", "a/../../../../victim", "link"])
+    @pytest.mark.parametrize(
+        "name",
+        ["../../../victim", "..", ".", "a/../../../../victim", "link", "../tiny/run-2", "./run-2", "run-2/", "run-2/."],
+    )
     def test_names_of_runs_lead_nowhere_else(self, root_writer, tmp_path: Path, name: str):
         victim = tmp_path / "victim"
         victim.mkdir()

@@ -1,6 +1,7 @@
 """A store in which cells are not what a run has written: the answer names the record, and is no traceback."""
 
 import contextlib
+import json
 import shutil
 import sqlite3
 
@@ -85,6 +86,22 @@ def test_text_that_is_not_utf8_is_named(stored, damaged, command, statement, nam
     if "knows no" not in result.output:
         assert named in result.output
         assert "put back a copy of it" in result.output
+
+
+@pytest.mark.parametrize("mark", ['{"x": "y"}', '{"model": ""}', '{"model": "a\\" OR 1"}', "{}"])
+def test_a_mark_that_names_no_model_leads_nowhere(stored, tmp_path, mark):
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "assets.extra" / "push.json").write_text(mark)
+    result = ask(stored[0], stored[1], ("show", "--", str(tmp_path)))
+    assert isinstance(result.exception, SystemExit), result.exc_info
+    assert "knows no" in result.output
+
+
+def test_a_run_that_does_not_say_what_was_to_run_is_not_complete(stored, damaged):
+    root = damaged("UPDATE ContextProperty SET string_value = '{' WHERE name = 'nodes'")
+    result = ask(root, stored[1], ("runs", "--json"))
+    assert result.exit_code == 0, result.output
+    assert {run["state"] for run in json.loads(result.stdout)} == {"partial"}
 
 
 def test_a_fault_of_this_program_is_not_blamed_on_the_store(stored, monkeypatch):

@@ -21,10 +21,12 @@ BOMB = "a0: &a0 {x: 1, y: 1}\n" + "".join(f"a{i}: &a{i} {{p: *a{i - 1}, q: *a{i 
         "a: " + "[" * 100_000,
         "a: " + "{b: " * 9_000,
         "".join("  " * level + "a:\n" for level in range(2_000)),
+        "- " * 1_000_000 + "a",
+        "- " * 900 + "a",
         "a: 2026-13-45",
         "a: !!python/object/apply:os.system [ls]",
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_a_configuration_that_cannot_be_read_is_none(text):
     assert read_config(text) == {}
@@ -35,11 +37,11 @@ def test_a_configuration_is_read():
     assert flatten(read_config(text)) == {"data.path": "*.jsonl & more", "data.where": ["a=1"]}
 
 
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, "1", '"x"', "", None])
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "1", '"x"', "", None, "[[]]", "[1]"])
 def test_json_that_cannot_be_read_is_empty(text):
     assert (read_json(text, dict), read_json(text, list)) == ({}, [])
 
 
 def test_json_is_read():
-    assert (read_json('{"a": 1}', dict), read_json("[1]", list)) == ({"a": 1}, [1])
+    assert (read_json('{"a": 1}', dict), read_json('["a"]', list)) == ({"a": 1}, ["a"])
     assert (read_json("[1]", dict), read_json("{}", list)) == ({}, [])

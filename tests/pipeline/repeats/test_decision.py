@@ -86,6 +86,28 @@ def test_a_model_that_is_not_in_service_any_more_is_a_reason_to_run(store, add, 
     )
 
 
+def test_inputs_that_were_refused_since_are_not_tried_again(store, add, bless, record_run, tmp_path):
+    """Two configurations of one pipeline: what the other one has pushed since was found to be as good."""
+    add("run-1", INPUTS, 1)
+    (pushed,) = store.get_artifacts_by_type("PushedModel")
+    pushed.custom_properties["pushed_destination"].string_value = str(tmp_path / "1")
+    pushed.custom_properties["pushed_version"].string_value = "1"
+    store.put_artifacts([pushed])
+    assert decide(store, "p", INPUTS).is_needed
+    add("run-2", INPUTS, 0)
+    assert decide(store, "p", INPUTS).same_as == "run-1"
+
+
+def test_a_place_that_cannot_be_asked_is_told(store, add, monkeypatch):
+    add("run-1", INPUTS, 1)
+
+    def fail(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pipeline.repeats.decision.is_in_service", fail)
+    assert "which had the same inputs, cannot be looked for ([Errno 13]" in str(decide(store, "p", INPUTS))
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000])
 def test_a_run_whose_record_is_damaged_is_no_reason_to_skip(store, add, text):
     add("run-1", INPUTS, 1)
