@@ -6,9 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from google.protobuf import text_format
 from pydantic import BaseModel
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.evaluator.gate import GENERAL, GENERAL_METRICS
 from components.example_gen.spans import has_placeholders
@@ -132,6 +130,10 @@ def _check_data(sections: Mapping[str, BaseModel], mounted: str | None) -> list[
 
 
 def _find_schema_problem(path: str) -> str | None:
+    # Only for runs that have a schema: it takes as long as all other checks.
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
     if not Path(path).is_file():
         return f"must be a file, or null to infer the schema.{near_file(path)}"
     try:

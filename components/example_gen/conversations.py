@@ -12,7 +12,7 @@ from typing import Any
 from components.example_gen.item import MISSING, BadRecordError, type_name, write_scalar
 from components.example_gen.json_text import JsonSyntaxError, parse_json
 from components.text.cleaning import has_text
-from components.text.conversation import TRAIN
+from components.text.conversation import REASONING_KEYS, TRAIN
 
 # Role names of the common chat shapes (OpenAI's `role`, ShareGPT's `from`), in small letters, and what they are called here.
 ROLES = {
@@ -42,7 +42,7 @@ _ARGUMENTS = ("arguments", "parameters", "args", "input")
 _BESIDE_ARGUMENTS = frozenset(("name", "type", "id", "index", "call_id", *_ARGUMENTS))
 # Keys of a turn that templates read besides role and content, all of them text.
 _NAMES = ("name", "tool_call_id")
-_TEXT_KEYS = (*_NAMES, "reasoning_content", "thinking", "reasoning")
+_TEXT_KEYS = (*_NAMES, *REASONING_KEYS)
 # By which tools say whether a turn is a training target.
 _TRAIN_KEYS = ("train", "training", "loss")
 _OF_PYTHON = re.compile(r"\s*(?:\[\s*)?\{\s*'|\s*None\s*$")
@@ -157,13 +157,14 @@ def _make_turn(number: int, turn: Any) -> dict[str, Any]:
     content = turn["content"] if turn.get("content") is not None else turn.get("value")
     if not isinstance(given, str):
         raise BadRecordError("a turn has no role", f"turn {number} has the keys {', '.join(turn) or 'none'}"[:200])
-    role = ROLES.get(given.strip().lower())
+    named = given.strip().lower()
+    role = ROLES.get(named)
     if role is None:
         raise BadRecordError(
             "a role is not one of system, user, assistant, tool", f"turn {number} has role {given!r}"[:200]
         )
     calls = _make_calls(number, turn)
-    if given.strip().lower() in _CALLS and not calls and (parsed := _parse_calls(content)):
+    if named in _CALLS and not calls and (parsed := _parse_calls(content)):
         calls, content = parsed, ""
     if content is None and not calls and not turn.keys() & {"content", "value"}:
         raise BadRecordError("a turn has no content", f"turn {number} has the keys {', '.join(turn)}"[:200])

@@ -1,6 +1,5 @@
 """Executor of SchemaImporter."""
 
-import hashlib
 from typing import Any
 
 from tfx.components.schema_gen.executor import DEFAULT_FILE_NAME
@@ -8,6 +7,7 @@ from tfx.components.schema_gen.import_schema_gen import executor as import_schem
 from tfx.types import standard_component_specs
 
 from components import storage
+from components.content import hash_file
 from components.errors import UserError
 
 
@@ -23,7 +23,7 @@ class Executor(import_schema_gen.Executor):
         super().Do(input_dict, output_dict, exec_properties)
         (schema,) = output_dict[standard_component_specs.SCHEMA_KEY]
         copied = storage.join(schema.uri, DEFAULT_FILE_NAME)
-        if hashlib.sha256(b"".join(storage.read_blocks(copied))).hexdigest() != exec_properties["schema_hash"]:
+        if hash_file(copied) != exec_properties["schema_hash"]:
             raise UserError(
                 f"{exec_properties['schema_file']} must be the schema that this run was put together with. It is another one: it has "
                 "changed since then, or the image has other code. Run the pipeline again; if it was compiled, compile it again."

@@ -10,6 +10,7 @@ import jinja2
 
 from components.errors import UserError
 from components.presets.side_files import find_side_file, read_json_object
+from components.text.conversation import REASONING_KEYS
 from components.text.template_limits import TemplateLimitError
 from components.text.template_sandbox import TemplateEnvironment, make_marks
 
@@ -19,8 +20,6 @@ from components.text.template_sandbox import TemplateEnvironment, make_marks
 DEFAULT_DATE = "2024-07-26"
 # The one of several templates that is used, without tools and with them.
 DEFAULT, TOOL_USE = "default", "tool_use"
-# Names under which a message's reasoning is passed; the first is the one that most templates read.
-REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 
 Message = Mapping[str, Any]
 

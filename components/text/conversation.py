@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# Names under which a message's reasoning is passed; the first is the one that most templates read.
+REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 # Key of a message that is not to be trained, beside what templates see; false there, absent elsewhere.
 TRAIN = "train"
 

@@ -5,13 +5,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from components.text.cleaning import END_TOKENS, NONE, clean_and_tell, clean_text, has_text
-from components.text.conversation import TRAIN, Conversation
+from components.text.conversation import REASONING_KEYS, TRAIN, Conversation
 
 _EDGE_BLANKS = re.compile(r"[ \t\n]*")
 # What stands between an instruction and its input in a user turn.
 INPUT_SEPARATOR = "\n\n"
 # Keys of a message that are text to read; what is in tool calls is data, whose blanks and indentation matter.
-_PROSE = ("content", "reasoning_content", "thinking", "reasoning")
+_PROSE = ("content", *REASONING_KEYS)
 
 
 def neutralize(text: str, special_tokens: Sequence[str]) -> tuple[str, int]:

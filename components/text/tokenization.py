@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from components.errors import UserError
 from components.text import features
 from components.text.answer_spans import ALL_TURNS, EVERYTHING, LAST_TURN
-from components.text.chat_template import REASONING_KEYS, ChatTemplate
+from components.text.chat_template import ChatTemplate
 from components.text.chat_tokenization import ChatTokenizer
 from components.text.cleaning import REASONING, SAFE, clean_text, has_text
-from components.text.conversation import Conversation, has_system_text, parse_conversation
+from components.text.conversation import REASONING_KEYS, Conversation, has_system_text, parse_conversation
 from components.text.model_tokenizer import encode_with_offsets, list_special_tokens
 from components.text.named_chat_templates import NAMED_TEMPLATES, list_needed_tokens, make_named_template
 from components.text.record_cleaning import Cleaner, join_request, join_seam, join_seams, neutralize
