@@ -211,7 +211,7 @@ def _list_out_of_service(outputs: dict[str, list[Any]]) -> list[str]:
             f"{place} is not the version in service" for place, version in pushed if not is_in_service(place, version)
         ]
     except OSError as error:  # pushing will say it in its own words
-        return [f"it cannot be seen what is in service ({error})"]
+        return [f"what is in service cannot be seen ({error})"]
 
 
 def _check_inputs(node_id: str, inputs: dict[str, list[Any]]) -> None:

@@ -267,6 +267,7 @@ def test_a_staging_folder_that_stays_does_not_fail_the_push(tmp_path, monkeypatc
         b'{"model": "a\\u0000b"}',
         b'{"model": "\\ud800"}',
         b'{"model": 1}',
+        b'{"model": "' + b"a" * 70_000 + b'"}',
         b"[]",
         b"\xff",
     ],

@@ -206,5 +206,5 @@ def test_a_push_that_is_not_in_service_is_not_taken_from_the_cache(tmp_path: Pat
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(node_launcher, "is_in_service", fail)
-    with pytest.raises(RuntimeError, match="cannot be seen what is in service"):
+    with pytest.raises(RuntimeError, match="what is in service cannot be seen"):
         check(**told)
