@@ -1,11 +1,9 @@
 """Text of strangers as people may be shown it: no character in it commands a terminal, hides, or reorders what stands around it."""
 
 import json
-import re
 import unicodedata
 from typing import Any
 
-_USER = re.compile(r"//[^/\s]*@")
 # Zero width joiner and non-joiner: they belong to the spelling of some scripts, and reorder nothing.
 JOINERS = "\u200c\u200d"
 # Control characters, those that reorder text or show nothing, halves of characters, and other line ends than \n.
@@ -22,11 +20,6 @@ def make_harmless(text: str, hidden: frozenset[str] = HIDDEN) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(char if char in "\n\t " else show_character(char, hidden) for char in text)
-
-
-def hide_password(address: str) -> str:
-    """Returns an address without the user and password that may stand in it."""
-    return _USER.sub("//***@", address)
 
 
 def dump_json(value: Any) -> str:

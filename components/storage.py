@@ -9,7 +9,7 @@ import glob
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -47,17 +47,22 @@ def exists(place: str) -> bool:
         return bool(_gfile().exists(place))
 
 
-def list_files(place: str) -> list[StoredFile]:
+def list_files(place: str, on_unreadable: Callable[[str, OSError], object] | None = None) -> list[StoredFile]:
     """Returns all files below a folder in the order of their names; a file is the only one of itself.
 
     Links to folders are not followed: what they lead to is not part of the folder.
+
+    Args:
+        place: The folder.
+        on_unreadable: Is told the name of each folder in it, from it on, that cannot be read, and why, and the others are listed. None:
+            such a folder is an error.
 
     Raises:
         FileNotFoundError: There is neither a file nor a folder.
         OSError: It cannot be read.
     """
     place = place.rstrip("/")
-    found = _list_remote(place) if is_remote(place) else _list_local(place)
+    found = _list_remote(place) if is_remote(place) else _list_local(place, on_unreadable)
     return sorted(found, key=lambda file: file.name)
 
 
@@ -199,7 +204,7 @@ def clear_folder(folder: str) -> bool:
     return bool(names)
 
 
-def _list_local(place: str) -> Iterator[StoredFile]:
+def _list_local(place: str, on_unreadable: Callable[[str, OSError], object] | None) -> Iterator[StoredFile]:
     if not os.path.isdir(place):
         status = os.stat(place)
         yield StoredFile("", status.st_size, status.st_mtime)
@@ -207,15 +212,22 @@ def _list_local(place: str) -> Iterator[StoredFile]:
     waiting = [""]
     while waiting:
         prefix = waiting.pop()
-        with os.scandir(join(place, prefix)) as entries:
-            for entry in entries:
-                name = f"{prefix}/{entry.name}" if prefix else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(name)
-                elif not os.path.isdir(entry.path):
-                    # A link that leads to nothing, or to itself, is what is there.
-                    status = entry.stat(follow_symlinks=os.path.exists(entry.path))
-                    yield StoredFile(name, status.st_size, status.st_mtime)
+        try:
+            with os.scandir(join(place, prefix)) as entries:
+                found = list(entries)
+        except OSError as error:
+            if on_unreadable is None or not prefix:
+                raise
+            on_unreadable(prefix, error)
+            continue
+        for entry in found:
+            name = f"{prefix}/{entry.name}" if prefix else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(name)
+            elif not os.path.isdir(entry.path):
+                # A link that leads to nothing, or to itself, is what is there.
+                status = entry.stat(follow_symlinks=os.path.exists(entry.path))
+                yield StoredFile(name, status.st_size, status.st_mtime)
 
 
 def _list_remote(place: str) -> Iterator[StoredFile]:

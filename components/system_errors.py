@@ -18,6 +18,9 @@ _TEXTS = {
     "unable to open database file": errno.EACCES,
     "Permission denied": errno.EACCES,
     "Too many open files": errno.EMFILE,
+    "File too large": errno.EFBIG,
+    "File name too long": errno.ENAMETOOLONG,
+    "Too many levels of symbolic links": errno.ELOOP,
 }
 _FULL = "the disk is full. Make room, or take another one (--root for what the run writes, TMPDIR for temporary files), and go on with --resume"
 _REASONS = {
@@ -27,6 +30,15 @@ _REASONS = {
     errno.EACCES: "this account may not. Change the permissions, or take another folder (--root, TMPDIR)",
     errno.EPERM: "this account may not. Change the permissions, or take another folder (--root, TMPDIR)",
     errno.ENOTDIR: "a file stands where a folder is needed. Move it, or take another folder (--root, TMPDIR)",
+    errno.EFBIG: "it would be larger than this file system, or the limit of this account (ulimit -f), allows. Raise that, or take another folder (--root, TMPDIR)",
+    errno.ENAMETOOLONG: "a name, or the path, is longer than the file system allows. Take shorter ones (--root, pipeline.name)",
+    errno.ELOOP: "its symbolic links lead in a circle. Mend them, or name another place",
+    errno.EBUSY: "something else uses it, such as a mounted file system. End that, or name another place",
+    errno.ETXTBSY: "a program runs from it. End that, or name another place",
+    errno.ENODEV: "there is no such device. See whether the file system is mounted",
+    errno.ENXIO: "there is no such device. See whether the file system is mounted",
+    errno.ENOMEM: "this machine has no memory left. End other programs",
+    errno.ETIMEDOUT: "the network file system does not answer. See whether its server is there",
     errno.EMFILE: "too many files are open. Raise the limit (ulimit -n)",
     errno.ENFILE: "too many files are open on this machine",
     errno.EIO: "the device has an error. See the system's log (dmesg)",

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from components.addresses import hide_password
 from components.errors import UserError
 from components.options import nearest
 from configs.refused_runners import explain_refused_runner
@@ -249,7 +250,7 @@ def _to_problem(section: str, detail: Any, root: type[BaseModel]) -> Problem:
     rule = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     if detail["type"] != "value_error":
         rule = f"must be {rule}" if not rule.startswith("must") else rule
-    is_shown = isinstance(detail["input"], str | int | float | list | None) and not key.endswith("env")
+    is_shown = isinstance(detail["input"], str | int | float | list | None) and not key.endswith(("env", "host"))
     received = f" Received: {_show(detail['input'])}." if is_shown else ""
     choices = detail.get("ctx", {}).get("expected", "")
     near = nearest(_show(detail["input"]).strip("'"), re.findall(r"'([^']+)'", choices)) if choices else ""
@@ -258,7 +259,7 @@ def _to_problem(section: str, detail: Any, root: type[BaseModel]) -> Problem:
 
 def _show(value: Any) -> str:
     try:
-        return repr(value)
+        return repr(hide_password(value) if isinstance(value, str) else value)
     except (ValueError, RecursionError):  # an integer of thousands of digits
         return f"a number of {value.bit_length():,} bits" if isinstance(value, int) else "a value that cannot be shown"
 

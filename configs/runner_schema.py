@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from configs.folders import find_folder_problem
-from configs.section import EnvironmentName, Name, Section
+from configs.section import EnvironmentName, HostName, Name, Section
 
 DEFAULT_RESOURCES = "default"
 # What a scheduled run may be given at its start, unless the YAML says otherwise.
@@ -38,7 +38,7 @@ class DatabaseSection(Section):
     The password is never in YAML: it is in the environment variable `password_env`, or in `password_file` if that is given.
     """
 
-    host: Name = "127.0.0.1"
+    host: HostName = "127.0.0.1"
     port: int = Field(ge=1, le=65535)
     database: Name
     user: Name
@@ -67,7 +67,7 @@ class GrpcSection(Section):
     """The metadata store behind ML Metadata's own server, as Kubeflow Pipelines installs it."""
 
     kind: Literal["grpc"]
-    host: Name = "metadata-grpc-service"
+    host: HostName = "metadata-grpc-service"
     port: int = Field(8080, ge=1, le=65535)
 
 

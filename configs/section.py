@@ -1,5 +1,6 @@
 """What all sections of configuration files have in common."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -7,6 +8,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from components.options import check_environment_name
 
 Name = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _check_host(value: str) -> str:
+    if not re.fullmatch(r"[^\s/@\\?#]+", value):
+        raise ValueError("must be the name or the address of a machine alone: no scheme, user, password or path")
+    return value
+
+
+HostName = Annotated[Name, AfterValidator(_check_host)]
 EnvironmentName = Annotated[str, AfterValidator(check_environment_name)]
 
 

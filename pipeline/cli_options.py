@@ -78,6 +78,9 @@ class CommandGroup(click.Group):
             ctx.exit(exit_codes.USAGE if is_config else exit_codes.FAILED)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:  # click would end with the code of a failure
+            click.echo("Interrupted.", err=True)
+            ctx.exit(exit_codes.INTERRUPTED)
         except Exception as error:
             told = explain_system_error(error) or (None if isinstance(error, OSError) else _explain_damage(ctx, error))
             if told is None:

@@ -59,18 +59,27 @@ def run_export(source: Source, wish: Wish, tell: Callable[[str], object]) -> Non
     Raises:
         UserError: The model cannot be written so, or the folder is not empty.
     """
-    if wish.output.exists() and not (wish.output.is_dir() and not any(wish.output.iterdir())):
+    from components.trainer.directories import is_absent_or_empty, whole_directory
+
+    if not is_absent_or_empty(wish.output):
         raise UserError(f"--output must be absent or an empty folder. Received: {wish.output}, which holds something.")
     if wish.dtype is not None and wish.format_name == SAVED_MODEL:
         raise UserError(
             f"--dtype is for `{HUGGING_FACE}` and `{KERAS}`: a SavedModel computes in the precision of its run (model.dtype). "
             f"Received: {wish.dtype}."
         )
-    writers = {HUGGING_FACE: _write_hugging_face, KERAS: _write_keras, SAVED_MODEL: _write_saved_model}
-    writers[wish.format_name](source, wish, tell)
+    writers = {
+        HUGGING_FACE: (_write_hugging_face, "config.json"),
+        KERAS: (_write_keras, "config.json"),
+        SAVED_MODEL: (_write_saved_model, "saved_model.pb"),
+    }
+    write, last = writers[wish.format_name]
+    # What was not proved right is never there, not even if this process is killed.
+    with whole_directory(str(wish.output), last) as folder:
+        write(source, wish, folder, tell)
 
 
-def _write_hugging_face(source: Source, wish: Wish, tell: Callable[[str], object]) -> None:
+def _write_hugging_face(source: Source, wish: Wish, folder: str, tell: Callable[[str], object]) -> None:
     if problem := find_family_problem(source.preset):
         raise UserError(problem)
     from components.trainer.hugging_face import export_hugging_face, observe, verify_hugging_face
@@ -81,7 +90,7 @@ def _write_hugging_face(source: Source, wish: Wish, tell: Callable[[str], object
         export_hugging_face(
             model,
             source.preset,
-            str(wish.output),
+            folder,
             text=_read_text(source),
             dtype=wish.dtype,
             card=card,
@@ -90,11 +99,7 @@ def _write_hugging_face(source: Source, wish: Wish, tell: Callable[[str], object
     tell("Checking: the folder is loaded again and compared ...")
     expected = observe(model, _TEXTS, _MAX_TOKENS)
     del model
-    try:
-        verify_hugging_face(str(wish.output), expected, wish.dtype)
-    except BaseException:
-        shutil.rmtree(wish.output, ignore_errors=True)  # what was not proved right is not there
-        raise
+    verify_hugging_face(folder, expected, wish.dtype)
 
 
 def _read_text(source: Source) -> dict[str, Any] | None:
@@ -112,29 +117,26 @@ def _read_text(source: Source) -> dict[str, Any] | None:
     }
 
 
-def _write_keras(source: Source, wish: Wish, tell: Callable[[str], object]) -> None:
+def _write_keras(source: Source, wish: Wish, folder: str, tell: Callable[[str], object]) -> None:
     from components.trainer.model import hash_weights, save_preset
 
     dtype = wish.dtype or find_dtype(source.preset)
     model = _load(source.preset, dtype, tell)
     tell("Writing ...")
-    save_preset(model, str(wish.output))
+    save_preset(model, folder)
     expected = hash_weights(model)
     del model
     gc.collect()
-    found = hash_weights(_load(str(wish.output), dtype, lambda text: tell("Checking: the folder is loaded again ...")))
+    found = hash_weights(_load(folder, dtype, lambda text: tell("Checking: the folder is loaded again ...")))
     if found != expected:
-        shutil.rmtree(wish.output, ignore_errors=True)
         raise RuntimeError(f"the weights in {wish.output} were not those of the model: the folder is removed")
 
 
-def _write_saved_model(source: Source, wish: Wish, tell: Callable[[str], object]) -> None:
-    from components.trainer.directories import whole_directory
-
+def _write_saved_model(source: Source, wish: Wish, folder: str, tell: Callable[[str], object]) -> None:
     if source.saved_model is not None:
         tell("Copying ...")
-        with local_copy(source.saved_model) as folder, whole_directory(str(wish.output), "saved_model.pb") as local:
-            shutil.copytree(folder, local, dirs_exist_ok=True)
+        with local_copy(source.saved_model) as copied:
+            shutil.copytree(copied, folder, dirs_exist_ok=True)
         return
     from components.trainer.export import export_model
     from components.trainer.verify_export import verify_export
@@ -143,13 +145,9 @@ def _write_saved_model(source: Source, wish: Wish, tell: Callable[[str], object]
     generation = wish.generation or GenerationSection().model_dump(mode="json")
     model = _load(source.preset, find_dtype(source.preset), tell)
     tell("Writing ...")
-    export_model(model, str(wish.output), text, generation, preset=source.preset)
+    export_model(model, folder, text, generation, preset=source.preset)
     tell("Checking: the SavedModel is loaded and compared ...")
-    try:
-        verify_export(str(wish.output), model, [], list(_TEXTS), text, generation)
-    except BaseException:
-        shutil.rmtree(wish.output, ignore_errors=True)
-        raise
+    verify_export(folder, model, [], list(_TEXTS), text, generation)
 
 
 def _load(preset: str, dtype: str, tell: Callable[[str], object]) -> Any:

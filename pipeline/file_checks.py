@@ -4,10 +4,10 @@ import glob
 import unicodedata
 from pathlib import Path
 
+from components.addresses import hide_password
 from components.errors import UserError
 from components.example_gen.files import detect_format, list_files, split_path
 from components.example_gen.spans import find_problem, find_spans, has_placeholders
-from components.harmless import hide_password
 from pipeline.preset_checks import near_file
 
 # What Beam and TensorFlow read with the packages of the lock.

@@ -90,10 +90,14 @@ def _read_password(section: DatabaseSection) -> str:
             # Whoever writes a file by hand ends it with a new line, which belongs to no password.
             return Path(section.password_file).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
         except (OSError, UnicodeDecodeError) as error:
+            # What is not there, and looks like no path, may be the password itself.
+            is_shown = "/" in section.password_file or os.path.lexists(section.password_file)
+            place = section.password_file if is_shown else "a file"
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
             raise UserError(
-                f"the password of the metadata store must be the text of {section.password_file} (metadata.password_file), "
-                f"which cannot be read: {error}."
-            ) from error
+                f"the password of the metadata store must be the text of {place} that metadata.password_file names, "
+                f"which cannot be read: {reason}."
+            ) from None
     password = os.environ.get(section.password_env)
     if password is None:
         raise UserError(

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from components.addresses import hide_password
 from components.git_lfs import list_pointers
-from components.harmless import hide_password
 from components.options import nearest
 from components.presets.families import find_family_problem, read_backbone_arguments
 from components.presets.handles import HUB, find_handle_problem, find_snapshot

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from components.errors import UserError
 from components.storage import whole_file
-from components.system_errors import check_room
+from components.system_errors import check_room, explain_system_error
 from configs.runner_schema import ClusterRunnerConfig, LocalRunnerConfig
 from configs.schema import RunConfig
 from pipeline import exit_codes, local_runner, report_page, report_store, summary
@@ -166,8 +166,23 @@ def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.R
     if not set(_REPORTED) <= set(result.nodes):
         console.print(f"\nRan {', '.join(result.nodes)}: a part of the pipeline, of which there is no verdict.")
         return 0
+    blessed = summary.is_blessed(result)
+    try:
+        _tell_result(config, runner, result, console)
+    except Interrupted:
+        raise
+    except Exception as error:  # whatever it is: a model that was pushed is pushed
+        logging.exception("the summary could not be made")
+        reason = explain_system_error(error) or f"{type(error).__name__}: {error}"
+        told = f"\nThe model is {'blessed' if blessed else 'not blessed'}. The summary of this run could not be made: {reason[:2000]}"
+        console.print(f"{told}\nTraceback: {result.paths.log(result.run_id)}", soft_wrap=True, markup=False)
+    return 0 if blessed else exit_codes.NOT_BLESSED
+
+
+def _tell_result(
+    config: RunConfig, runner: LocalRunnerConfig, result: local_runner.RunResult, console: Console
+) -> None:
     with console.status("Summary"):
-        blessed = summary.is_blessed(result)
         text = summary.make_summary(config, result, _ask_for_samples(config, result), _read_growth(runner, result))
     console.print(text)
     _tell_other_weights(runner, result, console)
@@ -182,7 +197,6 @@ def _report(config: RunConfig, runner: LocalRunnerConfig, result: local_runner.R
     console.print("\nNext:")
     for command in summary.list_next_commands(sys.argv[2:], result, config):
         console.print(f"  {command}", soft_wrap=True, markup=False)
-    return 0 if blessed else exit_codes.NOT_BLESSED
 
 
 def _read_growth(runner: LocalRunnerConfig, result: local_runner.RunResult) -> str:

@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "components.conditions",
         "components.console_line",
         "components.damage",
+        "components.addresses",
         "components.datasets",
         "components.errors",
         "components.git_lfs",

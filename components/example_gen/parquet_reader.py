@@ -28,6 +28,7 @@ from components.example_gen.records import Columns
 _VALUE_ERRORS = (pyarrow.ArrowException, ValueError, ArithmeticError, KeyError)
 # Below the first, any ratio will do: rows of few different values take less than a bit.
 _MOST_VALUES, _MOST_VALUES_A_BYTE = 1_000_000, 20
+_MOST_ROWS, _MOST_BATCH_BYTES = 256, 1 << 30
 # Of the text of all rows: a long system prompt that all of them have stands in the file once.
 _MOST_TEXT_RATIO = 10_000
 
@@ -45,12 +46,12 @@ def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterat
         wanted = [name for name in facts.columns if any(c == name or c.startswith(f"{name}.") for c in used)]
         # With none of them there, one column is read all the same, so that the rows are counted.
         read = wanted or facts.columns[:1]
-        _check_size(file.metadata, read, size)
+        num_rows = _check_size(file.metadata, read, size)
         num_bytes = 0
         types = {field.name: field.type for field in file.schema_arrow}
         to_simplify = [name for name in wanted if not _is_simple(types[name])]
         record = 0
-        for batch in file.iter_batches(batch_size=256, columns=read):
+        for batch in file.iter_batches(batch_size=num_rows, columns=read):
             # A column that is a dictionary has all of it in each batch.
             num_bytes += sum(c.nbytes for c in batch.columns if not pyarrow.types.is_dictionary(c.type))
             _check_ratio("bytes of text", num_bytes, MOST_UNPACKED, _MOST_TEXT_RATIO, size)
@@ -70,8 +71,12 @@ def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterat
         ) from None
 
 
-def _check_size(told: pyarrow.parquet.FileMetaData, read: list[str], size: int) -> None:
-    """A few kilobytes can claim rows, or items of lists, for days of reading, or pages of gigabytes."""
+def _check_size(told: pyarrow.parquet.FileMetaData, read: list[str], size: int) -> int:
+    """Returns how many rows to read at once.
+
+    A few kilobytes can claim rows, or items of lists, for days of reading, or pages of gigabytes; and one text of megabytes, which stands
+    in the file once, can be in every row.
+    """
     paths = [told.schema.column(leaf).path for leaf in range(told.num_columns)]
     leaves = [i for i, path in enumerate(paths) if any(path == name or path.startswith(f"{name}.") for name in read)]
     groups = [told.row_group(number) for number in range(told.num_row_groups)]
@@ -79,6 +84,8 @@ def _check_size(told: pyarrow.parquet.FileMetaData, read: list[str], size: int) 
     unpacked = sum(group.column(leaf).total_uncompressed_size for group in groups for leaf in leaves)
     _check_ratio("values of a column", max(told.num_rows, *values), _MOST_VALUES, _MOST_VALUES_A_BYTE, size)
     _check_ratio("unpacked bytes", unpacked, MOST_UNPACKED, MOST_RATIO, size)
+    largest = max((sum(g.column(leaf).total_uncompressed_size for leaf in leaves) for g in groups), default=0)
+    return max(1, min(_MOST_ROWS, _MOST_BATCH_BYTES // max(1, largest)))
 
 
 def _check_ratio(what: str, number: int, least: int, ratio: int, size: int) -> None:

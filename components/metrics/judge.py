@@ -1,14 +1,12 @@
 """Judge: what a language model thinks of the answers."""
 
 import dataclasses
-import ipaddress
-import socket
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from components.harmless import hide_password
+from components.addresses import find_address, hide_password, is_here
 from components.metrics.metric import Metric, Prediction, Sums, divide
 from components.options import check_environment_name
 
@@ -88,13 +86,12 @@ class Judge(Metric):
                 )
             if parts.username or parts.password or parts.query:
                 raise ValueError("`endpoint` must hold no user, password or query: the key comes from `api_key_env`")
-            address = _find_address(str(parts.hostname))
+            address = find_address(str(parts.hostname))
             if address is not None and address.is_link_local:
                 raise ValueError(
                     f"`endpoint` must be no link-local address, as machines in a cloud tell secrets there. Received: {self.endpoint!r}"
                 )
-            is_here = parts.hostname == "localhost" or (address is not None and address.is_loopback)
-            if parts.scheme == "http" and self.api_key_env is not None and not is_here:
+            if parts.scheme == "http" and self.api_key_env is not None and not is_here(str(parts.hostname)):
                 raise ValueError(
                     "`endpoint` must be https where a key is sent, unless it is on this machine: everybody on the way reads http. Give https, "
                     f"or `api_key_env: null`. Received: {self.endpoint!r}"
@@ -189,19 +186,6 @@ class Judge(Metric):
 def score_name(criterion: str) -> str:
     """The value of a criterion."""
     return f"judge_{criterion}"
-
-
-def _find_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Returns the address that a host is given by; None for a name."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        try:
-            # As one number, in octal or in hexadecimal digits, which resolvers take as well.
-            return ipaddress.IPv4Address(socket.inet_aton(host))
-        except (OSError, ValueError):
-            return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _is_positive(value: Any) -> bool:

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.addresses import hide_password
 from components.errors import UserError
-from components.harmless import hide_password
 from components.presets.hugging_face import inspect_folder
 from components.presets.side_files import is_hugging_face_folder
 

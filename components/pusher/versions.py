@@ -1,8 +1,9 @@
 """Versions in a serving folder: whole from the moment on that they are seen, under numbers that never go back.
 
 A push is copied to a folder of its own below `.incoming`, which no server takes for a version, and put in its place under a lock. A
-bucket has no locks, and renames no folder: there each file is renamed, which its server does without sending it, and `saved_model.pb`
-comes last. A server that looks in that moment cannot load the version and tries again.
+bucket has no locks, and renames no folder: there a push writes down the number it has chosen before it takes it, each file is renamed,
+which its server does without sending it, and `saved_model.pb` comes last. A server that looks in that moment cannot load the version and
+tries again.
 """
 
 import contextlib
@@ -10,9 +11,10 @@ import fcntl
 import json
 import logging
 import os
+import random
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from components import storage
@@ -29,6 +31,7 @@ LOCK = ".lock"
 _TARGET = "version"
 # In a bucket it cannot be seen whether another push is still under way.
 _ABANDONED_SECONDS = 86_400
+_LONGEST_PAUSE_SECONDS = 2.0
 _MOST = 2**63 - 1
 _MOST_MARK_BYTES = 1 << 16
 
@@ -87,21 +90,23 @@ def place_version(serving_root: str, staging: str, staged: str) -> int:
         if mark is not None and (version := find_version(serving_root, mark)) is not None:
             logging.warning("This execution had pushed version %d before it was killed.", version)
             return version
-        version = _choose_version(serving_root)
-        target = storage.join(serving_root, str(version))
         if storage.is_remote(serving_root):
-            storage.write_text(storage.join(staging, _TARGET), str(version))
-            _rename_files(staged, target)
+            version = _claim_version(serving_root, staging)
+            _rename_files(staged, storage.join(serving_root, str(version)))
         else:
-            os.rename(staged, target)
+            version = _choose_version(list_versions(serving_root), serving_root)
+            os.rename(staged, storage.join(serving_root, str(version)))
     return version
 
 
 def list_versions(serving_root: str) -> list[int]:
     """Returns the versions that are there, whole or not, in order. What no server takes for one, beyond 64 bits, is none."""
     found = storage.find_files(storage.join(serving_root, "*"))
-    names = [place.rstrip("/").rpartition("/")[2] for place in found]
-    numbers = (int(name) for name in names if name.isascii() and name.isdigit())
+    return _read_numbers(place.rstrip("/").rpartition("/")[2] for place in found)
+
+
+def _read_numbers(texts: Iterable[str]) -> list[int]:
+    numbers = (int(text) for text in texts if text.isascii() and text.isdigit())
     return sorted(number for number in numbers if number <= _MOST)
 
 
@@ -149,8 +154,33 @@ def _is_plain_text(value: Any) -> bool:
     return isinstance(value, str) and "\0" not in value and value == value.encode(errors="ignore").decode()
 
 
-def _choose_version(serving_root: str) -> int:
-    now, highest = int(time.time()), max(list_versions(serving_root), default=0)
+def _claim_version(serving_root: str, staging: str) -> int:
+    """Chooses a version in a bucket, which no other push takes.
+
+    A push writes its number down before it reads those of the others: of two with one number at least one sees the other, and chooses
+    again. The versions that are in place are read behind the numbers, which a push takes away only once its version is in place.
+    """
+    while True:
+        taken = [*_read_claims(serving_root, staging), *list_versions(serving_root)]
+        version = _choose_version(taken, serving_root)
+        storage.write_text(storage.join(staging, _TARGET), str(version))
+        if version not in [*_read_claims(serving_root, staging), *list_versions(serving_root)]:
+            return version
+        time.sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))
+
+
+def _read_claims(serving_root: str, staging: str) -> list[int]:
+    """Returns the numbers that other pushes into this bucket have chosen."""
+    texts = []
+    for place in storage.find_files(storage.join(serving_root, f"{STAGING}/*/{_TARGET}")):
+        if place != storage.join(staging, _TARGET):
+            with contextlib.suppress(OSError, ValueError):  # that push has ended just now, or has written no text
+                texts.append(storage.read_text(place))
+    return _read_numbers(texts)
+
+
+def _choose_version(taken: Iterable[int], serving_root: str) -> int:
+    now, highest = int(time.time()), max(taken, default=0)
     if highest == _MOST:
         raise UserError(
             f"a server takes no higher version than {_MOST}. Received: {serving_root}, which has it. Remove or rename that one."

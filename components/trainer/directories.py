@@ -1,6 +1,7 @@
 """Output directories that are whole or absent, on a local disk or in a bucket, and where in them a preset is."""
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -40,10 +41,11 @@ def whole_directory(target: str, last: str) -> Iterator[str]:
     """Yields a local directory whose content appears at `target` when the block ends well, and not at all otherwise.
 
     Locally this is a rename of a sibling. A bucket has no rename of directories, so there the files are copied one by one,
-    and `last`, the file that readers wait for, is copied after all others.
+    and `last`, the file that readers wait for, is copied after all others. So they are where a file system is mounted at `target`, or
+    where nothing can be written beside it.
 
     Args:
-        target: Local path or `scheme://` address. Its parents are made. A local one must be absent or an empty directory.
+        target: Local path or `scheme://` address. Its parents are made. A local one must be absent or empty; see `is_absent_or_empty`.
         last: See `work_directory`.
 
     Raises:
@@ -54,19 +56,51 @@ def whole_directory(target: str, last: str) -> Iterator[str]:
             yield local
         return
     path = Path(target)
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    if not is_absent_or_empty(path):
         raise FileExistsError(f"the output directory must be absent or empty. Received: {target}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    sibling = tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent)
+    within = path.is_dir() and (os.path.ismount(path) or not os.access(path.parent, os.W_OK | os.X_OK))
+    sibling = tempfile.mkdtemp(prefix=f".{path.name}-", dir=path if within else path.parent)
     try:
         yield sibling
         # mkdtemp makes it private to the user; a server of another user must be able to read the model.
         umask = os.umask(0)
         os.umask(umask)
         Path(sibling).chmod(0o777 & ~umask)
-        Path(sibling).replace(path)
+        if within:
+            _move_files(Path(sibling), path, last)
+            return
+        try:
+            Path(sibling).replace(path)
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.EXDEV):
+                raise
+            _move_files(Path(sibling), path, last)  # a part of the same file system is mounted there
     except BaseException:
         shutil.rmtree(sibling, ignore_errors=True)
+        raise
+
+
+def is_absent_or_empty(path: Path) -> bool:
+    """Returns whether there is nothing at `path`, or an empty directory, such as a file system that was mounted just now."""
+    if not path.is_dir():
+        return not os.path.lexists(path)
+    ours = {"lost+found"} if os.path.ismount(path) else set()
+    return {entry.name for entry in path.iterdir()} <= ours
+
+
+def _move_files(source: Path, target: Path, last: str) -> None:
+    """Moves what is in a directory into one that is there, `last` at the end. An error in the middle leaves none of it there."""
+    moved = []
+    try:
+        for name in sorted((entry.name for entry in source.iterdir()), key=lambda name: (name == last, name)):
+            moved.append(target / name)
+            shutil.move(source / name, target / name)
+        source.rmdir()
+    except BaseException:
+        for place in moved:
+            shutil.rmtree(place, ignore_errors=True)
+            place.unlink(missing_ok=True)
         raise
 
 

@@ -23,6 +23,7 @@ import kfp_server_api
 import urllib3
 from kfp_server_api.rest import RESTClientObject
 
+from components.addresses import hide_password, is_read_on_the_way
 from components.errors import UserError
 from configs.runner_schema import KubeflowRunnerConfig
 
@@ -65,10 +66,20 @@ class _QuickClient(kfp.Client):
         return config
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> kfp_server_api.V2beta1GetHealthzResponse:
+        _check_token_is_kept(self._existing_config.host)
         # The constructor may ask this, and `connect` does: it is the first request. All services share the connection.
         self._healthz_api.api_client.rest_client = _QuickRest(self._existing_config)
         with explain_errors(get_host(self), "connect"):
             return self._healthz_api.healthz_service_get_healthz()
+
+
+def _check_token_is_kept(host: str) -> None:
+    if os.environ.get(TOKEN_VARIABLE) and is_read_on_the_way(host):
+        raise UserError(
+            "a token is sent by https, to this machine, or within a cluster (a name such as ml-pipeline-ui.kubeflow.svc): everybody on "
+            f"the way reads http. Received: {_drop_password(host)}, and the environment variable {TOKEN_VARIABLE}. Correct {_HOST_KEY}, "
+            f"forward a port ({_PORT_FORWARD}), or unset the variable."
+        )
 
 
 def connect(runner: KubeflowRunnerConfig) -> kfp.Client:
@@ -99,7 +110,7 @@ def _read_token() -> str | None:
 
 def get_host(client: kfp.Client) -> str:
     """Returns the address that a client talks to, without a password that may stand in it."""
-    return _hide_password(client._existing_config.host)
+    return _drop_password(client._existing_config.host)
 
 
 def get_namespace(client: kfp.Client, runner: KubeflowRunnerConfig) -> str | None:
@@ -145,7 +156,7 @@ def explain_errors(host: str, action: str) -> Iterator[None]:
     Raises:
         UserError: Instead of them.
     """
-    host = _hide_password(host)
+    host = _drop_password(host)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -156,8 +167,8 @@ def explain_errors(host: str, action: str) -> Iterator[None]:
         raise UserError(_explain_connection(host, action, error)) from error
 
 
-def _hide_password(host: str) -> str:
-    return re.sub(r"(?<=//)[^/@]*@", "", host)
+def _drop_password(host: str) -> str:
+    return hide_password(host).replace("***@", "")
 
 
 def _explain_connection(host: str, action: str, error: Exception) -> str:

@@ -63,7 +63,7 @@ def list_checkpoints(root: str, retention: Retention, pipelines: list[str]) -> I
         if not is_own_folder(f"{folder}/x", root, CHECKPOINTS, name):
             continue
         try:
-            files = storage.list_files(folder)
+            files = storage.list_files(folder, _leave)
         except FileNotFoundError:
             continue
         for training in sorted({file.name.partition("/")[0] for file in files if "/" in file.name}):
@@ -114,10 +114,14 @@ def _list_folder(kind: str, place: str, pipeline_name: str, reason: str) -> Iter
         )
 
 
+def _leave(name: str, error: OSError) -> None:
+    """What cannot be read has no size; whether it can be removed, its removal tells."""
+
+
 def measure(place: str) -> tuple[int, float | None]:
     """Returns the size of a folder, and when its newest file was written; None if there is none."""
     try:
-        files = storage.list_files(place)
+        files = storage.list_files(place, _leave)
     except FileNotFoundError:
         return 0, None
     return sum(file.size for file in files), max((file.changed_at for file in files), default=None)

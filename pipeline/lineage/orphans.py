@@ -77,20 +77,15 @@ def find_orphans(store: Any, root: str, artifacts: Iterable[mlmd.Artifact]) -> l
         artifacts: All that the store has, whatever their state.
 
     Raises:
-        OSError: A folder cannot be read.
+        OSError: One of the root's own folders cannot be read. Those below are told as orphans of which nothing is known.
     """
     known = _Known(store, artifacts)
     units: dict[str, list[storage.StoredFile]] = {}
+    unreadable: dict[str, str] = {}
     for top in TOP_FOLDERS:
-        folder = storage.join(root, top)
-        try:
-            files = storage.list_files(folder)
-        except FileNotFoundError:
-            continue
-        for file in files:
-            if file.name.endswith(f"/{versions.STAGING}/{versions.LOCK}"):
-                continue
-            units.setdefault(_get_unit(f"{top}/{file.name}"), []).append(file)
+        for file in _list_top(root, top, unreadable):
+            if not file.name.endswith(f"/{versions.STAGING}/{versions.LOCK}"):
+                units.setdefault(_get_unit(f"{top}/{file.name}"), []).append(file)
     found = {}
     for unit, files in units.items():
         newest = max(file.changed_at for file in files)
@@ -104,7 +99,25 @@ def find_orphans(store: Any, root: str, artifacts: Iterable[mlmd.Artifact]) -> l
                 changed_at=newest,
                 is_leftover=reason == _WORKING_FILES,
             )
-    return list(_name_executions(store, found))
+    orphans = {orphan.place: orphan for orphan in _name_executions(store, found)}
+    for name, problem in unreadable.items():
+        unit = _get_unit(name)
+        place = storage.join(root, unit)
+        if not known.is_named(place):  # what is named is checked, which tells the same
+            nothing = Orphan(place=place, reason="", num_files=0, num_bytes=0, changed_at=time.time())
+            reason = f"what is in {storage.join(root, name)} is not known: {problem}"
+            orphans[place] = dataclasses.replace(orphans.get(place, nothing), reason=reason, is_leftover=False)
+    return list(orphans.values())
+
+
+def _list_top(root: str, top: str, unreadable: dict[str, str]) -> list[storage.StoredFile]:
+    def note(name: str, error: OSError) -> None:
+        unreadable[f"{top}/{name}"] = error.strerror or str(error)
+
+    try:
+        return storage.list_files(storage.join(root, top), note)
+    except FileNotFoundError:
+        return []
 
 
 def _get_unit(name: str) -> str:

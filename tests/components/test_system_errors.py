@@ -55,6 +55,11 @@ def test_errors_that_others_made_of_it_are_seen_through(tmp_path):
         (errno.EACCES, "x/y could not be written or read: this account may not. Change the permissions"),
         (errno.ENOTDIR, "a file stands where a folder is needed. Move it"),
         (errno.EMFILE, "too many files are open. Raise the limit"),
+        (errno.EFBIG, "it would be larger than this file system, or the limit of this account (ulimit -f), allows"),
+        (errno.ENAMETOOLONG, "a name, or the path, is longer than the file system allows"),
+        (errno.ELOOP, "its symbolic links lead in a circle"),
+        (errno.EBUSY, "something else uses it"),
+        (errno.ENOMEM, "this machine has no memory left"),
         (errno.EDQUOT, "the quota of this account is used up. Make room"),
     ],
 )

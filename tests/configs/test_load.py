@@ -231,6 +231,24 @@ def test_runner_on_mysql_needs_its_fields(tmp_path):
         load_runner(str(path), ["metadata={kind: mysql, database: d, user: u, password: secret}"])
 
 
+@pytest.mark.parametrize(
+    "host", ["me:secret@db", "mysql://db", "mysql://me:secret@db", "db/x", "db host", "db?password=secret"]
+)
+@pytest.mark.parametrize(
+    "section", ["kind: mysql, database: d, user: u", "kind: postgresql, database: d, user: u", "kind: grpc"]
+)
+def test_a_host_is_the_name_of_a_machine_alone(tmp_path, host, section):
+    path = tmp_path / "runner.yaml"
+    path.write_text("kind: local\n")
+    with pytest.raises(
+        ConfigError, match=r"metadata\.host.*must be the name or the address of a machine alone"
+    ) as caught:
+        load_runner(str(path), [f'metadata={{{section}, host: "{host}"}}'])
+    assert "secret" not in str(caught.value)
+    for fine in ("db", "10.0.0.1", "::1", "db.example.com"):
+        assert load_runner(str(path), [f'metadata={{{section}, host: "{fine}"}}']).metadata.host == fine
+
+
 def test_every_feature_of_the_pipeline_is_a_name_that_columns_may_not_have():
     from components.text import features
     from configs.schema import _FEATURES

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from pipeline import exit_codes
 from pipeline.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,6 +116,16 @@ def test_problems_are_listed_with_exit_code_2(call, command):
     assert result.exit_code == 2
     for part in ("method.rnk", "Did you mean `rank`?", "pipeline.name", "local.yaml has 1 problem", "root"):
         assert part in result.output
+
+
+@pytest.mark.parametrize("arguments", [["validate", RUN], ["lineage", "show"]])
+def test_an_interrupted_command_has_its_own_exit_code(call, monkeypatch, arguments):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("configs.load.load_runner", interrupt)
+    result = call(*arguments)
+    assert (result.exit_code, result.output) == (exit_codes.INTERRUPTED, "Interrupted.\n")
 
 
 @pytest.mark.parametrize("arguments", [["validate", "nowhere.yaml"], ["validate", RUN, "--runner", "moon"]])

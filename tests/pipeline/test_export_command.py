@@ -59,7 +59,9 @@ def test_a_saved_model_that_is_there_is_copied(tmp_path):
 def test_what_was_not_proved_is_not_there(tmp_path, monkeypatch):
     from components.trainer import hugging_face
 
-    def fail(*_args):
+    def fail(folder, *_args):
+        assert (Path(folder) / "model.safetensors").is_file()
+        assert not (tmp_path / "out").exists(), "a process that is killed now leaves a model that looks whole"
         raise hugging_face.HuggingFaceMismatchError("differs")
 
     monkeypatch.setattr(hugging_face, "verify_hugging_face", fail)

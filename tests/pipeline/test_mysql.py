@@ -54,6 +54,15 @@ def test_a_password_that_cannot_be_read(runner, tmp_path, content):
         make_connection_config(runner.model_copy(update={"metadata": metadata}))
 
 
+def test_a_password_in_place_of_a_file_is_not_shown(runner):
+    metadata = runner.metadata.model_copy(update={"password_file": "hunter2"})
+    with pytest.raises(
+        UserError, match="a file that metadata.password_file names, which cannot be read: No such file"
+    ) as caught:
+        make_connection_config(runner.model_copy(update={"metadata": metadata}))
+    assert "hunter2" not in str(caught.value) and caught.value.__cause__ is None
+
+
 def test_a_wrong_password_is_a_clear_error_that_does_not_show_it(runner, monkeypatch):
     monkeypatch.setenv("MLMD_X", "wrong secret")
     with pytest.raises(UserError) as caught:

@@ -12,8 +12,9 @@ from pipeline.execution.child_process import ChildError
 from pipeline.execution.node_runner import NodeFailedError
 from pipeline.execution.run_record import write_run_record
 from pipeline.execution.run_state import find_run
-from pipeline.local_runner import Part
+from pipeline.local_runner import Part, RunResult
 from pipeline.metadata_connection import make_connection_config
+from pipeline.paths import Paths
 from pipeline.repeats.inputs import make_record
 from pipeline.validate import load_config
 
@@ -81,6 +82,31 @@ def test_whatever_else_goes_on(run, store, overrides, options, expected):
     else:
         assert not [word for word in ("Skipped", "Needed", "Runs all the same") if word in output]
     assert find_run(store, PIPELINE, None).name == "run-1"
+
+
+@pytest.mark.parametrize(
+    ("error", "blessed", "told"),
+    [
+        (
+            KeyError("metrics"),
+            True,
+            "The model is blessed. The summary of this run could not be made: KeyError: 'metrics'",
+        ),
+        (OSError(28, "No space left on device", "x"), False, "The model is not blessed. The summary"),
+    ],
+)
+def test_a_summary_that_cannot_be_made_changes_no_verdict(run, monkeypatch, error, blessed, told, tmp_path):
+    def fail(*_):
+        raise error
+
+    paths = Paths(root=tmp_path, name=PIPELINE)
+    result = RunResult(run_id="run-1", paths=paths, nodes=dict.fromkeys(run_command._REPORTED))
+    monkeypatch.setattr("pipeline.local_runner.run", lambda *_: result)
+    monkeypatch.setattr("pipeline.summary.is_blessed", lambda _: blessed)
+    monkeypatch.setattr(run_command, "_ask_for_samples", fail)
+    exit_code, output = run()
+    assert exit_code == (0 if blessed else exit_codes.NOT_BLESSED)
+    assert told in output and f"Traceback: {paths.log('run-1')}" in output
 
 
 def test_what_was_skipped_is_no_run_to_go_on_with(run, store):

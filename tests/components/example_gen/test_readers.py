@@ -94,6 +94,25 @@ def test_a_small_parquet_file_that_stands_for_a_huge_one_is_refused(ingest, tmp_
         ingest(path).check()
 
 
+@pytest.mark.parametrize(("length", "most"), [(10, 256), (1 << 16, 15)])
+def test_a_long_text_that_many_rows_share_is_not_held_for_all_of_them(ingest, tmp_path, monkeypatch, length, most):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"instruction": ["x" * length] * 600, "output": ["y"] * 600}), path)
+    read, sizes = pyarrow.parquet.ParquetFile.iter_batches, []
+
+    def iterate(self, batch_size, **options):
+        for batch in read(self, batch_size, **options):
+            sizes.append(batch.nbytes)
+            yield batch
+
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "iter_batches", iterate)
+    monkeypatch.setattr(parquet_reader, "_MOST_BATCH_BYTES", 1 << 20)
+    items, _, _ = ingest(path)
+    assert len(items) == 600
+    assert max(sizes) <= max(1 << 20, 256 * 40)
+    assert len(sizes) == -(-600 // most)
+
+
 def test_a_parquet_file_that_is_written_over_while_it_is_read_has_the_hash_of_what_is_there(
     ingest, tmp_path, monkeypatch
 ):

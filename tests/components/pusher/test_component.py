@@ -5,7 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
+from components import storage
 from components.content import read_content, record_content
 from components.errors import UserError
 from components.pusher import versions
@@ -137,6 +141,39 @@ def test_an_error_in_a_bucket_leaves_no_version(bucket, monkeypatch):
     push(bucket.url, blessed=True)
     (version,) = list_versions(bucket)
     assert version.isdigit()
+
+
+def test_pushes_into_a_bucket_in_one_second_take_two_numbers(bucket, monkeypatch):
+    """A bucket has no locks: each push sees what number the other has chosen, and one of two that are the same gives way."""
+    monkeypatch.setattr(versions, "_LONGEST_PAUSE_SECONDS", 0.1)
+    second = time.time()
+    monkeypatch.setattr(versions, "time", types.SimpleNamespace(time=lambda: second, sleep=time.sleep))
+    choose, together = versions._choose_version, threading.Barrier(4)
+    chosen = []
+
+    def choose_together(*arguments):
+        version = choose(*arguments)
+        chosen.append(version)
+        if len(chosen) <= 4:
+            together.wait(60)
+        return version
+
+    def place(name):
+        with versions.staging_folder(f"{bucket.url}/serving") as staging:
+            for file in MODEL:
+                io_utils.write_string_file(f"{staging}/1/{file}", name)
+            versions.write_mark(f"{staging}/1", {"pushed_model": name})
+            return versions.place_version(f"{bucket.url}/serving", staging, f"{staging}/1")
+
+    monkeypatch.setattr(versions, "_choose_version", choose_together)
+    with ThreadPoolExecutor(4) as pool:
+        placed = dict(zip("abcd", pool.map(place, "abcd"), strict=True))
+    assert set(chosen[:4]) == {int(second)}
+    assert len(set(placed.values())) == 4
+    for name, version in placed.items():
+        assert versions.read_mark(f"{bucket.url}/serving/{version}") == {"pushed_model": name}
+        for file in MODEL:
+            assert storage.read_text(f"{bucket.url}/serving/{version}/{file}") == name
 
 
 def test_half_a_version_in_a_bucket_goes_a_day_later(bucket, monkeypatch):

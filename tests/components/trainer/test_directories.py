@@ -1,5 +1,7 @@
 """Output directories: whole or absent on a disk, complete with their last file in a bucket."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,55 @@ def test_directory_is_whole_or_absent(tmp_path):
     assert [p.name for p in target.iterdir()] == ["whole"]
     with pytest.raises(FileExistsError), directories.whole_directory(str(target), last="whole"):
         pass
+
+
+@pytest.fixture(params=["mounted", "mounted on itself", "closed parent", "another device"])
+def fixed(request, tmp_path, monkeypatch):
+    """An empty directory in whose place none can be put."""
+    target = tmp_path / "out"
+    target.mkdir()
+    if request.param == "mounted":
+        (target / "lost+found").mkdir()
+        monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == target)
+    if request.param == "closed parent":
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    number = errno.EXDEV if request.param == "another device" else errno.EBUSY
+
+    def refuse(self, other):
+        raise OSError(number, os.strerror(number), str(self), None, str(other))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    return target
+
+
+def test_a_mounted_directory_is_written_to_with_its_last_file_at_the_end(fixed, monkeypatch):
+    move, order = directories.shutil.move, []
+    monkeypatch.setattr(directories.shutil, "move", lambda a, b: (order.append(Path(b).name), move(a, b)))
+    with directories.whole_directory(str(fixed), last="saved_model.pb") as local:
+        write(local)
+    assert order == ["a.pb", "variables", "zz", "saved_model.pb"]
+    assert {path.name for path in fixed.iterdir()} - {"lost+found"} == set(order)
+    assert (fixed / "variables" / "z").read_text() == "variables/z"
+    assert [path.name for path in fixed.parent.iterdir()] == ["out"]
+    with pytest.raises(FileExistsError), directories.whole_directory(str(fixed), last="x"):
+        pass
+
+
+def test_nothing_stays_in_a_mounted_directory_behind_an_error(fixed, monkeypatch):
+    before = sorted(fixed.iterdir())
+    move = directories.shutil.move
+
+    def fail(source, target):
+        if Path(target).name == "zz":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directories.shutil, "move", fail)
+        with pytest.raises(OSError, match="No space"), directories.whole_directory(str(fixed), last="x") as local:
+            write(local)
+    assert sorted(fixed.iterdir()) == before
+    assert [path.name for path in fixed.parent.iterdir()] == ["out"]
 
 
 def test_one_works_in_a_local_directory_itself(tmp_path):

@@ -33,6 +33,15 @@ def test_a_token_comes_from_the_environment_and_is_never_shown(
     assert submit(kubeflow_runner, tiny_spec).id in kubeflow_server.runs
 
 
+def test_a_token_is_not_sent_where_everybody_reads_it(make_kubeflow_runner, tiny_spec, monkeypatch):
+    monkeypatch.setenv("KUBEFLOW_TOKEN", "good-token")
+    with pytest.raises(
+        UserError, match=r"a token is sent by https.* Received: http://kubeflow.example.com, "
+    ) as caught:
+        submit(make_kubeflow_runner("http://me:secret@kubeflow.example.com"), tiny_spec)
+    assert "good" not in str(caught.value) and "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "content_type", "body", "parts"),
     [

@@ -1,6 +1,7 @@
 """Stores with runs of all nodes, written by the generator that the benchmark of large stores uses; roots with files."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -95,3 +96,17 @@ def small_store_class():
 def small_store(small_store_class, tmp_path):
     """An empty store below `tmp_path`, to write into and to ask."""
     return small_store_class(tmp_path)
+
+
+@pytest.fixture
+def close_folder(monkeypatch):
+    """Returns a function after which nobody may list a folder, not even the system's administrator."""
+    closed, scan = set(), os.scandir
+
+    def scan_open(place="."):
+        if str(place).rstrip("/") in closed:
+            raise PermissionError(13, "Permission denied", str(place))
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", scan_open)
+    return lambda folder: closed.add(str(folder))

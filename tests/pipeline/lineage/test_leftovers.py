@@ -78,6 +78,15 @@ def test_what_was_published_by_another_store_stays(root_writer, left: Path):
     assert collect(root_writer).plan.folders == () and left.exists()
 
 
+def test_what_cannot_be_read_stays_and_the_rest_goes(root_writer, left: Path, close_folder):
+    other = root_writer.root / "artifacts/tiny/Trainer/.system/executor_execution/9"
+    write(other / "seen")
+    (other / "closed").mkdir()
+    close_folder(other / "closed")
+    assert [folder.place for folder in collect(root_writer).plan.folders] == [str(left)]
+    assert other.exists() and not left.exists()
+
+
 def test_what_is_young_stays(root_writer, left: Path):
     write(left / "half", age=3600)
     assert collect(root_writer).plan.folders == () and left.exists()

@@ -317,6 +317,30 @@ class TestOrphans:
         assert path.is_relative_to(orphan.place)
         assert reason in orphan.reason
 
+    def test_a_folder_that_may_not_be_read_ends_nothing(self, root_writer, close_folder):
+        made = root_writer.record_run("run-1")
+        for name in ("other/Node/key/9", "tiny/Node/key/9/closed"):
+            (root_writer.root / "artifacts" / name).mkdir(parents=True)
+        (root_writer.root / "artifacts/tiny/Node/key/9/seen").write_text("x")
+        model = Path(made["model"].uri)
+        (model / "closed").mkdir()
+        for folder in (
+            root_writer.root / "artifacts/other",
+            root_writer.root / "artifacts/tiny/Node/key/9/closed",
+            model / "closed",
+        ):
+            close_folder(folder)
+        found = verify(root_writer)
+        (check,) = found.wrong
+        assert (check.place, check.state) == (str(model), State.UNREADABLE)
+        assert {orphan.place.removeprefix(f"{root_writer.root}/"): orphan.reason for orphan in found.orphans} == {
+            name: f"what is in {root_writer.root}/{closed} is not known: Permission denied"
+            for name, closed in (
+                ("artifacts/other", "artifacts/other"),
+                ("artifacts/tiny/Node/key/9", "artifacts/tiny/Node/key/9/closed"),
+            )
+        }
+
     def test_a_version_that_a_killed_push_has_not_recorded_is_known_all_the_same(self, root_writer):
         made = root_writer.record_run("run-1", pushed=True)
         folder = root_writer.root / "serving/tiny/1790000000"
