@@ -4,6 +4,7 @@ Each reads every key that the family's mathematics uses, under all its names, an
 KerasHub's backbone or refuses values that KerasHub's layers do not have. Defaults are those of transformers 5.23's configurations.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from components.presets.config_reader import ConfigReader
@@ -51,7 +52,7 @@ def read_llama(reader: ConfigReader) -> dict[str, Any]:
     rope = read_rope(reader, 10_000.0, ("linear", "llama3"))
     scaling = rope.llama3
     return arguments | {
-        "tie_word_embeddings": bool(reader.take("tie_word_embeddings", False)),
+        "tie_word_embeddings": reader.take_flag("tie_word_embeddings", False),
         "rope_max_wavelength": rope.theta,
         "rope_position_scaling_factor": rope.factor,
         "rope_frequency_adjustment_factor": scaling and scaling["factor"],
@@ -67,10 +68,10 @@ def read_mistral(reader: ConfigReader) -> dict[str, Any]:
     reader.expect("tie_word_embeddings", (False,), False)
     rope = read_rope(reader, 10_000.0, ("linear",))
     return arguments | {
-        "head_dim": reader.take("head_dim", None),
+        "head_dim": reader.take_nullable_count("head_dim", None),
         "rope_max_wavelength": rope.theta,
         "rope_scaling_factor": rope.factor,
-        "sliding_window": reader.take_nullable("sliding_window", 4096),
+        "sliding_window": reader.take_nullable_count("sliding_window", 4096),
     }
 
 
@@ -82,7 +83,7 @@ def read_qwen2(reader: ConfigReader) -> dict[str, Any]:
     window = _read_window(reader, arguments["num_layers"])
     reader.ignore("use_mrope")
     return arguments | {
-        "tie_word_embeddings": bool(reader.take("tie_word_embeddings", False)),
+        "tie_word_embeddings": reader.take_flag("tie_word_embeddings", False),
         "rope_max_wavelength": rope.theta,
         "rope_scaling_factor": rope.factor,
         "use_sliding_window_attention": window is not None,
@@ -97,7 +98,7 @@ def read_qwen3(reader: ConfigReader) -> dict[str, Any]:
     rope = read_rope(reader, 10_000.0, ("linear",))
     return arguments | {
         "head_dim": reader.take_count("head_dim", 128),
-        "tie_word_embeddings": bool(reader.take("tie_word_embeddings", False)),
+        "tie_word_embeddings": reader.take_flag("tie_word_embeddings", False),
         "rope_max_wavelength": rope.theta,
         "rope_scaling_factor": rope.factor,
         "sliding_window_size": _read_window(reader, arguments["num_layers"]),
@@ -129,8 +130,8 @@ def read_gemma2(reader: ConfigReader) -> dict[str, Any]:
         "query_head_dim_normalize": _is_scaled_by_head_dim(reader, arguments),
         "use_post_ffw_norm": True,
         "use_post_attention_norm": True,
-        "final_logit_soft_cap": reader.take_nullable("final_logit_softcapping", 30.0),
-        "attention_logit_soft_cap": reader.take_nullable("attn_logit_softcapping", 50.0),
+        "final_logit_soft_cap": reader.take_nullable_positive("final_logit_softcapping", 30.0),
+        "attention_logit_soft_cap": reader.take_nullable_positive("attn_logit_softcapping", 50.0),
         "use_sliding_window_attention": True,
         "sliding_window_size": reader.take_count("sliding_window", 4096),
     }
@@ -156,8 +157,8 @@ def read_gemma3_text(reader: ConfigReader) -> dict[str, Any]:
         "use_query_key_norm": True,
         "use_post_ffw_norm": True,
         "use_post_attention_norm": True,
-        "final_logit_soft_cap": reader.take("final_logit_softcapping", None),
-        "attention_logit_soft_cap": reader.take("attn_logit_softcapping", None),
+        "final_logit_soft_cap": reader.take_nullable_positive("final_logit_softcapping", None),
+        "attention_logit_soft_cap": reader.take_nullable_positive("attn_logit_softcapping", None),
         "use_sliding_window_attention": layers == built_in,
         "sliding_window_size": reader.take_count("sliding_window", 4096),
         "local_rope_scaling_factor": local_factor,
@@ -170,7 +171,7 @@ def _read_decoder(reader: ConfigReader, rms_norm_eps: float) -> dict[str, Any]:
     heads = reader.take_count("num_attention_heads")
     reader.expect("hidden_act", ("silu", "swish"), "silu")
     reader.expect("attention_dropout", (0.0,), 0.0, _DROPOUT_REASON)
-    return _read_sizes(reader, heads) | {"layer_norm_epsilon": reader.take_number("rms_norm_eps", rms_norm_eps)}
+    return _read_sizes(reader, heads) | {"layer_norm_epsilon": reader.take_positive("rms_norm_eps", rms_norm_eps)}
 
 
 def _read_gemma_decoder(reader: ConfigReader) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def _read_gemma_decoder(reader: ConfigReader) -> dict[str, Any]:
     reader.expect("use_bidirectional_attention", (False,), False, "the model would not be causal")
     return _read_sizes(reader, heads) | {
         "head_dim": reader.take_count("head_dim", 256),
-        "layer_norm_epsilon": reader.take_number("rms_norm_eps", 1e-6),
+        "layer_norm_epsilon": reader.take_positive("rms_norm_eps", 1e-6),
     }
 
 
@@ -209,15 +210,15 @@ def _expect_wavelength(reader: ConfigReader) -> None:
 
 def _read_window(reader: ConfigReader, num_layers: int) -> int | None:
     """The window that all layers attend to; None where they attend to all tokens."""
-    used = bool(reader.take("use_sliding_window", False))
-    window = reader.take("sliding_window", None) if used else None
+    used = reader.take_flag("use_sliding_window", False)
+    window = reader.take_nullable_count("sliding_window", None) if used else None
     first = reader.take("max_window_layers", 28)
     reader.ignore("sliding_window")
     layers = reader.take("layer_types", [_SLIDING if window and i >= first else _FULL for i in range(num_layers)])
     if layers == [_FULL] * num_layers:
         return None
     if layers == [_SLIDING] * num_layers and window:
-        return int(window)
+        return window
     reader.reject(
         "must have one kind of attention for all layers (`layer_types`, `max_window_layers`): KerasHub's layers of this family "
         f"have one window. Received: {layers!r}, window {window!r}."
@@ -227,7 +228,7 @@ def _read_window(reader: ConfigReader, num_layers: int) -> int | None:
 
 def _is_scaled_by_head_dim(reader: ConfigReader, arguments: dict[str, Any]) -> bool:
     """Whether queries are divided by the root of `head_dim`, and not by that of `hidden_size` a head."""
-    scale = reader.take_number("query_pre_attn_scalar", 256)
+    scale = reader.take_positive("query_pre_attn_scalar", 256)
     by_head_dim, by_width = arguments["head_dim"], arguments["hidden_dim"] // arguments["num_query_heads"]
     if scale not in (by_head_dim, by_width):
         reader.reject(
@@ -239,8 +240,12 @@ def _is_scaled_by_head_dim(reader: ConfigReader, arguments: dict[str, Any]) -> b
 
 def _read_gemma3_rope(reader: ConfigReader) -> tuple[float, float]:
     """The factors of the layers with a window and of the others; their wavelengths are built in."""
-    new = reader.take("rope_parameters", {})
-    old = {"rope_theta": reader.take("rope_theta", 1_000_000.0), **reader.take("rope_scaling", {})}
+    new, scaling = reader.take("rope_parameters", {}), reader.take("rope_scaling", {})
+    inner = list(new.values()) if isinstance(new, Mapping) else []
+    if not all(isinstance(part, Mapping) for part in (new, scaling, *inner)):
+        reader.reject(f"`rope_scaling` and `rope_parameters` must be objects. Received: {scaling!r}, {new!r}.")
+        return 1.0, 1.0
+    old = {"rope_theta": reader.take("rope_theta", 1_000_000.0), **scaling}
     local_theta = reader.take("rope_local_base_freq", 10_000.0)
     local = parse_rope(reader, new.get(_SLIDING, {"rope_theta": local_theta}), 10_000.0, ("linear",))
     whole = parse_rope(reader, {**old, **new.get(_FULL, {})}, 1_000_000.0, ("linear",))

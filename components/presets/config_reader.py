@@ -1,5 +1,6 @@
 """Reads a `config.json` of Hugging Face key by key, so that nothing in it is dropped unseen."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,10 +94,23 @@ class ConfigReader:
             return 1
         return default
 
-    def take_nullable(self, key: str, default: Any) -> Any:
-        """Returns a value for which null has a meaning of its own: the default is that of a missing key."""
+    def take_flag(self, key: str, default: bool) -> bool:
+        """Returns true or false; anything else is a problem."""
+        value = self.take(key, default)
+        if not isinstance(value, bool):
+            self.problems.append(f"`{key}` must be true or false. Received: {value!r}.")
+            return default
+        return value
+
+    def take_nullable_count(self, key: str, default: int | None) -> int | None:
+        """Returns a whole number above 0 or None: null has a meaning of its own, and the default is that of a missing key."""
         self._read.add(key)
-        return self._config.get(key, default)
+        return None if self._config.get(key, default) is None else self.take_count(key, default)
+
+    def take_nullable_positive(self, key: str, default: float | None) -> float | None:
+        """As `take_nullable_count`, of any number above 0."""
+        self._read.add(key)
+        return None if self._config.get(key, default) is None else self.take_positive(key, default)
 
     def take_count(self, key: str, default: Any = _MISSING) -> int:
         """Returns a whole number above 0; anything else is a problem."""
@@ -107,10 +121,21 @@ class ConfigReader:
         return value
 
     def take_number(self, key: str, default: Any = _MISSING) -> float:
-        """Returns a number; anything else is a problem."""
+        """Returns a number of 0 or more; anything else is a problem."""
         value = self.take(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.problems.append(f"`{key}` must be a number. Received: {value!r}.")
+        if not (_is_number(value) and 0 <= value < math.inf):
+            self.problems.append(f"`{key}` must be a number of 0 or more. Received: {value!r}.")
+            return 1.0
+        return value
+
+    def take_positive(self, key: str, default: Any = _MISSING) -> float:
+        """Returns a number above 0; anything else is a problem."""
+        return self.check_positive(key, self.take(key, default))
+
+    def check_positive(self, name: str, value: Any) -> float:
+        """Returns a value of an inner object if it is a number above 0; anything else is a problem, and 1 stands for it."""
+        if not (_is_number(value) and 0 < value < math.inf):
+            self.problems.append(f"`{name}` must be a number above 0. Received: {value!r}.")
             return 1.0
         return value
 
@@ -155,3 +180,7 @@ class ConfigReader:
                     f"has `{key}: {str(value)[:80]}`, of which it is not known whether the mathematics uses it. If it does "
                     "not, take the key out of the file."
                 )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

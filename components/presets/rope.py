@@ -51,17 +51,17 @@ def parse_rope(reader: ConfigReader, values: Mapping[str, Any], default_theta: f
     """Makes a `Rope` of one object's values; see `read_rope`."""
     # Before transformers 4.43 `type`; files have both.
     kind = values.get("rope_type") or values.get("type") or "default"
-    theta = values.get("rope_theta", default_theta)
+    theta = reader.check_positive("rope_theta", values.get("rope_theta", default_theta))
     known = {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
     if kind == "linear" and kind in allowed:
         known |= {"factor"}
-        rope = Rope(theta, factor=values.get("factor", 1.0))
+        rope = Rope(theta, factor=reader.check_positive("factor", values.get("factor")))
     elif kind == "llama3" and kind in allowed:
         known |= set(_LLAMA3_KEYS)
         missing = [key for key in _LLAMA3_KEYS if key not in values]
         if missing:
             reader.reject(f"scaling of positions of the kind `llama3` must have {', '.join(missing)}.")
-        rope = Rope(theta, llama3={key: values.get(key, 1.0) for key in _LLAMA3_KEYS})
+        rope = Rope(theta, llama3={key: reader.check_positive(key, values.get(key, 1.0)) for key in _LLAMA3_KEYS})
     else:
         if kind != "default":
             options = ", ".join(("default", *allowed))

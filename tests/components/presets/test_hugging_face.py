@@ -137,7 +137,13 @@ def test_weights_that_are_quantised(folder):
         ({"vocab_size": None}, "must have `vocab_size`, and it is missing"),
         ({"hidden_size": "16"}, "`hidden_size` must be a whole number above 0. Received: '16'"),
         ({"num_hidden_layers": 0}, "`num_hidden_layers` must be a whole number above 0"),
-        ({"rms_norm_eps": "1e-5"}, "`rms_norm_eps` must be a number"),
+        ({"rms_norm_eps": "1e-5"}, "`rms_norm_eps` must be a number above 0"),
+        ({"rms_norm_eps": float("nan")}, "`rms_norm_eps` must be a number above 0. Received: nan"),
+        ({"tie_word_embeddings": "false"}, "`tie_word_embeddings` must be true or false. Received: 'false'"),
+        ({"rope_parameters": {"rope_theta": "10000"}}, "`rope_theta` must be a number above 0. Received: '10000'"),
+        ({"rope_parameters": {"rope_theta": -1}}, "`rope_theta` must be a number above 0. Received: -1"),
+        ({"rope_parameters": {"rope_type": "linear"}}, "`factor` must be a number above 0. Received: None"),
+        ({"rope_parameters": {"rope_type": "linear", "factor": 0}}, "`factor` must be a number above 0. Received: 0"),
     ],
 )
 def test_what_keras_hub_cannot_compute_is_refused(folder, change, part):
@@ -168,6 +174,12 @@ def _matches(part, text):
         ("gemma2", {"layer_types": ["full_attention"] * 3}, "`layer_types` must be"),
         ("gemma3", {"rope_local_base_freq": 5000.0}, "KerasHub's layers have no other"),
         ("gemma3", {"sliding_window_pattern": 2}, "`layer_types` must be"),
+        ("gemma3", {"rope_parameters": {"sliding_attention": None}}, "`rope_parameters` must be objects"),
+        ("gemma3", {"rope_scaling": "x"}, "`rope_parameters` must be objects"),
+        ("gemma3", {"final_logit_softcapping": "30"}, "`final_logit_softcapping` must be a number above 0"),
+        ("mistral", {"sliding_window": "4096"}, "`sliding_window` must be a whole number above 0"),
+        ("mistral", {"head_dim": 2.5}, "`head_dim` must be a whole number above 0"),
+        ("gpt2", {"resid_pdrop": -0.1}, "`resid_pdrop` must be a number of 0 or more"),
         ("gemma3", {"use_bidirectional_attention": True}, "would not be causal"),
     ],
 )
