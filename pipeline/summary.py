@@ -131,6 +131,13 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample], gr
     if before is not None and after is not None:
         facts.add_row("Eval loss", f"{before:.4f} before, {after:.4f} after")
 
+    predictions = result.artifact("CandidatePredictor", "predictions")
+    if cut := _property(predictions, "prompts_cut"):
+        facts.add_row(
+            "",
+            f"[yellow]{cut:,} of {count(predictions, 'examples')} prompts were completed without their beginning: they are longer than "
+            f"text.max_length less generation.max_new_tokens. Raise the one or lower the other[/]",
+        )
     blessed = is_blessed(result)
     verdict = str(_property(result.artifact("Evaluator", "evaluation_result"), "verdict"))
     facts.add_row("Verdict", f"[{'green' if blessed else 'yellow'}]{escape(verdict)}[/]")

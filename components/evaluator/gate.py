@@ -233,7 +233,7 @@ def _list_slices(wanted: str | None, known: Mapping[str, int]) -> list[str]:
     """`overall` for None; one slice for `column=value`; all slices of a column for `column`."""
     if wanted is None:
         return [OVERALL]
-    if "=" in wanted:
+    if "=" in wanted or wanted == GENERAL:  # which is no column, even where one has that name
         return [wanted]
     # Where the data have no value of that column, the rule is about a slice that is not there, and fails.
     return sorted(name for name in known if name.startswith(f"{wanted}=")) or [wanted]

@@ -227,23 +227,37 @@ class PresetClient(Client):
         Raises:
             UserError: It cannot be loaded.
         """
+        from components.local_copies import local_preset
+        from components.text.model_tokenizer import load_tokenizer
         from components.trainer.model import read_max_positions
-        from components.trainer.model_card import count_positions
+        from components.trainer.model_card import count_positions, fit_prompt
         from components.trainer.served_functions import load_preset_functions
 
         positions = count_positions(read_max_positions(str(judge.preset)))
-        self._complete = load_preset_functions(
-            {"preset": str(judge.preset), "dtype": "float32"},
-            {"template": "plain", "system": "", "max_length": positions},
-            {"max_new_tokens": min(judge.max_new_tokens, positions - 2)},
-        )["serving_default"]
+        text = {"template": "plain", "system": "", "max_length": positions}
+        generation = {"max_new_tokens": min(judge.max_new_tokens, positions - 2)}
+        model = {"preset": str(judge.preset), "dtype": "float32"}
+        self._complete = load_preset_functions(model, text, generation)["serving_default"]
+        with local_preset(str(judge.preset), with_weights=False) as folder:
+            self._tokenizer = load_tokenizer(folder)
+        self._room = fit_prompt(positions, text, generation)
 
     def answer(self, questions: Sequence[str]) -> Iterator[tuple[int, str]]:
-        """See `Client`."""
+        """See `Client`. What is too long for the model would lose its beginning, which says what to grade by: it gets no reply."""
         import tensorflow as tf
 
-        completions = self._complete(prompt=tf.constant(list(questions)))["completion"].numpy()
-        yield from enumerate(text.decode("utf-8", "replace") for text in completions)
+        fitting = [place for place, question in enumerate(questions) if len(self._tokenizer(question)) < self._room]
+        if len(fitting) < len(questions):
+            logging.warning(
+                "%d of %d questions are longer than the %d tokens that the judge has room for: they count as unreadable.",
+                len(questions) - len(fitting),
+                len(questions),
+                self._room,
+            )
+        texts = [questions[place] for place in fitting]
+        replies = self._complete(prompt=tf.constant(texts))["completion"].numpy() if texts else ()
+        found = {place: text.decode("utf-8", "replace") for place, text in zip(fitting, replies, strict=True)}
+        yield from ((place, found.get(place, "")) for place in range(len(questions)))
 
 
 class CachedClient:

@@ -85,6 +85,8 @@ class CheckedLoader(SafetensorLoader):
         if error is None:
             taken = self._taken | {f"{self.prefix or ''}{name}" for name in self._taken}
             names = {name for file in self.safetensor_files.values() for name in file.keys()}  # noqa: SIM118 - no mapping
+            # A file that holds nothing but such tensors was never opened.
+            names |= set((self.safetensor_config or {}).get("weight_map", {}))
             # Beside tied embeddings, some files have the output layer a second time; transformers does not read it either.
             allowed = "lm_head.weight"
             left = sorted(n for n in names - taken if not n.endswith(_COMPUTED) and n != allowed)

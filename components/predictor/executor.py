@@ -22,7 +22,7 @@ from components.text.cleaning import get_level
 from components.trainer.model_card import read_card
 from components.trainer.served_functions import load_functions
 
-_COUNTS = ("examples", "target_tokens", "completion_tokens", "milliseconds")
+_COUNTS = ("examples", "target_tokens", "completion_tokens", "milliseconds", "prompts_cut")
 # What only training needs.
 _DROPPED = (features.TOKEN_IDS, features.TARGET_MASK)
 # Keys of the model card that must agree.
@@ -39,9 +39,12 @@ class _Model:
 class _PredictDoFn(beam.DoFn):
     """A batch of serialized examples -> serialized predictions (main output), counts as a tuple (output `counts`)."""
 
-    def __init__(self, uri: str, signature: str, choices: dict[str, Any] | None, handle: shared.Shared):
+    def __init__(
+        self, uri: str, signature: str, room: int | None, choices: dict[str, Any] | None, handle: shared.Shared
+    ):
         self._uri = uri
         self._signature = signature
+        self._room = room
         self._choices = choices
         self._handle = handle
 
@@ -63,7 +66,13 @@ class _PredictDoFn(beam.DoFn):
         yield from (prediction.SerializeToString(deterministic=True) for prediction in predictions)
         tokens = int(outputs[features.TOKEN_COUNT].sum())
         written = int(outputs["completion_tokens"].sum()) if "completion_tokens" in outputs else 0
-        yield beam.pvalue.TaggedOutput("counts", (len(batch), tokens, written, elapsed))
+        cut = sum(map(self._is_cut, predictions))
+        yield beam.pvalue.TaggedOutput("counts", (len(batch), tokens, written, elapsed, cut))
+
+    def _is_cut(self, prediction: tf.train.Example) -> bool:
+        """Whether the model was given the end of a prompt alone."""
+        lengths = prediction.features.feature[features.PROMPT_LENGTH].int64_list.value
+        return self._room is not None and bool(lengths) and lengths[0] > self._room
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -89,10 +98,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             target.set_string_custom_property("reason", f"it has another {', '.join(differences)}")
             return
         choices = prediction.get("choices")
+        card = read_card(model.uri)
+        # As the examples were cleaned: for those of the run.
+        of_run = read_card(input_dict["like"][0].uri) if input_dict.get("like") else card
         predict = _PredictDoFn(
             model.uri,
             "evaluate" if prediction["complete"] else "score",
-            choices and choices | {"cleaning": get_level(read_card(model.uri))},
+            card.get("max_prompt_length") if prediction["complete"] else None,
+            choices and choices | {"cleaning": get_level(of_run)},
             shared.Shared(),
         )
         size = prediction["batch_size"]

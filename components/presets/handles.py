@@ -11,14 +11,14 @@ from pathlib import Path
 from components.addresses import hide_password
 from components.errors import UserError
 from components.presets.hugging_face import inspect_folder
-from components.presets.side_files import is_hugging_face_folder
+from components.presets.side_files import TERMS, is_hugging_face_folder
 
 HUB = "hf://"
 _HANDLE = re.compile(r"hf://(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What a preset or a folder in Hugging Face's layout consists of. Repositories hold the same weights in other forms as well, some of
 # which are pickles.
-_CONFIGURATION = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "assets/*")
+_CONFIGURATION = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "assets/*", *TERMS)
 _WEIGHTS = ("*.safetensors", "*.h5")
 _ELSEWHERE = ("original/*", "onnx/*", "openvino/*", "coreml/*", "consolidated*.safetensors", "tf_model.h5")
 

@@ -10,6 +10,8 @@ from pathlib import Path
 # Where a KerasHub preset keeps the publisher's files.
 SIDE_FOLDER = "hugging_face"
 # What is kept when a preset is saved. The tokenizer's rules are in `tokenizer.json`, or in one of the others where there is none.
+# Then the terms under which the weights may be passed on.
+TERMS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt", "USE_POLICY.md")
 SIDE_FILES = (
     "config.json",
     "generation_config.json",
@@ -22,6 +24,7 @@ SIDE_FILES = (
     "merges.txt",
     "chat_template.jinja",
     "chat_template.json",
+    *TERMS,
 )
 
 

@@ -103,7 +103,10 @@ def list_special_tokens(tokenizer: Any) -> list[str]:
     """Returns the tokens that stand for no text, longest first: their characters in a text would become their ids."""
     tokens = {token for token in tokenizer.special_tokens if token}
     if backend := get_backend(tokenizer):
-        tokens |= {token.content for token in backend.get_added_tokens_decoder().values() if token.special}
+        added = backend.get_added_tokens_decoder().values()
+        # Some are text that has one id, such as `<think>`; KerasHub has all of them among its special ones.
+        tokens -= {token.content for token in added if not token.special}
+        tokens |= {token.content for token in added if token.special}
     return sorted(tokens, key=lambda token: (-len(token), token))
 
 

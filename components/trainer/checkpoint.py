@@ -100,8 +100,13 @@ class Checkpoints:
                 with np.load(path, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}  # reading checks each part's CRC
                 header = json.loads(arrays.pop("header").tobytes())
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except OSError as error:
+                logging.warning("Checkpoint %s cannot be read (%s); trying an older one.", path, error)
+                continue
+            except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 logging.warning("Checkpoint %s is damaged (%s); trying an older one.", path, error)
+                if self.writes:  # else it would count among those that are kept
+                    path.replace(path.with_suffix(".damaged"))
                 continue
             if header["fingerprint"] != self.fingerprint:
                 logging.warning("Checkpoint %s belongs to another training; it is not used.", path)

@@ -13,6 +13,7 @@ from components.trainer.block_functions import BlockFunctions, Blocks
 from components.trainer.model_card import fit_prompt
 from components.trainer.samplers import GREEDY, Beam, Sampler
 from components.trainer.sampling import Chooser, make_chooser, make_keras_hub_sampler
+from components.trainer.served_template import ServedTemplate
 
 # Positions by which the cache grows.
 _CACHE_PIECE = 32
@@ -178,6 +179,16 @@ def stop_token_ids(tokenizer: Any) -> list[int]:
     """Returns the ids that end a completion. Some models have two (Llama 3)."""
     ids = [tokenizer.end_token_id, getattr(tokenizer, "end_token2_id", None)]
     return [int(i) for i in ids if i is not None]
+
+
+def count_head(
+    model: keras_hub.models.CausalLM, text: Mapping[str, Any], generation: Mapping[str, Any], template: ServedTemplate
+) -> int:
+    """Returns how many tokens stay at the beginning of a prompt that is too long: a start token, or as in training the chat template's own."""
+    if not (template.is_chat and template.around):
+        return len(template.start_ids)
+    num_before = len(model.preprocessor.tokenizer(template.around.before))
+    return min(num_before, text["max_length"] // 4, max_prompt_length(model, text, generation) // 2)
 
 
 def max_prompt_length(model: keras_hub.models.CausalLM, text: Mapping[str, Any], generation: Mapping[str, Any]) -> int:

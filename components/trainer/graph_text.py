@@ -36,7 +36,8 @@ def neutralize_in_graph(text: tf.Tensor, special_tokens: Sequence[str]) -> tf.Te
 
 
 def truncate_prompts(token_ids: tf.RaggedTensor, max_length: tf.Tensor | int, num_head: int) -> tf.RaggedTensor:
-    """Returns prompts, (batch, ragged), cut to `max_length` at their beginning, behind `num_head` tokens that stay."""
+    """Returns prompts, (batch, ragged), cut to `max_length` at their beginning, behind `num_head` tokens that stay; their last one stays, too."""
+    num_head = tf.minimum(num_head, max_length - 1)
     head, body = token_ids[:, :num_head], token_ids[:, num_head:]
     return tf.concat([head, body[:, num_head - max_length :]], axis=1)
 

@@ -63,7 +63,8 @@ def rehearse(model: keras_hub.models.CausalLM, arguments: TrainingArguments, exp
     line = ConsoleLine()
     try:
         line.show("rehearsal: merge, save, load, export and check of a small copy")
-        check_space(model, arguments.root, copies=2 if arguments.config["export"] else 1)
+        asked = ("export", "hugging_face")
+        check_space(model, arguments.root, copies=1 + sum(bool(arguments.config.get(name)) for name in asked))
         with _same_random_numbers():
             copy = make_small_copy(model)
             if copy is None:

@@ -13,7 +13,7 @@ from components.text.cleaning import get_level
 from components.text.request_form import RequestForm
 from components.trainer.block_functions import BlockFunctions, Blocks
 from components.trainer.chunks import map_chunks
-from components.trainer.decoding import generate_tokens, max_prompt_length, score_tokens
+from components.trainer.decoding import count_head, generate_tokens, max_prompt_length, score_tokens
 from components.trainer.graph_text import (
     clean_in_graph,
     neutralize_in_graph,
@@ -66,10 +66,7 @@ class ServingModule(tf.Module):
         self._cleaning = get_level(text)
         self._start = self.template.start_ids
         self._stop_ids = self.template.stop_ids
-        self._num_head = len(self._start)  # tokens that stay where a prompt is too long
-        if self.template.is_chat and self.template.around:
-            # The template's own beginning stays, as in training.
-            self._num_head = min(len(tokenizer(self.template.around.before)), text["max_length"] // 4)
+        self._num_head = count_head(model, text, generation, self.template)
         self._max_new_tokens = int(generation["max_new_tokens"])
         self._max_prompt_length = max_prompt_length(model, text, generation)
         self._max_positions = getattr(model.backbone, "max_sequence_length", None)
@@ -140,7 +137,7 @@ class ServingModule(tf.Module):
         if around.trims:
             instruction = strip_in_graph(instruction)
         prompts = self._encode(tf.strings.join([around.before, instruction, around.behind]))
-        completion, _ = self._complete_and_cut(prompts, self._num_head)
+        completion, _ = self._complete_and_cut(prompts)
         return {"completion": completion}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")], autograph=False)
@@ -278,15 +275,12 @@ class ServingModule(tf.Module):
         start = tf.RaggedTensor.from_row_lengths(tf.fill([tf.reduce_sum(counts)], self._start[0]), counts)
         return tf.concat([start, token_ids], axis=1)
 
-    def _complete_and_cut(
-        self, prompts: tf.RaggedTensor, num_head: int | None = None
-    ) -> tuple[tf.Tensor, tf.RaggedTensor]:
+    def _complete_and_cut(self, prompts: tf.RaggedTensor) -> tuple[tf.Tensor, tf.RaggedTensor]:
         text, tokens = self._complete_tokens(
             prompts,
             tf.constant(self._max_prompt_length),
             tf.constant(self._max_new_tokens),
             tf.constant(self._seed),
-            num_head,
         )
         return (tf.strings.regex_replace(text, f"(?s)(?:{self._cut}).*", "") if self._cut else text), tokens
 
@@ -296,10 +290,9 @@ class ServingModule(tf.Module):
         max_prompt_length: tf.Tensor,
         max_new_tokens: tf.Tensor,
         seed: tf.Tensor,
-        num_head: int | None = None,
     ) -> tuple[tf.Tensor, tf.RaggedTensor]:
         """Returns completions, string (batch,), and their tokens, int32 (batch, ragged)."""
-        prompts = truncate_prompts(prompts, max_prompt_length, len(self._start) if num_head is None else num_head)
+        prompts = truncate_prompts(prompts, max_prompt_length, self._num_head)
         # A prompt without any token cannot be continued: an end token stands for the end of the text before.
         lengths = tf.cast(prompts.row_lengths(), tf.int32)
         size = tf.size(lengths)

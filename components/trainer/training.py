@@ -301,5 +301,6 @@ def _list_dependencies(
         "base_hash": base_hash,
         "data": [hash_files(train_data.files), hash_files(eval_data.files)],
         "backend": [keras.backend.backend(), keras.__version__],
+        "dtype": resolve_dtype(config["model"]["dtype"]),  # `auto` is another one on another processor
         "replicas": placement.num_replicas,
     }

@@ -14,7 +14,7 @@ from components.text import features
 from components.text.cleaning import clean_text, get_level
 from components.text.record_cleaning import neutralize
 from components.text.request_form import render_request
-from components.trainer.decoding import max_prompt_length
+from components.trainer.decoding import count_head, max_prompt_length
 from components.trainer.served_template import ServedTemplate, find_served_template
 
 # Largest difference of a token's loss (nats) and of logits that the order of summation explains: for float32, and for the
@@ -200,11 +200,12 @@ def _encode(
     """Returns the ids of a prompt as they are completed."""
     tokenizer = model.preprocessor.tokenizer
     head = template.start_ids
-    keep = max_prompt_length(model, text, generation) - len(head)
     ids = [int(i) for i in tokenizer(prompt)]
-    if ids[: len(head)] == head:
-        ids = ids[len(head) :]
-    return (head + ids[-keep:]) or template.stop_ids[:1]
+    if ids[: len(head)] != head:
+        ids = head + ids
+    num_head = count_head(model, text, generation, template)
+    num_last = max_prompt_length(model, text, generation) - num_head
+    return (ids[:num_head] + ids[num_head:][-num_last:]) or template.stop_ids[:1]
 
 
 def _logits(model: Any, token_ids: np.ndarray) -> np.ndarray:

@@ -145,7 +145,9 @@ def _make_component(
     from kfp import components
 
     keys = {to_parameter_name(key): key for key in runner.parameters}
-    arguments: list[Any] = [*options, "--settings", json.dumps(settings, sort_keys=True)]
+    # Kubernetes takes `$$` and `$(NAME)` in arguments for its own, and Kubeflow `{{$...}}`; JSON can write the sign otherwise.
+    text = json.dumps(settings, sort_keys=True).replace("$", r"\u0024")
+    arguments: list[Any] = [*options, "--settings", text]
     for each in shared:
         option = ["--parameter", keys[each]] if each in keys else [f"--{each.replace('_', '-')}"]
         arguments += [*option, {"inputValue": each}]

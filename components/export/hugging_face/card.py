@@ -68,6 +68,7 @@ class CardFacts:
         data: What it was tuned on.
         split: What the metrics were measured on.
         metrics: What was measured.
+        confidence: Of their intervals, between 0 and 1.
         verdict: The gate's, in words; empty if there was none.
         provenance: Run, commit, hashes, by name.
     """
@@ -81,6 +82,7 @@ class CardFacts:
     data: Sequence[Data] = ()
     split: str = ""
     metrics: Sequence[Metric] = ()
+    confidence: float = 0.95
     verdict: str = ""
     provenance: Mapping[str, Any]
 
@@ -119,7 +121,7 @@ def make_front_matter(facts: CardFacts) -> dict[str, Any]:
     names = list(dict.fromkeys(_flatten(data.name) for data in facts.data))
     if names:
         front["datasets"] = names
-    measured = [_make_result(metric) for metric in facts.metrics if metric.slice_name == _OVERALL]
+    measured = [_make_result(metric, facts.confidence) for metric in facts.metrics if metric.slice_name == _OVERALL]
     if measured:
         dataset = {"name": ", ".join(names) or "its own data", "type": names[0] if names else "own"}
         if facts.split:
@@ -185,7 +187,7 @@ def _list_evaluation(facts: CardFacts) -> Iterator[str]:
         yield f"Verdict of the gate: {quote(facts.verdict)}."
         yield ""
     if facts.split:
-        yield f"Measured on the split {quote(facts.split)} of the data above, with 95 % intervals."
+        yield f"Measured on the split {quote(facts.split)} of the data above, with {100 * facts.confidence:.4g} % intervals."
         yield ""
     yield "| metric | slice | this model | interval | before tuning |"
     yield "| --- | --- | --- | --- | --- |"
@@ -206,9 +208,9 @@ def _list_table(title: str, method: Mapping[str, Any], facts: Mapping[str, Any])
         yield f"| {name} | {quote(value)} |"
 
 
-def _make_result(metric: Metric) -> dict[str, Any]:
+def _make_result(metric: Metric, confidence: float) -> dict[str, Any]:
     has_interval = metric.low is not None and metric.high is not None
-    interval = f" (95 % interval {metric.low:.4g} to {metric.high:.4g})" if has_interval else ""
+    interval = f" ({100 * confidence:.4g} % interval {metric.low:.4g} to {metric.high:.4g})" if has_interval else ""
     return {"type": _flatten(metric.name), "value": float(metric.value), "name": _flatten(metric.name) + interval}
 
 

@@ -16,6 +16,8 @@ _DROPPED = (
     "dtype",
     "quantization_config",
 )
+# Names of one function, as loading takes them.
+_SAME = (("silu", "swish"), ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"))
 
 
 def make_config(
@@ -58,4 +60,5 @@ def _agree(name: str, value: Any, publisher: Mapping[str, Any]) -> bool:
         return True
     stated = publisher[name]
     # What is left open there has transformers' own rule, which the model follows.
-    return (stated is None and name in ("head_dim", "num_key_value_heads")) or stated == value
+    is_left_open = stated is None and name in ("head_dim", "num_key_value_heads")
+    return is_left_open or stated == value or any(stated in names and value in names for names in _SAME)

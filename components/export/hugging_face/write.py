@@ -12,9 +12,8 @@ from components.export.hugging_face.families.table import find_family
 from components.export.hugging_face.token_ids import list_token_ids, make_generation_config
 from components.export.hugging_face.tokenizer_files import write_tokenizer
 from components.export.hugging_face.weights import MAX_SHARD_BYTES, count_bytes, write_weights
+from components.presets.side_files import TERMS
 
-# What is copied from the publisher beside the tokenizer: the terms under which the weights may be passed on.
-_TERMS = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt", "USE_POLICY.md")
 CONFIG = "config.json"
 CARD = "README.md"
 
@@ -75,7 +74,7 @@ def write_hugging_face(
     write_weights(tensors, root, dtype, max_shard_bytes, report)
     write_tokenizer(tokenizer, root, find_file, chat_template)
     _write_json(root / "generation_config.json", generation)
-    for name in _TERMS:
+    for name in TERMS:
         if source := find_file(name):
             (root / name).write_bytes(source.read_bytes())
     if card:

@@ -34,6 +34,7 @@ def make_card_facts(trace: Trace) -> CardFacts:
         data=tuple(_make_data(file) for file in trace.data),
         split=str(evaluation.get("split", "") or "test") if trace.evaluation else "",
         metrics=tuple(_list_metrics(trace)),
+        confidence=_read_confidence(evaluation),
         verdict=_describe_verdict(trace),
         provenance={
             "run": trace.run.id,
@@ -44,6 +45,11 @@ def make_card_facts(trace: Trace) -> CardFacts:
         }
         | describe_weights(recorded),
     )
+
+
+def _read_confidence(evaluation: dict[str, Any]) -> float:
+    stated = evaluation.get("confidence")
+    return stated if isinstance(stated, float) and 0 < stated < 1 else 0.95
 
 
 def _list_metrics(trace: Trace) -> Iterator[Metric]:

@@ -88,6 +88,19 @@ def test_few_examples_are_no_evidence():
     assert check(rules, changes=changes, num_examples={"overall": 30})[0].passed is True
 
 
+def test_a_column_named_general_is_not_the_general_text():
+    counts = {"overall": 100, "general": 300, "general=yes": 50}
+    changes = {
+        "baseline": {
+            "general": {"exact_match": (-0.2, -0.3, -0.1)},
+            "general=yes": {"exact_match": (0.2, 0.1, 0.3)},
+        }
+    }
+    rules = [rule("exact_match", min_improvement=0.0, slice="general")]
+    (found,) = check(rules, changes=changes, num_examples=counts)
+    assert (found.slice_name, found.passed) == ("general", False)
+
+
 def test_slices():
     counts = {"overall": 100, "kind=a": 50, "kind=b": 50, "size=a": 100}
     changes = {

@@ -68,6 +68,12 @@ def test_front_matter():
     }
 
 
+def test_intervals_have_the_confidence_of_the_evaluation():
+    front, body = split(render_card(make(confidence=0.8)))
+    assert front["model-index"][0]["results"][0]["metrics"][0]["name"] == "exact_match (80 % interval 0.48 to 0.54)"
+    assert ", with 80 % intervals." in body
+
+
 def test_body():
     _, body = split(render_card(make()))
     assert body.startswith("\n# `my-pipeline 20261130-101500-000000`\n")

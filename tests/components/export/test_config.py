@@ -59,6 +59,14 @@ def test_a_config_that_contradicts_the_model_is_an_error_with_the_way_out(stated
         make(llama, stated)
 
 
+def test_names_of_one_function_are_no_contradiction(llama, tiny_models):
+    assert make(llama, {"hidden_act": "swish"})["hidden_act"] == "silu"
+    gpt2 = tiny_models.make_backbone("gpt2")
+    assert make(gpt2, {"activation_function": "gelu_pytorch_tanh"})["activation_function"] == "gelu_new"
+    with pytest.raises(UserError, match="activation_function: gelu there, gelu_new in the model"):
+        make(gpt2, {"activation_function": "gelu"})
+
+
 def test_what_is_left_open_there_is_no_contradiction(llama):
     assert make(llama, {"head_dim": None, "num_key_value_heads": None, "rope_scaling": None})["head_dim"] == 6
 

@@ -308,6 +308,9 @@ def test_preset_judges_here(tmp_path):
     (reply,) = client.answer(["How are you?"])
     assert reply
     assert client.answer(["How are you?"]) == [reply]
+    # The model would see the end alone, without what it is to grade by.
+    assert client.answer(["How are you? " * 2000, "How are you?"]) == ["", reply]
+    assert client.answer(["How are you? " * 2000 + "1"]) == [""]
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\r", f"{KEY}\n", f" {KEY}", f"{KEY}\u00e9"])

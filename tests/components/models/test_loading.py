@@ -12,6 +12,7 @@ from components.errors import UserError
 from components.models.mends import mend_keras_hub
 from components.presets.side_files import read_json_object
 from components.text.sentencepiece_rules import make_sentencepiece_rules
+from components.trainer.hugging_face import export_hugging_face
 from components.trainer.model import hash_weights, load_model, save_preset
 
 TEXT = "The quick brown fox, 12 of them."
@@ -38,6 +39,28 @@ def test_tensors_that_no_layer_takes_are_refused(make_golden_folder):
     add_tensors(folder, model__layers__0__self_attn__q_proj__bias=(16,))
     with pytest.raises(UserError, match=r"no place for: model\.layers\.0\.self_attn\.q_proj\.bias"):
         load_model(str(folder))
+
+
+def test_a_file_of_such_tensors_alone_is_looked_at_too(make_golden_folder):
+    folder = make_golden_folder("llama3")
+    names = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    save_file({"model.extra.weight": np.zeros(3, "float32")}, folder / "model-00002-of-00002.safetensors")
+    places = dict.fromkeys(names, "model-00001-of-00002.safetensors")
+    places["model.extra.weight"] = "model-00002-of-00002.safetensors"
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    with pytest.raises(UserError, match=r"no place for: model\.extra\.weight"):
+        load_model(str(folder))
+
+
+def test_the_publishers_terms_go_with_a_model_that_is_saved(make_golden_folder, tmp_path):
+    folder = make_golden_folder("llama3")
+    for name in ("LICENSE", "NOTICE", "USE_POLICY.md"):
+        (folder / name).write_text(f"{name}: pass this on.")
+    save_preset(load_model(str(folder)), str(tmp_path / "preset"))
+    export_hugging_face(load_model(str(tmp_path / "preset")), str(tmp_path / "preset"), str(tmp_path / "hf"))
+    for name in ("LICENSE", "NOTICE", "USE_POLICY.md"):
+        assert (tmp_path / "hf" / name).read_text() == f"{name}: pass this on."
 
 
 def test_what_is_computed_or_tied_may_be_in_the_file(make_golden_folder):

@@ -76,6 +76,7 @@ def examples(tmp_path):
                 for name, text in texts.items():
                     example.features.feature[name].bytes_list.value.append(text.encode())
                 example.features.feature["token_ids"].int64_list.value.extend(range(i + 1))
+                example.features.feature["prompt_length"].int64_list.value.append(i)
                 example.features.feature["target_mask"].int64_list.value.extend([1] * (i + 1))
                 writer.write(example.SerializeToString())
     return artifact
@@ -105,6 +106,15 @@ def test_what_is_written(tmp_path, model, examples):
     assert target.get_int_custom_property("examples") == 7
     assert target.get_int_custom_property("target_tokens") == 28
     assert target.get_int_custom_property("completion_tokens") == 14
+
+
+@pytest.mark.parametrize(("complete", "cut"), [(True, 3), (False, 0)])
+def test_prompts_that_were_cut_are_counted(tmp_path, model, examples, complete, cut):
+    """The examples' prompts have 0 to 6 tokens."""
+    target, _ = predict(
+        tmp_path, {"examples": [examples], "model": [model("model", max_prompt_length=3)]}, complete=complete
+    )
+    assert target.get_int_custom_property("prompts_cut") == cut
 
 
 def test_without_completions_none_are_generated(tmp_path, model, examples):
@@ -153,6 +163,18 @@ def test_choices_of_each_example(tmp_path, model, examples):
         assert list(values["choices"].bytes_list.value) == [b"no", b"a" + b"b" * i]
         assert list(values["choice_nll"].float_list.value) == [120, 110 + 10 * i]
         assert list(values["choice_answers"].int64_list.value) == [0]
+
+
+def test_choices_are_cleaned_as_the_examples_were(tmp_path, model, examples):
+    """A baseline of another level of cleaning is asked about the examples of this run."""
+    choices = {"texts": ["no", "no\u00a0no"], "column": None, "end_token": False}
+    inputs = {
+        "examples": [examples],
+        "model": [model("old", cleaning="normalize")],
+        "like": [model("new", cleaning="none")],
+    }
+    _, found = predict(tmp_path, inputs, choices=choices)
+    assert found[0]["choices"].bytes_list.value[1].decode() == "no\u00a0no"
 
 
 def test_column_that_holds_no_choices(tmp_path, model, examples):

@@ -71,6 +71,19 @@ def test_sentencepiece_ids(name, small_tokenizers, tmp_path):
     assert token in list_special_tokens(tokenizer)
 
 
+def test_an_added_token_that_is_no_special_one_is_text(make_golden_folder):
+    """Llama's architecture: KerasHub counts every added token as special."""
+    folder = make_golden_folder("llama3")
+    rules = json.loads((folder / "tokenizer.json").read_text())
+    token = next(t for t in rules["added_tokens"] if t["content"] == "<|start_header_id|>")
+    token["special"] = False
+    (folder / "tokenizer.json").write_text(json.dumps(rules))
+    tokenizer = load_tokenizer(str(folder))
+    assert "<|start_header_id|>" not in list_special_tokens(tokenizer)
+    assert "<|eot_id|>" in list_special_tokens(tokenizer)
+    assert tokenizer("a<|start_header_id|>").tolist()[-1] == token["id"]
+
+
 def test_offsets_cover_special_tokens_and_parts_of_characters(small_tokenizers, tmp_path):
     tokenizer, _ = small_tokenizers.make_byte_level("qwen2", tmp_path)
     adopt_own_rules(tokenizer, tmp_path)

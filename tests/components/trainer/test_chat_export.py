@@ -13,6 +13,7 @@ from components.text.named_chat_templates import make_named_template
 from components.text.tokenization import RecordTokenizer
 from components.tokenizer.executor import make_record_tokenizer
 from components.trainer import export, model_card
+from components.trainer.decoding import count_head
 from components.trainer.hugging_face import export_hugging_face
 from components.trainer.model import load_model, save_preset
 from components.trainer.served_template import find_served_template
@@ -100,6 +101,33 @@ def test_an_example_is_completed_from_the_prompt_of_its_last_answer(chat):
     evaluated = signatures["evaluate"](examples=tf.constant([example.SerializeToString()]))
     completed = signatures["complete"](prompt=tf.constant([result.prompt]))
     assert evaluated["completion"].numpy().tolist() == completed["completion"].numpy().tolist()
+
+
+def test_a_prompt_that_is_too_long_is_cut_alike_wherever_it_is_completed(chat):
+    """What the gate measures is what is served: the template's beginning stays in front of the request's end."""
+    folder, _, _, text, _, signatures, _ = chat
+    requests = [f"{number} " + "word and word, " * 200 + "?" for number in range(4)]
+    tokenize = make_record_tokenizer(str(folder), text | {"max_length": 10_000})
+    results = [tokenize({"instruction": request, "output": "x"}) for request in requests]
+    examples = []
+    for result in results:
+        example = tf.train.Example()
+        example.features.feature["token_ids"].int64_list.value.extend(result.token_ids)
+        example.features.feature["target_mask"].int64_list.value.extend([0] * len(result.token_ids))
+        example.features.feature["prompt_length"].int64_list.value.append(result.num_prompt_tokens)
+        examples.append(example.SerializeToString())
+    served = signatures["serving_default"](prompt=tf.constant(requests))["completion"].numpy().tolist()
+    prompts = tf.constant([result.prompt for result in results])
+    assert signatures["complete"](prompt=prompts)["completion"].numpy().tolist() == served
+    assert signatures["evaluate"](examples=tf.constant(examples))["completion"].numpy().tolist() == served
+
+
+@pytest.mark.parametrize(("max_new_tokens", "kept"), [(8, 64), (200, 28), (254, 1)])
+def test_the_templates_beginning_leaves_room_for_the_request(chat, max_new_tokens, kept):
+    _, _, loaded, text, _, _, _ = chat
+    text = text | {"system": "Be brief. " * 60, "max_length": 256}
+    template = find_served_template(loaded, text)
+    assert count_head(loaded, text, {"max_new_tokens": max_new_tokens}, template) == kept
 
 
 def test_no_start_token_is_doubled(chat):

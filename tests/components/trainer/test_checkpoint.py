@@ -52,6 +52,18 @@ def test_the_newest_wins_old_ones_go_and_a_damaged_one_falls_back(engine, tmp_pa
     assert float(ops.mean(engine.tuner.trainable_variables[0])) == 2.0
     newest.write_bytes(content[: len(content) // 3])
     assert checkpoints.restore(engine).step == 2
+    # What is damaged is none of those that are kept.
+    save(engine, checkpoints, 1)
+    assert sorted(p.name for p in checkpoints.directory.glob("*.npz")) == ["step_00000001.npz", "step_00000002.npz"]
+
+
+def test_who_does_not_write_moves_nothing(engine, tmp_path):
+    save(engine, Checkpoints(tmp_path, "a" * 64), 1)
+    reader = Checkpoints(tmp_path, "a" * 64, writes=False)
+    (path,) = reader.directory.iterdir()
+    path.write_bytes(b"damaged")
+    assert reader.restore(engine) is None
+    assert list(reader.directory.iterdir()) == [path]
 
 
 def test_one_run_at_a_time_has_the_checkpoints_of_a_training(engine, tmp_path):

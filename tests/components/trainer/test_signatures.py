@@ -105,6 +105,10 @@ def test_prompts_lose_their_beginning_behind_the_start_token():
     prompts = tf.ragged.constant([[9, 1, 2, 3, 4], [9, 1], [9], []], dtype=tf.int32)
     assert graph_text.truncate_prompts(prompts, 3, 1).to_list() == [[9, 3, 4], [9, 1], [9], []]
     assert graph_text.truncate_prompts(prompts, 3, 0).to_list() == [[2, 3, 4], [9, 1], [9], []]
+    # As many tokens that stay as there is room for, or more: the end of the prompt must be seen all the same.
+    assert graph_text.truncate_prompts(prompts, 3, 3).to_list() == [[9, 1, 4], [9, 1], [9], []]
+    assert graph_text.truncate_prompts(prompts, tf.constant(2), 4).to_list() == [[9, 4], [9, 1], [9], []]
+    assert graph_text.truncate_prompts(prompts, 1, 4).to_list() == [[4], [1], [9], []]
 
 
 def test_chunks_cover_each_row_once_and_keep_bounds():
