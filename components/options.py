@@ -84,6 +84,11 @@ def _find_subject(error: str | None, known_options: list[str]) -> str | None:
 
 
 def _find_error(entry: type, options: Mapping[str, Any]) -> str | None:
+    flags = [field.name for field in dataclasses.fields(entry) if field.type in (bool, "bool")]
+    for name in flags:
+        # In Python every text is true, "false" as well.
+        if not isinstance(options.get(name, False), bool):
+            return f"`{name}` must be true or false. Received: {options[name]!r}"
     try:
         entry(**options)
     except ValueError as error:

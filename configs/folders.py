@@ -1,8 +1,22 @@
 """Which folders this machine can write a run's files to."""
 
 import os
+import re
 
 _PATTERN_CHARACTERS = "*?[]"
+_VARIABLE = re.compile(r"\$\w|\$\{|%\w+%")
+
+
+def find_shell_word(path: str) -> str | None:
+    """Returns what is wrong with a path that begins with what a shell would have replaced; None if it does not.
+
+    Else a folder named `~` would be made, which is then removed as if it were that of the account.
+    """
+    if path.startswith("~"):
+        return f"must be a path without `~`, which only shells read: give the whole path, such as {os.path.expanduser('~')!r}."
+    if _VARIABLE.match(path):
+        return f"must be a path without variables, which only shells read: give the whole path. Received: {path!r}."
+    return None
 
 
 def find_folder_problem(root: str) -> str | None:
@@ -11,8 +25,8 @@ def find_folder_problem(root: str) -> str | None:
         return "must name a folder."
     if "://" in root:
         return "must be a folder of this machine, not an address: runners of kind vertex and kubeflow have one in a bucket."
-    if root.startswith("~"):
-        return f"must be a path without `~`, which only shells read: give the whole path, such as {os.path.expanduser('~')!r}."
+    if problem := find_shell_word(root):
+        return problem
     path = os.path.realpath(root)
     if any(character in path for character in _PATTERN_CHARACTERS):
         return (

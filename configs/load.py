@@ -146,16 +146,33 @@ def apply_overrides(raw: Mapping[str, Any], overrides: Iterable[str]) -> tuple[d
         except (yaml.YAMLError, ValueError, RecursionError):
             problems.append(Problem("--set", f"the value must be valid YAML. Received: {override!r}."))
             continue
-        section = result
-        for part in parts[:-1]:
-            if not isinstance(section.get(part), dict):
-                section[part] = {}
-            section = section[part]
-        section[parts[-1]] = value
+        if not _set_value(result, parts, value):
+            message = f"where the file has a list, a key must be the number of one of its items, from 0 on. Received: {override!r}."
+            problems.append(Problem("--set", message))
     return result, problems
 
 
+def _set_value(target: Any, parts: list[str], value: Any) -> bool:
+    """Sets the value at a path of keys, and of numbers of items; returns whether there are such items."""
+    key: Any = parts[0]
+    if isinstance(target, list):
+        if not (key.isdecimal() and int(key) < len(target)):
+            return False
+        key = int(key)
+    if len(parts) == 1:
+        target[key] = value
+        return True
+    inner = target[key] if isinstance(target, list) else target.get(key)
+    if isinstance(inner, str) and isinstance(target, list):
+        inner = target[key] = {"name": inner}  # a thing that is given by its name alone
+    elif not isinstance(inner, dict | list):
+        inner = target[key] = {}
+    return _set_value(inner, parts[1:], value)
+
+
 def _copy(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copy(item) for item in value]
     return {k: _copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 
 
@@ -169,7 +186,7 @@ def parse_sections(raw: Mapping[str, Any]) -> tuple[dict[str, BaseModel], list[P
     sections: dict[str, BaseModel] = {}
     problems = _unknown_keys("", raw, RunConfig)
     for name, field in RunConfig.model_fields.items():
-        if name not in raw:
+        if raw.get(name) is None:  # not there, or with all of its keys commented out
             if field.is_required():
                 problems.append(Problem(name, "this section is required."))
             else:
@@ -247,6 +264,8 @@ def _to_problem(section: str, detail: Any, root: type[BaseModel]) -> Problem:
         return Problem(key, "is required.")
     if key == "beam.runner" and (reason := explain_refused_runner(_show(detail["input"]).strip("'"))):
         return Problem(key, reason)
+    if detail["type"] == "model_type":
+        return Problem(key, f"must be a mapping of keys to values. Received: {_show(detail['input'])}.")
     rule = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ").rstrip(".")
     if detail["type"] != "value_error":
         rule = f"must be {rule}" if not rule.startswith("must") else rule

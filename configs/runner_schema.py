@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from configs.folders import find_folder_problem
+from configs.folders import find_folder_problem, find_shell_word
 from configs.section import EnvironmentName, HostName, Name, Section
 
 DEFAULT_RESOURCES = "default"
@@ -25,11 +25,17 @@ def _check_root(value: str) -> str:
     return value
 
 
+def _check_path(value: str) -> str:
+    if problem := find_shell_word(value):
+        raise ValueError(problem)
+    return value
+
+
 class SqliteSection(Section):
     """The metadata store in a file; relative paths are below the runner's `root`."""
 
     kind: Literal["sqlite"]
-    path: Name = "metadata.sqlite"
+    path: Annotated[Name, AfterValidator(_check_path)] = "metadata.sqlite"
 
 
 class DatabaseSection(Section):

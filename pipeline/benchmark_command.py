@@ -104,7 +104,7 @@ def run_benchmark(
                     console,
                 )
         except (NodeFailedError, Interrupted, UserError) as error:
-            return explain_failure(error, bool(signals), paths.log(run_id), console)
+            return explain_failure(error, bool(signals), paths.log(run_id), console, can_resume=False)
         artifact = result.artifact("Benchmark", "evaluation")
         content = (Path(artifact.uri) / "benchmark.json").read_text(encoding="utf-8")
         if not as_json:

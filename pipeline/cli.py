@@ -16,6 +16,7 @@ from pipeline.cli_options import (
     RUNNER,
     SET,
     CommandGroup,
+    check_written_path,
     load_files,
     load_runner_file,
     open_store,
@@ -135,7 +136,13 @@ def validate(
 @click.option("--run", "run_id", metavar="ID", help="The run. Without it: the newest one with token cleaning.")
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only runs of this pipeline.")
 @click.option("--example", "example_id", metavar="ID", help="The example to show, or the beginning of a reported one.")
-@click.option("--html", "page", metavar="FILE", help="Where the page goes, instead of into the root's `reports/`.")
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    help="Where the page goes, instead of into the root's `reports/`.",
+    callback=check_written_path,
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON (of --example, if given); no page.")
 @RUNNER
 @ROOT
@@ -181,7 +188,13 @@ def tokens(
 @main.command()
 @click.option("--run", "run_id", metavar="ID", help="The run. Without it: the newest one that was evaluated.")
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only runs of this pipeline.")
-@click.option("--html", "page", metavar="FILE", help="Where the page goes, instead of into the root's `reports/`.")
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    help="Where the page goes, instead of into the root's `reports/`.",
+    callback=check_written_path,
+)
 @RUNNER
 @ROOT
 def report(run_id: str | None, pipeline_name: str | None, page: str | None, runner_name: str, root: str | None) -> None:
@@ -296,7 +309,9 @@ def generate(
         click.echo("Prompts, one a line; Ctrl-D ends them:", err=True)
     texts = list(prompts)
     if not texts and conversation is None:
-        texts = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
+        given = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
+        # Other characters that end lines, such as a form feed, are parts of a prompt.
+        texts = [line.removesuffix("\r") for line in given.split("\n")] if given else []
     if not texts and conversation is None:
         raise click.UsageError("needs a prompt, as an argument or on standard input.")
     if model_path is None:

@@ -43,6 +43,16 @@ CLUSTER = click.option(
 IMAGE = click.option("--image", metavar="NAME:TAG", help="The container image that holds the code.")
 
 
+def check_written_path(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """For options that say where something is written: the callback that refuses what a shell would have replaced."""
+    from configs.folders import find_shell_word
+
+    del context
+    if value is not None and (problem := find_shell_word(value)):
+        raise click.BadParameter(problem, param=parameter)
+    return value
+
+
 @contextlib.contextmanager
 def _harmless_messages() -> Iterator[None]:
     try:

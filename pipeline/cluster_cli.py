@@ -11,7 +11,15 @@ import click
 
 from components import runtime
 from configs.folders import find_folder_problem
-from pipeline.cli_options import CLUSTER, IMAGE, SET, load_cluster_files, load_runner_file, require_cluster
+from pipeline.cli_options import (
+    CLUSTER,
+    IMAGE,
+    SET,
+    check_written_path,
+    load_cluster_files,
+    load_runner_file,
+    require_cluster,
+)
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.arguments import ContainerRun
@@ -28,7 +36,13 @@ _FORCE = click.option(
 @CLUSTER
 @SET
 @IMAGE
-@click.option("--output", required=True, metavar="FILE", help="Where the compiled pipeline goes (.yaml).")
+@click.option(
+    "--output",
+    required=True,
+    metavar="FILE",
+    help="Where the compiled pipeline goes (.yaml).",
+    callback=check_written_path,
+)
 def compile_command(
     config_path: str, runner_name: str, overrides: tuple[str, ...], image: str | None, output: str
 ) -> None:

@@ -5,13 +5,15 @@ from pathlib import Path
 import click
 
 from components import runtime
-from pipeline.cli_options import ROOT, RUNNER, close_store, load_runner_file, open_store
+from pipeline.cli_options import ROOT, RUNNER, check_written_path, close_store, load_runner_file, open_store
 
 
 @click.command("export")
 @click.argument("model", metavar="[MODEL]", required=False)
 @click.option("--format", "format_name", type=click.Choice(["hf", "keras", "savedmodel"]), required=True)
-@click.option("--output", metavar="FOLDER", help="Where to. Without it: below the root's `exports/`.")
+@click.option(
+    "--output", metavar="FOLDER", help="Where to. Without it: below the root's `exports/`.", callback=check_written_path
+)
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="Of the weights (hf, keras).")
 @click.option("--config", "config_path", metavar="CONFIG", help="savedmodel of a preset: the run whose text it gets.")
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="Without MODEL: only models of this pipeline.")

@@ -4,6 +4,7 @@ import glob
 import unicodedata
 from pathlib import Path
 
+from components import storage
 from components.addresses import hide_password
 from components.errors import UserError
 from components.example_gen.files import detect_format, list_files, split_path
@@ -27,6 +28,8 @@ def find_file_problems(path: str, file_format: str, mounted: str | None = None) 
         return [
             f"must be a path without line breaks and other control characters. Received: {path!r}. Rename the file."
         ]
+    if path.startswith("~"):
+        return [f"must be a path without `~`, which only shells read. Received: {path!r}. Give the whole path."]
     if problem := find_problem(path):
         return [problem]
     scheme, separator, _ = path.partition("://")
@@ -45,12 +48,14 @@ def find_file_problems(path: str, file_format: str, mounted: str | None = None) 
             # A name without an extension may be a folder's.
             if file_format == "auto" and pattern != "*" and Path(path).suffix:
                 detect_format(path)
-        elif Path(path).is_dir() or list(Path(base).glob(pattern)):
+        elif Path(path).is_dir() or storage.find_files(storage.join(glob.escape(base), pattern)):
             list_files(base, pattern, file_format)
         else:
             return [f"must be a file, a folder or a glob of files that matches.{near_file(path)}"]
     except UserError as error:
         return [str(error).removeprefix("data.path: ")]
+    except OSError as error:  # a path that is too long, or below a folder that this account may not look into
+        return [f"must be a path that this account can look at. Received: {path[:200]!r}: {error.strerror}."]
     return []
 
 

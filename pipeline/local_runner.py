@@ -180,6 +180,8 @@ def run_nodes(
         Path(folder).mkdir(parents=True, exist_ok=True)
     with lock_store(connection):
         store = open_writable_store(connection)
+        # Before anything takes its time: a run that is interrupted now is the newest one all the same.
+        write_run_record(store, run_id, record)
         dead = close_dead_runs(store, paths.name)
         try:
             remove_failed_outputs(store, paths.name, paths.places.artifacts)

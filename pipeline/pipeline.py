@@ -123,7 +123,7 @@ def create_pipeline(
             ("Baseline", baseline_resolver.outputs["model"]),
         )
     }
-    general = _make_general_nodes(config, platform, trainer.outputs["model"], preset_importer.outputs["model"])
+    general = _make_general_nodes(config, places, platform, trainer.outputs["model"], preset_importer.outputs["model"])
     evaluator = Evaluator(
         predictions=predictors["Candidate"].outputs["predictions"],
         preset_predictions=predictors["Preset"].outputs["predictions"],
@@ -169,7 +169,7 @@ def create_pipeline(
 
 
 def _make_general_nodes(
-    config: RunConfig, platform: Platform, candidate: BaseChannel, preset: BaseChannel
+    config: RunConfig, places: Places, platform: Platform, candidate: BaseChannel, preset: BaseChannel
 ) -> list[Any]:
     """Returns the nodes that read and predict `evaluation.general`; the last two are those of candidate and preset."""
     section = config.evaluation.general
@@ -180,6 +180,8 @@ def _make_general_nodes(
         data_config={
             **section.model_dump(mode="json", include={"format", "columns", "max_bad_fraction"}),
             "splits": {"train": 0.0, "eval": 0.0, "test": 1.0},
+            "section": "evaluation.general",
+            **({} if platform.keeps_failed_outputs else {"quarantine_dir": places.quarantine}),
         },
         code_hash=hash_code("components.example_gen.executor"),
     ).with_id("GeneralExampleGen")

@@ -1,5 +1,6 @@
 """What can be said of a preset without loading it."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,10 @@ def find_preset_problems(preset: str, *, is_language_model: bool = True) -> list
             f"must be an address that this project has a client for: hf://, kaggle:// or gs://. Received: {hide_password(preset)!r}. Download the folder, "
             "and name it."
         ]
+    if preset.startswith("~"):
+        return [f"must be a folder without `~`, which only shells read. Received: {preset!r}. Give the whole path."]
     folder = Path(preset)
-    if folder.is_dir():
+    if os.path.isdir(preset):  # also of a name that is too long for one
         return _find_folder_problems(folder, preset, is_language_model)
     if "/" in preset or not re.fullmatch(r"[a-z0-9_.]+", preset):
         return [

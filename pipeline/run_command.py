@@ -26,8 +26,8 @@ from pipeline.execution.child_process import (
 )
 from pipeline.execution.node_runner import NodeFailedError
 from pipeline.execution.run_lock import hold_run
-from pipeline.execution.run_record import PRESET_REVISION, RunRecord
-from pipeline.execution.run_state import RUN_CONTEXT, claim_run
+from pipeline.execution.run_record import NODES, PRESET_REVISION, RunRecord
+from pipeline.execution.run_state import RUN_CONTEXT, claim_run, read_node
 from pipeline.execution.scratch import describe_long_folder
 from pipeline.execution.store_lock import lock_store
 from pipeline.lineage.recorded import read_json
@@ -82,7 +82,7 @@ def run_pipeline(
         try:
             look_up_presets(config, console)
         except UserError as error:
-            return explain_failure(error, False, log_path, console)
+            return explain_failure(error, False, log_path, console, can_resume=part.resume is not None)
         record = make_record(config, config_path)
         before: dict[str, str] = {}
         if part.resume is not None:
@@ -90,7 +90,8 @@ def run_pipeline(
                 before = _read_inputs(runner, run_id)
                 require_same(before, json.loads(str(record[INPUTS])), run_id)
             except UserError as error:
-                return explain_failure(error, False, log_path, console)
+                return explain_failure(error, False, log_path, console, can_resume=False)
+            _tell_if_ended(runner, run_id, console)
         _tell_move(config, record, runner, console)
         if skip_unchanged and not _is_needed(config, record, runner, run_id, force, console):
             return 0
@@ -110,6 +111,18 @@ def _claim(runner: LocalRunnerConfig, run_id: str) -> None:
     connection = make_connection_config(runner)
     with lock_store(connection):
         claim_run(open_writable_store(connection), run_id)
+
+
+def _tell_if_ended(runner: LocalRunnerConfig, run_id: str, console: Console) -> None:
+    connection = make_connection_config(runner)
+    with lock_store(connection):
+        store = open_writable_store(connection)
+        recorded = store.get_context_by_type_and_name(RUN_CONTEXT, run_id).custom_properties
+        nodes = [node for node in read_json(recorded[NODES].string_value, list) if isinstance(node, str)]
+        states = [read_node(store, recorded["pipeline_name"].string_value, run_id, node) for node in nodes]
+    if states and all(state is not None and state.is_finished for state in states):
+        told = f"{run_id} has ended: nothing is left of it to do. What is new since then, such as data, is read by a run without --resume."
+        console.print(told, style="yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 def _read_inputs(runner: LocalRunnerConfig, run_id: str) -> dict[str, str]:
@@ -222,8 +235,18 @@ def _ask_for_samples(config: RunConfig, result: local_runner.RunResult) -> list[
         raise
 
 
-def explain_failure(error: Exception, interrupted: bool, log_path: Path, console: Console) -> int:
-    """Prints the cause that a user can mend, or the last words of a defect; the log has the traceback."""
+def explain_failure(
+    error: Exception, interrupted: bool, log_path: Path, console: Console, *, can_resume: bool = True
+) -> int:
+    """Prints the cause that a user can mend, or the last words of a defect; the log has the traceback.
+
+    Args:
+        error: What ended the run.
+        interrupted: Whether a signal did.
+        log_path: Of the run.
+        console: Where it is told.
+        can_resume: Whether `--resume` could go on.
+    """
     logging.error("%s", error, exc_info=error)
     node_id = error.node_id if isinstance(error, NodeFailedError) else "the run"
     cause: BaseException | None = error.__cause__ if isinstance(error, NodeFailedError) else error
@@ -232,9 +255,8 @@ def explain_failure(error: Exception, interrupted: bool, log_path: Path, console
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     if interrupted:
-        console.print(
-            f"\n[yellow]Interrupted in {node_id}.[/] Run the same command again to go on, or with --resume as the same run:"
-        )
+        way = ", or with --resume as the same run" if can_resume else ""
+        console.print(f"\n[yellow]Interrupted in {node_id}.[/] Run the same command again to go on{way}:")
         console.print("finished nodes do not run again, and training continues at its last checkpoint.")
         return exit_codes.INTERRUPTED
     mendable = [c for c in causes if isinstance(c, UserError)]
@@ -247,7 +269,10 @@ def explain_failure(error: Exception, interrupted: bool, log_path: Path, console
         console.print(f"{'' if known else f'{type(causes[0]).__name__}: '}{causes[0]}"[:2000], markup=False)
         if not isinstance(causes[0], ChildDiedError):
             console.print("This is not a problem of the configuration or the data that we know of.")
-    console.print("[dim]With --resume the same command goes on as the same run: finished nodes do not run again.[/]")
+    if can_resume:
+        console.print(
+            "[dim]With --resume the same command goes on as the same run: finished nodes do not run again.[/]"
+        )
     told = f"Traceback and all messages: {_find_log(log_path, node_id)}"
     console.print(told, style="dim", soft_wrap=True, markup=False)
     return exit_codes.FAILED

@@ -160,6 +160,17 @@ def make_summary(config: RunConfig, result: RunResult, samples: list[Sample], gr
     return Group(*parts)
 
 
+def _drop_resume(arguments: list[str]) -> list[str]:
+    """Returns arguments without `--resume` and its run: one with other settings is a new one."""
+    kept: list[str] = []
+    is_dropped = False
+    for argument in arguments:
+        if not (is_dropped and not argument.startswith("-")) and argument.partition("=")[0] != "--resume":
+            kept.append(argument)
+        is_dropped = argument == "--resume"
+    return kept
+
+
 def list_next_commands(arguments: list[str], result: RunResult, config: RunConfig) -> list[str]:
     """Returns the commands that one tries next, in order, as they can be pasted into the shell at hand.
 
@@ -179,12 +190,12 @@ def list_next_commands(arguments: list[str], result: RunResult, config: RunConfi
         commands = [
             ["generate", *place, *name, "Your instruction here"],
             ["lineage", "show", *place, *name],
-            ["run", *arguments, "--set", f"train.learning_rate={config.train.learning_rate / 2:g}"],
+            ["run", *_drop_resume(arguments), "--set", f"train.learning_rate={config.train.learning_rate / 2:g}"],
         ]
     else:
         commands = [
             ["lineage", "show", *place, result.artifact("Trainer", "model").uri],
-            ["run", *arguments, "--set", f"train.epochs={config.train.epochs * 2}"],
+            ["run", *_drop_resume(arguments), "--set", f"train.epochs={config.train.epochs * 2}"],
         ]
     return [shlex.join([program, "-m", "pipeline", *command]) for command in seen + commands]
 

@@ -1,5 +1,6 @@
 """What can be said of a run's template before anything runs: without a tokenizer, from the preset's files alone."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from components.errors import UserError
 from components.options import nearest
 from components.presets.handles import HUB, find_handle_problem, find_snapshot
 from components.presets.side_files import find_side_file, read_json_object
+from components.presets.tokenizer_files import read_ids
 from components.text.chat_template import ChatTemplate, RefusedConversationError
 from components.text.named_chat_templates import list_needed_tokens
 from components.text.template_choice import AUTO, TEMPLATE_NAMES, load_template
@@ -44,7 +46,7 @@ def _find_folder(preset: str) -> Path | None:
     if preset.startswith(HUB):
         found = None if find_handle_problem(preset) else find_snapshot(preset, with_weights=False)
         return Path(found.folder) if found else None
-    return Path(preset) if Path(preset).is_dir() else None
+    return Path(preset) if os.path.isdir(preset) else None
 
 
 def _find_missing_tokens(template: ChatTemplate, folder: Path | None) -> list[Problem]:
@@ -94,9 +96,7 @@ def _find_refusal(template: ChatTemplate, turns: list[dict[str, Any]]) -> str:
 def _read_tokens(folder: Path) -> set[str] | None:
     """Returns the tokens of a preset; None if they stand in a file that says so only to its own library."""
     if path := find_side_file(folder, "tokenizer.json"):
-        rules = read_json_object(path) or {}
-        vocabulary = rules.get("model", {}).get("vocab", {})
-        tokens = vocabulary if isinstance(vocabulary, dict) else [piece for piece, _ in vocabulary]
-        return {*tokens, *(token["content"] for token in rules.get("added_tokens") or ())}
+        ids = read_ids(read_json_object(path) or {})
+        return None if ids is None else set(ids)  # what is wrong with the file is told of the preset
     vocabulary = read_json_object(folder / "assets" / "tokenizer" / "vocabulary.json")
     return set(vocabulary) if vocabulary is not None else None

@@ -78,6 +78,12 @@ def make_config(
 def find_environment_problems(config: RunConfig) -> list[Problem]:
     """Returns what the run needs and this environment does not have: secrets, isolation. `validate` may run elsewhere."""
     problems = []
+    if (backend := os.environ.get("KERAS_BACKEND")) and backend != "tensorflow":
+        message = (
+            f"the environment variable KERAS_BACKEND must be tensorflow, or not set: nodes serve and export with TensorFlow. Received: {backend!r}. "
+            "Unset it; `train.backend` says what trains."
+        )
+        problems.append(Problem("train.backend", message))
     for i, section in enumerate(config.evaluation.metrics):
         metric = make_metric(section.name, section.options)
         if (

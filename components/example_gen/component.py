@@ -23,6 +23,7 @@ _CONFIG_KEYS = (
     "quarantine_dir",
     "window",
     "default_system",
+    "section",
 )
 _ALL_RECORDS = "all"
 # The driver puts the paths there that `data.path` means when the node runs.
@@ -47,8 +48,8 @@ class InstructionExampleGen(FileBasedExampleGen):
             path: A file, a folder, or a glob of files in one folder, with or without placeholders of spans (`data.path`); text, or
                 a parameter of the run.
             data_config: The `data` section of a run as a JSON-able dict, optionally with `quarantine_dir`, a folder that
-                survives a failure and gets the bad records if they are too many, and `default_system`, the system text of chats that
-                have none.
+                survives a failure and gets the bad records if they are too many, `default_system`, the system text of chats that
+                have none, and `section`, the name of the section, for messages.
             code_hash: Hash of the code that the node runs, so that an edit makes it run again.
         """
         data = {key: data_config[key] for key in _CONFIG_KEYS if data_config.get(key) is not None}

@@ -1,5 +1,6 @@
 """What is decided before ExampleGen runs or is taken from the cache: which spans, which files, and their content."""
 
+import re
 from typing import Any
 
 from tfx.components.example_gen import driver, utils
@@ -7,6 +8,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import standard_component_specs
 from tfx.utils import proto_utils
 
+from components.errors import UserError
 from components.example_gen.files import make_fingerprint
 from components.example_gen.settings import read_custom_config
 from components.example_gen.source import hash_data, resolve_input
@@ -18,10 +20,14 @@ def resolve_exec_properties(exec_properties: dict[str, Any]) -> dict[str, Any]:
     """Returns the execution properties with what was resolved: `input_config` names the paths, a line each."""
     path = exec_properties[standard_component_specs.INPUT_BASE_KEY]
     section = read_custom_config(exec_properties)["data"]
-    resolved = resolve_input(path, section.get("window", 1), section["format"])
+    option = f"{section.get('section', 'data')}.path"
+    try:
+        resolved = resolve_input(path, section.get("window", 1), section["format"])
+    except UserError as error:
+        raise UserError(re.sub(r"^data\.path(?=:)", option, str(error))) from None
     input_config = example_gen_pb2.Input()
     proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], input_config)
-    sha256 = hash_data(path, resolved.files)
+    sha256 = hash_data(path, resolved.files, option)
     input_config.splits[0].pattern = _SEPARATOR.join(resolved.paths)
     return exec_properties | {
         standard_component_specs.INPUT_CONFIG_KEY: proto_utils.proto_to_json(input_config),

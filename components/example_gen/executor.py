@@ -72,7 +72,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with fileio.open(f"{examples.uri}/{REPORT_FILE}", "w") as stream:
             stream.write(json.dumps(report, indent=2))
         _check_bad_records(report, data_config, examples.uri)
-        reports.check_rows(report, shares, data_path)
+        reports.check_rows(report, shares, data_path, columns.section)
         _set_properties(examples, report, data_path)
         for name, found in (("links_out", describe_links(files)), ("files_left_out", left_out)):
             if found:
@@ -136,7 +136,8 @@ def _check_bad_records(report: Mapping[str, Any], data_config: Mapping[str, Any]
                 with fileio.open(path, "rb") as source:
                     while data := source.read(_COPY_BYTES):
                         target.write(data)
-    raise UserError(reports.bad_records_text(report, first, limit, copy))
+    section = data_config.get("section", "data")
+    raise UserError(reports.bad_records_text(report, first, limit, copy, section))
 
 
 def _set_properties(examples: types.Artifact, report: Mapping[str, Any], data_path: str) -> None:

@@ -42,6 +42,8 @@ def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterat
         file = pyarrow.parquet.ParquetFile(stream)
         facts.columns = file.schema_arrow.names
         check_names(facts.columns)
+        if not facts.columns:
+            raise UserError("must be a Parquet file with columns, and has none. Write it again.")
         used = [*columns.required.values(), *columns.optional.values()]
         wanted = [name for name in facts.columns if any(c == name or c.startswith(f"{name}.") for c in used)]
         # With none of them there, one column is read all the same, so that the rows are counted.
@@ -50,6 +52,7 @@ def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterat
         num_bytes = 0
         types = {field.name: field.type for field in file.schema_arrow}
         to_simplify = [name for name in wanted if not _is_simple(types[name])]
+        kept_levels = _count_kept_levels(columns)
         record = 0
         for batch in file.iter_batches(batch_size=num_rows, columns=read):
             # A column that is a dictionary has all of it in each batch.
@@ -61,7 +64,7 @@ def read_parquet(stream: BinaryIO, facts: FileFacts, columns: Columns) -> Iterat
                 try:
                     value = row.to_pylist()[0]
                     for name in to_simplify:
-                        value[name] = _simplify(value[name], types[name])
+                        value[name] = _simplify(value[name], types[name], kept_levels.get(name))
                     yield Item(record, None, None, value)
                 except _VALUE_ERRORS:
                     yield Item(record, None, *_read_bad_row(row))
@@ -82,7 +85,7 @@ def _check_size(told: pyarrow.parquet.FileMetaData, read: list[str], size: int) 
     groups = [told.row_group(number) for number in range(told.num_row_groups)]
     values = [sum(group.column(leaf).num_values for group in groups) for leaf in leaves]
     unpacked = sum(group.column(leaf).total_uncompressed_size for group in groups for leaf in leaves)
-    _check_ratio("values of a column", max(told.num_rows, *values), _MOST_VALUES, _MOST_VALUES_A_BYTE, size)
+    _check_ratio("values of a column", max([told.num_rows, *values]), _MOST_VALUES, _MOST_VALUES_A_BYTE, size)
     _check_ratio("unpacked bytes", unpacked, MOST_UNPACKED, MOST_RATIO, size)
     largest = max((sum(g.column(leaf).total_uncompressed_size for leaf in leaves) for g in groups), default=0)
     return max(1, min(_MOST_ROWS, _MOST_BATCH_BYTES // max(1, largest)))
@@ -101,11 +104,26 @@ def _is_simple(kind: pyarrow.DataType) -> bool:
     return types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind) or types.is_boolean(kind)
 
 
-def _simplify(value: Any, kind: pyarrow.DataType) -> Any:
+def _count_kept_levels(columns: Columns) -> dict[str, int]:
+    """Returns by column on how many levels of structs, from the outermost on, a null field is one that stays.
+
+    All rows of a column have the fields of one struct: the arguments of a tool that one record calls are null in those of all others. Of
+    a turn itself, a null field says the same as none.
+    """
+    levels = {columns.messages: 1, columns.tools: 0}
+    return {name.partition(".")[0]: level + name.count(".") for name, level in levels.items() if name}
+
+
+def _simplify(value: Any, kind: pyarrow.DataType, kept_levels: int | None = None) -> Any:
     """Returns a value as JSON would have it, wherever it stands.
 
     NaN is what pandas and NumPy mean by it: there is no value. Numbers with few digits (float16 and 32, decimals) have no others than
     those; times are ISO 8601; bytes that are UTF-8 are the text that other programs have written without saying so.
+
+    Args:
+        value: As Arrow gives it.
+        kind: Its type.
+        kept_levels: See `_count_kept_levels`; None: null fields stay on all levels.
     """
     types = pyarrow.types
     if isinstance(kind, pyarrow.BaseExtensionType):
@@ -113,16 +131,18 @@ def _simplify(value: Any, kind: pyarrow.DataType) -> Any:
     if value is None or _is_simple(kind):
         return value
     if types.is_struct(kind):
-        return {name: _simplify(part, kind.field(name).type) for name, part in value.items()}
+        inner = None if kept_levels is None else max(0, kept_levels - 1)
+        parts = {name: _simplify(part, kind.field(name).type, inner) for name, part in value.items()}
+        return {name: part for name, part in parts.items() if part is not None or kept_levels != 0}
     if types.is_map(kind):
-        pairs = [(_simplify(key, kind.key_type), _simplify(part, kind.item_type)) for key, part in value]
+        pairs = [(_simplify(key, kind.key_type), _simplify(part, kind.item_type, kept_levels)) for key, part in value]
         named = {key: part for key, part in pairs if isinstance(key, str)}
         is_object = types.is_string(kind.key_type) or types.is_large_string(kind.key_type)
         return named if is_object and len(named) == len(pairs) else [list(pair) for pair in pairs]
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return [_simplify(part, kind.value_type) for part in value]
+        return [_simplify(part, kind.value_type, kept_levels) for part in value]
     if types.is_dictionary(kind):
-        return _simplify(value, kind.value_type)
+        return _simplify(value, kind.value_type, kept_levels)
     if types.is_floating(kind):
         number = float(str(numpy.float32(value))) if kind == pyarrow.float32() else float(str(value))
         return None if math.isnan(number) else number

@@ -43,6 +43,7 @@ class Columns:
     carried: tuple[str, ...] = ()
     where: tuple[Condition, ...] = ()
     default_system: str = ""
+    section: str = "data"
 
     @classmethod
     def from_config(cls, data_config: Mapping[str, Any]) -> "Columns":
@@ -53,23 +54,25 @@ class Columns:
             carried=tuple(data_config.get("carry_columns") or ()),
             where=tuple(map(Condition.parse, data_config.get("where") or ())),
             default_system=data_config.get("default_system") or "",
+            section=data_config.get("section", "data"),
         )
 
     @property
     def required(self) -> dict[str, str]:
         """Column by option name, for those that every record must have."""
+        columns = f"{self.section}.columns"
         if self.messages:
-            answer = {"data.columns.output": self.output} if self.output else {}
-            return {"data.columns.messages": self.messages} | answer
+            answer = {f"{columns}.output": self.output} if self.output else {}
+            return {f"{columns}.messages": self.messages} | answer
         if self.text:
-            return {"evaluation.general.columns.text": self.text}
-        return {"data.columns.instruction": str(self.instruction), "data.columns.output": str(self.output)}
+            return {f"{columns}.text": self.text}
+        return {f"{columns}.instruction": str(self.instruction), f"{columns}.output": str(self.output)}
 
     @property
     def optional(self) -> dict[str, str]:
         """Column by option name, for those that a record may lack."""
         named = {"input": self.input, "system": self.system, "tools": self.tools}
-        columns = {f"data.columns.{option}": name for option, name in named.items() if name}
+        columns = {f"{self.section}.columns.{option}": name for option, name in named.items() if name}
         columns |= {f"data.slice_columns[{i}]": name for i, name in enumerate(self.slices)}
         columns |= {f"data.carry_columns[{i}]": name for i, name in enumerate(self.carried)}
         return columns | {f"data.where[{i}]": condition.key for i, condition in enumerate(self.where)}
@@ -115,10 +118,9 @@ def missing_columns_text(missing: Mapping[str, str], there: list[str]) -> str:
         close = difflib.get_close_matches(column, there, n=1, cutoff=0.6)
         hint = f" Did you mean `{close[0]}`?" if close else ""
         parts.append(f"{option} is `{column}`, which no record has.{hint}")
+    options = ", ".join(f"`{option}`" for option in missing)
     shown = ", ".join(f"`{name[:80]}`" for name in there[:30]) + (", ..." if len(there) > 30 else "")
-    return (
-        f"{' '.join(parts)} Columns there are: {shown}. Set `data.columns`, `data.slice_columns` and the like to these."
-    )
+    return f"{' '.join(parts)} Columns there are: {shown}. Set {options} to these."
 
 
 def make_example(record: Mapping[str, Any], columns: Columns, source: str) -> dict[str, str]:

@@ -81,7 +81,7 @@ def check_columns(file_reports: Sequence[Mapping[str, Any]], columns: Columns, d
     if not missing or not there:
         return
     text = missing_columns_text(missing, there)
-    if "data.columns.input" in missing:
+    if f"{columns.section}.columns.input" in missing:
         text += " If the records have no such column, leave `input` out: `columns: {instruction: ..., output: ...}`."
     raise UserError(f"{data_path}: {text}")
 
@@ -102,7 +102,11 @@ def is_above_limit(report: Mapping[str, Any], max_bad_fraction: float) -> bool:
 
 
 def bad_records_text(
-    report: Mapping[str, Any], bad_records: Sequence[Mapping[str, Any]], max_bad_fraction: float, quarantine_path: str
+    report: Mapping[str, Any],
+    bad_records: Sequence[Mapping[str, Any]],
+    max_bad_fraction: float,
+    quarantine_path: str,
+    section: str = "data",
 ) -> str:
     """Says that too many records are bad.
 
@@ -111,10 +115,11 @@ def bad_records_text(
         bad_records: The first of them, in file order, as in the quarantine.
         max_bad_fraction: The limit.
         quarantine_path: Where all of them lie; "" if that was not asked for.
+        section: Of the configuration that names the data.
     """
     bad, read = report["rows_quarantined"], report["rows_read"]
     lines = [
-        f"data.max_bad_fraction: at most {100 * max_bad_fraction:.4g}% of the records may be bad. "
+        f"{section}.max_bad_fraction: at most {100 * max_bad_fraction:.4g}% of the records may be bad. "
         f"Received: {bad} of {read} ({100 * bad / read:.4g}%)."
     ]
     reasons = sorted(report["quarantine_reasons"].items(), key=lambda entry: (-entry[1], entry[0]))
@@ -125,14 +130,14 @@ def bad_records_text(
         lines.append(f"  {record['file']}, {place}: {record['reason']}: {record['preview']}")
     if quarantine_path:
         lines.append(f"All of them, with reasons: {quarantine_path}")
-    lines.append("Fix them in the file, or raise `data.max_bad_fraction` to go on without them.")
+    lines.append(f"Fix them in the file, or raise `{section}.max_bad_fraction` to go on without them.")
     return "\n".join(lines)
 
 
-def check_rows(report: Mapping[str, Any], shares: Mapping[str, float], data_path: str) -> None:
+def check_rows(report: Mapping[str, Any], shares: Mapping[str, float], data_path: str, section: str = "data") -> None:
     """Raises if there is nothing to train on, or nothing in one of the splits."""
     if not report["rows_read"]:
-        raise UserError(f"{data_path}: must hold at least one record; it is empty. Check `data.path`.")
+        raise UserError(f"{data_path}: must hold at least one record; it is empty. Check `{section}.path`.")
     if not report["rows_kept"]:
         left_out = {"left out by data.where": report["rows_left_out"]} if report["rows_left_out"] else {}
         reasons = "; ".join(f"{reason}: {n}" for reason, n in (report["quarantine_reasons"] | left_out).items())

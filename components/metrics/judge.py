@@ -122,6 +122,8 @@ class Judge(Metric):
             isinstance(prices, list) and len(prices) == 2 and all(_is_positive(p) or p == 0 for p in prices)
         ):
             raise ValueError(f"`price_per_million_tokens` must be [input, output]. Received: {prices!r}")
+        if self.preset is not None and not (isinstance(self.preset, str) and self.preset):
+            raise ValueError(f"`preset` must be a name, a handle or a folder. Received: {self.preset!r}")
         if (self.endpoint is None) == (self.preset is None):
             raise ValueError("needs either `endpoint` or `preset`.")
         if self.endpoint is not None and not (isinstance(self.model, str) and self.model):

@@ -34,7 +34,7 @@ def find_tokenizer_problems(folder: str | Path, family: Family, config: Mapping[
     if not path.is_file():
         return []
     rules = read_json_object(path)
-    ids = _read_ids(rules or {})
+    ids = read_ids(rules or {})
     if ids is None:
         return ["tokenizer.json must hold a vocabulary (`model.vocab`). Download it again."]
     problems = _find_vocabulary_problems(ids, rules or {}, family, config)
@@ -56,8 +56,8 @@ def get_token_text(token: str | Mapping[str, Any] | None) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _read_ids(rules: Mapping[str, Any]) -> dict[str, int] | None:
-    """Ids by token, of the vocabulary and of the tokens that were added to it."""
+def read_ids(rules: Mapping[str, Any]) -> dict[str, int] | None:
+    """Returns ids by token, of the vocabulary and of the tokens that were added to it; None if there is no such thing in the rules."""
     try:
         vocabulary = rules["model"]["vocab"]
         if isinstance(vocabulary, list):  # Unigram: pairs of piece and score
@@ -66,7 +66,7 @@ def _read_ids(rules: Mapping[str, Any]) -> dict[str, int] | None:
             ids = dict(vocabulary)
         ids |= {token["content"]: token["id"] for token in rules.get("added_tokens") or []}
         return ids if all(isinstance(number, int) for number in ids.values()) else None
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 

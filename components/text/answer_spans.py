@@ -125,6 +125,10 @@ def _check_shown(text: str, messages: Sequence[dict[str, Any]], tools: Sequence[
             if call["function"]["name"] not in text:
                 raise RefusedConversationError("the template does not show calls of tools")
         content = message["content"].strip()
+        if message.get("tool_calls"):
+            said = content.rpartition("</think>")[2].strip()  # reasoning that is left out is counted
+            if said not in text and json.dumps(said, ensure_ascii=False)[1:-1] not in text:
+                raise RefusedConversationError("the template does not show the text of an answer that calls a tool")
         # Some write what a tool answers as JSON.
         if message["role"] == "assistant" or content in text or json.dumps(content, ensure_ascii=False)[1:-1] in text:
             continue

@@ -15,7 +15,7 @@ _PROSE = ("content", *REASONING_KEYS)
 
 
 def neutralize(text: str, special_tokens: Sequence[str]) -> tuple[str, int]:
-    """Returns `text` with a space inside every special token of the model, and how many there were.
+    """Returns `text` with a space inside every special token of the model, or in place of one of a single character, and how many there were.
 
     A KerasHub tokenizer turns the characters `<|endoftext|>` into the end token wherever they stand, so that a record or
     a user could end a text, or impersonate a turn, by writing them.
@@ -24,8 +24,13 @@ def neutralize(text: str, special_tokens: Sequence[str]) -> tuple[str, int]:
     for token in special_tokens:
         if token and token in text:
             count += text.count(token)
-            text = text.replace(token, f"{token[0]} {token[1:]}")
+            text = text.replace(token, break_token(token))
     return text, count
+
+
+def break_token(token: str) -> str:
+    """Returns what stands in a text in place of a special token's characters."""
+    return f"{token[0]} {token[1:]}" if len(token) > 1 else " "
 
 
 def join_request(instruction: str, context: str) -> str:

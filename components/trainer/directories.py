@@ -55,7 +55,7 @@ def whole_directory(target: str, last: str) -> Iterator[str]:
         with work_directory(target, last) as local:
             yield local
         return
-    path = Path(target)
+    path = Path(os.path.realpath(target))  # a link stays, and leads to what is written
     if not is_absent_or_empty(path):
         raise FileExistsError(f"the output directory must be absent or empty. Received: {target}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def whole_directory(target: str, last: str) -> Iterator[str]:
 def is_absent_or_empty(path: Path) -> bool:
     """Returns whether there is nothing at `path`, or an empty directory, such as a file system that was mounted just now."""
     if not path.is_dir():
-        return not os.path.lexists(path)
+        return not os.path.lexists(os.path.realpath(path))
     ours = {"lost+found"} if os.path.ismount(path) else set()
     return {entry.name for entry in path.iterdir()} <= ours
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from components.text.cleaning import NORMALIZE, STEPS
+from components.text.record_cleaning import break_token
 
 # What `str.strip` takes away, in the words of RE2.
 _WHITE_SPACE = "[\t-\r\x1c- \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
@@ -30,7 +31,7 @@ def strip_in_graph(text: tf.Tensor) -> tf.Tensor:
 def neutralize_in_graph(text: tf.Tensor, special_tokens: Sequence[str]) -> tf.Tensor:
     """Returns `components.text.record_cleaning.neutralize` of texts, string (batch,)."""
     for token in filter(None, special_tokens):
-        broken = f"{token[0]} {token[1:]}".replace("\\", "\\\\")
+        broken = break_token(token).replace("\\", "\\\\")
         text = tf.strings.regex_replace(text, re.escape(token), broken)
     return text
 

@@ -235,4 +235,6 @@ def _find_state(recorded: Properties, last: dict[str, mlmd.Execution]) -> str:
         return PARTIAL  # damaged: what was to run is not known
     if expected and set(expected) - set(last):
         return DEAD if is_gone else RUNNING if process else PARTIAL
+    if not states and process and NODES not in recorded:  # not even its nodes were known
+        return DEAD if is_gone else RUNNING
     return COMPLETE if states else PARTIAL

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from components.harmless import escape_json
-from pipeline.cli_options import ROOT, RUNNER, load_runner_file
+from pipeline.cli_options import ROOT, RUNNER, check_written_path, load_runner_file
 from pipeline.lineage_cli.options import (
     JSON,
     PIPELINE,
@@ -29,6 +29,7 @@ from pipeline.lineage_cli.options import (
 @click.option(
     "--output",
     metavar="FILE",
+    callback=check_written_path,
     help="`-` is standard output. Without it: text is printed, pages and pictures go into the root's `reports/`.",
 )
 @click.option(
@@ -84,7 +85,7 @@ def graph_command(
 @click.command("export")
 @click.argument("subject", metavar="[MODEL|RUN|ARTIFACT|PATH]", required=False)
 @click.option("--format", "kind", type=click.Choice(["openlineage", "cyclonedx"]), help="What to write.")
-@click.option("--output", metavar="FILE", help="Where to; standard output if not given.")
+@click.option("--output", metavar="FILE", help="Where to; standard output if not given.", callback=check_written_path)
 @click.option(
     "--namespace",
     envvar="OPENLINEAGE_NAMESPACE",

@@ -90,6 +90,39 @@ def test_overrides_are_yaml_and_leave_the_file_alone():
     assert "train" not in MINIMAL
 
 
+def test_overrides_reach_the_items_of_lists():
+    given = {
+        "evaluation": {
+            "thresholds": [{"metric": "loss", "upper_bound": 3}, {"metric": "perplexity"}],
+            "metrics": ["rouge"],
+        }
+    }
+    raw, problems = apply_overrides(
+        given, ["evaluation.thresholds.0.upper_bound=5", "evaluation.metrics.0.use_stemmer=true"]
+    )
+    assert not problems
+    assert raw["evaluation"]["thresholds"] == [{"metric": "loss", "upper_bound": 5}, {"metric": "perplexity"}]
+    assert raw["evaluation"]["metrics"] == [{"name": "rouge", "use_stemmer": True}]
+    assert given["evaluation"]["thresholds"][0]["upper_bound"] == 3
+    for override in (
+        "evaluation.thresholds.2.metric=x",
+        "evaluation.thresholds.first=x",
+        "evaluation.thresholds.-1.metric=x",
+    ):
+        _, (problem,) = apply_overrides(given, [override])
+        assert "a key must be the number of one of its items, from 0 on" in problem.message
+
+
+def test_a_section_whose_keys_are_commented_out_is_as_one_that_is_not_there():
+    from configs.schema import RunConfig
+
+    sections, problems = parse_sections(MINIMAL | {"text": None, "data": None})
+    assert [(problem.key, problem.message) for problem in problems] == [("data", "this section is required.")]
+    assert sections["text"] == RunConfig.model_fields["text"].default
+    _, (problem,) = parse_sections(MINIMAL | {"method": "lora"})
+    assert (problem.key, problem.message) == ("method", "must be a mapping of keys to values. Received: 'lora'.")
+
+
 @pytest.mark.parametrize(
     ("content", "part"),
     [
@@ -187,6 +220,9 @@ def test_a_root_is_looked_at_as_a_whole(tmp_path, monkeypatch):
         ("gs://bucket/runs", "must be a folder of this machine, not an address"),
         ("file:///srv/runs", "must be a folder of this machine, not an address"),
         ("~/runs", "must be a path without `~`, which only shells read"),
+        ("$HOME/runs", "must be a path without variables, which only shells read"),
+        ("${DATA}/runs", "must be a path without variables"),
+        ("%USERPROFILE%/runs", "must be a path without variables"),
         ("runner.yaml", "must be a folder, or be to become one"),
         ("runner.yaml/runs", "must be a folder, or be to become one"),
     ],
@@ -229,6 +265,13 @@ def test_runner_on_mysql_needs_its_fields(tmp_path):
     assert config.metadata.port == 3306
     with pytest.raises(ConfigError, match=r"metadata\.password"):
         load_runner(str(path), ["metadata={kind: mysql, database: d, user: u, password: secret}"])
+
+
+@pytest.mark.parametrize("path", ["~/store.sqlite", "$HOME/store.sqlite"])
+def test_a_store_in_a_folder_that_only_a_shell_knows_is_refused(tmp_path, path):
+    (tmp_path / "runner.yaml").write_text("kind: local\n")
+    with pytest.raises(ConfigError, match=r"metadata\.path: must be a path without"):
+        load_runner(str(tmp_path / "runner.yaml"), [f"metadata={{kind: sqlite, path: {path}}}"])
 
 
 @pytest.mark.parametrize(

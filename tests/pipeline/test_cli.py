@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -116,6 +117,42 @@ def test_problems_are_listed_with_exit_code_2(call, command):
     assert result.exit_code == 2
     for part in ("method.rnk", "Did you mean `rank`?", "pipeline.name", "local.yaml has 1 problem", "root"):
         assert part in result.output
+
+
+@pytest.mark.parametrize("place", ["~/x.html", "$HOME/x.html", "${HOME}/x.html"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tokens", "--html"],
+        ["report", "--html"],
+        ["receipt", "--html"],
+        ["export", "--format", "hf", "--output"],
+        ["lineage", "graph", "--output"],
+        ["lineage", "export", "--format", "openlineage", "--output"],
+        ["compile", RUN, "--runner", "kubeflow", "--output"],
+    ],
+)
+def test_no_folder_is_made_that_only_a_shell_knows(call, command, place):
+    result = call(*command, place)
+    assert (result.exit_code, "must be a path without" in result.output) == (2, True)
+
+
+def test_prompts_are_lines_whatever_else_ends_lines_elsewhere(call, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("components.runtime.load_tensorflow_silently", lambda: None)
+    monkeypatch.setattr("pipeline.serving.load_model", lambda folder: SimpleNamespace(signatures={"serving_default"}))
+    monkeypatch.setattr("pipeline.serving.generate", lambda model, texts, signature: asked.extend(texts) or texts)
+    result = call("generate", "--model", str(tmp_path), input="a\x0cb\u2028c\u0085d\r\n\ne\n")
+    assert (result.exit_code, asked) == (0, ["a\x0cb\u2028c\u0085d", "", "e"])
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_streams_may_be_closed(closed, tmp_path):
+    """As some daemons start programs."""
+    command = " ".join(f"{number}{'<' if number == 0 else '>'}&-" for number in closed)
+    script = f'"$0" -m pipeline validate "$1" {command}'
+    done = subprocess.run(["sh", "-c", script, sys.executable, RUN], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("arguments", [["validate", RUN], ["lineage", "show"]])

@@ -76,6 +76,27 @@ def test_a_folder_without_data_is_told_before_anything_runs(tmp_path, names, tol
     assert find_file_problems(str(tmp_path), "auto") == []
 
 
+def test_a_glob_is_read_as_the_run_reads_it(tmp_path):
+    (tmp_path / "a.jsonl").write_text("{}")
+    for name in ("**.jsonl", "a**", "*.jsonl"):
+        assert find_file_problems(f"{tmp_path}/{name}", "jsonl") == []
+    (problem,) = find_file_problems(f"{tmp_path}/b**", "jsonl")
+    assert "must be a file, a folder or a glob of files that matches" in problem
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("~/data.jsonl", "must be a path without `~`, which only shells read"),
+        ("x" * 300 + ".jsonl", "File name too long"),
+        ('{"instruction": "' + "x" * 300 + '"}', "and no other braces"),
+    ],
+)
+def test_what_is_no_path_of_this_machine_is_told(path, told):
+    (problem,) = find_file_problems(path, "jsonl")
+    assert told in problem
+
+
 def test_what_would_wait_or_cannot_be_named_is_told_before_anything_runs(tmp_path):
     os.mkfifo(tmp_path / "a.jsonl")
     assert "a.jsonl, which is a named pipe" in find_file_problems(str(tmp_path), "auto")[0]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto.metadata_store_pb2 import Execution
 
 from components.errors import UserError
 from configs.runner_schema import LocalRunnerConfig
@@ -11,7 +12,7 @@ from pipeline import exit_codes, run_command
 from pipeline.execution.child_process import ChildError
 from pipeline.execution.node_runner import NodeFailedError
 from pipeline.execution.run_record import write_run_record
-from pipeline.execution.run_state import find_run
+from pipeline.execution.run_state import NodeState, find_run
 from pipeline.local_runner import Part, RunResult
 from pipeline.metadata_connection import make_connection_config
 from pipeline.paths import Paths
@@ -107,6 +108,24 @@ def test_a_summary_that_cannot_be_made_changes_no_verdict(run, monkeypatch, erro
     exit_code, output = run()
     assert exit_code == (0 if blessed else exit_codes.NOT_BLESSED)
     assert told in output and f"Traceback: {paths.log('run-1')}" in output
+
+
+@pytest.mark.parametrize("state", [Execution.COMPLETE, Execution.CACHED, Execution.FAILED, None])
+def test_a_run_that_has_ended_is_told_to_have_nothing_left(run, store, monkeypatch, state):
+    write_run_record(store, "run-2", make_record(load_config(CONFIG), CONFIG), ["ExampleGen", "Pusher"])
+    found = state and NodeState(node_id="x", execution=Execution(last_known_state=state), outputs={})
+    monkeypatch.setattr(run_command, "read_node", lambda *_: found)
+    _, output = run(part=Part(resume=""))
+    is_told = "run-2 has ended: nothing is left of it to do." in output
+    assert is_told is (state in (Execution.COMPLETE, Execution.CACHED))
+
+
+def test_what_could_not_be_begun_is_not_gone_on_with(run, monkeypatch):
+    def fail(*_):
+        raise UserError("no such preset")
+
+    monkeypatch.setattr(run_command, "look_up_presets", fail)
+    assert "--resume" not in run()[1]
 
 
 def test_what_was_skipped_is_no_run_to_go_on_with(run, store):

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline import serving
-from pipeline.summary import _format, _leave_out_what_all_share, _pick_options, make_samples
+from pipeline.summary import _drop_resume, _format, _leave_out_what_all_share, _pick_options, make_samples
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,12 @@ def test_numbers(value, shown):
 def test_place_options_are_handed_on():
     arguments = ["run.yaml", "--root", "a b", "--set", "x=1", "--runner=mine.yaml"]
     assert _pick_options(arguments, ("--runner", "--root")) == ["--root", "a b", "--runner=mine.yaml"]
+
+
+def test_a_run_with_other_settings_does_not_go_on_with_an_old_one():
+    for given in (["--resume"], ["--resume", "20261201-1"], ["--resume=20261201-1"]):
+        assert _drop_resume(["run.yaml", *given, "--root", "a"]) == ["run.yaml", "--root", "a"]
+    assert _drop_resume(["run.yaml", "--set", "x=1"]) == ["run.yaml", "--set", "x=1"]
 
 
 def _write(path, *records):

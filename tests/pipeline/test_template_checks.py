@@ -62,6 +62,22 @@ def test_what_is_wrong(find, own, text, key, part):
     assert part in found[key]
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"model": None},
+        {"model": {"vocab": ["a", "b"]}},
+        {"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 1}]},
+        {"model": [], "added_tokens": 3},
+    ],
+)
+def test_a_damaged_tokenizer_is_told_of_the_preset_alone(tmp_path, rules):
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    (tmp_path / "tokenizer.json").write_text(json.dumps(rules))
+    model = ModelSection(preset=str(tmp_path))
+    assert find_template_problems(TextSection(template="chatml"), model, INSTRUCTIONS) == []
+
+
 def test_a_vocabulary_of_keras_hub_is_read_too(tmp_path):
     folder = tmp_path / "assets" / "tokenizer"
     folder.mkdir(parents=True)

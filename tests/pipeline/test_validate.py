@@ -238,6 +238,18 @@ def _evaluate(metric):
     return {"metrics": [metric], "thresholds": [{"metric": value, "lower_bound": 0.0}]}
 
 
+@pytest.mark.parametrize(("value", "is_fine"), [("torch", False), ("jax", False), ("tensorflow", True), ("", True)])
+def test_another_backend_in_the_environment_is_told_before_anything_runs(write, monkeypatch, value, is_fine):
+    monkeypatch.setenv("KERAS_BACKEND", value)
+    found = find_environment_problems(load_config(write()))
+    assert [problem.key for problem in found] == ([] if is_fine else ["train.backend"])
+    assert (
+        is_fine
+        or f"KERAS_BACKEND must be tensorflow, or not set: nodes serve and export with TensorFlow. Received: '{value}'"
+        in found[0].message
+    )
+
+
 def test_programs_must_be_shut_in_where_a_run_is_started(write, monkeypatch):
     metric = {"name": "pass_at_k", "column": "program", "allow_code_execution": True}
     evaluation = {"metrics": [metric], "thresholds": [{"metric": "pass_at_1", "lower_bound": 0.1}]}

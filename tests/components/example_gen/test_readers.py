@@ -107,8 +107,7 @@ def test_a_long_text_that_many_rows_share_is_not_held_for_all_of_them(ingest, tm
 
     monkeypatch.setattr(pyarrow.parquet.ParquetFile, "iter_batches", iterate)
     monkeypatch.setattr(parquet_reader, "_MOST_BATCH_BYTES", 1 << 20)
-    items, _, _ = ingest(path)
-    assert len(items) == 600
+    assert len(ingest(path).all_examples) == 600
     assert max(sizes) <= max(1 << 20, 256 * 40)
     assert len(sizes) == -(-600 // most)
 
@@ -148,6 +147,44 @@ def test_parquet_nested_and_bad_rows(ingest, tmp_path):
         "q": "\\xff",
         "answers": {"text": ["c"]},
     }
+
+
+def test_parquet_makes_no_arguments_of_other_tools(ingest, tmp_path):
+    """All rows of a column have one struct: what one call has is null in all others."""
+
+    def call(**arguments):
+        return [
+            {"role": "user", "content": "Do it.", "tool_calls": None},
+            {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]},
+        ]
+
+    def tool(**properties):
+        return [
+            {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": properties}}}
+        ]
+
+    rows = [
+        {"messages": call(city="Rome"), "tools": tool(city={"type": "string"}), "meta": {"a": 1}},
+        {"messages": call(amount=3), "tools": tool(amount={"type": "integer", "minimum": 0}), "meta": {"b": 2}},
+    ]
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    outcome = ingest(path, columns={"messages": "messages", "tools": "tools"}, carried=["meta"])
+    assert outcome.reasons == []
+    found = [(json.loads(e["messages"]), json.loads(e["meta"])) for e in outcome.all_examples]
+    arguments = [turns["messages"][1]["tool_calls"][0]["function"]["arguments"] for turns, _ in found]
+    assert sorted(arguments, key=str) == [{"amount": 3}, {"city": "Rome"}]
+    properties = [turns["tools"][0]["function"]["parameters"]["properties"] for turns, _ in found]
+    assert sorted(properties, key=str) == [{"amount": {"minimum": 0, "type": "integer"}}, {"city": {"type": "string"}}]
+    # Elsewhere a null is a null.
+    assert sorted((meta for _, meta in found), key=str) == [{"a": 1, "b": None}, {"a": None, "b": 2}]
+
+
+def test_parquet_without_columns_is_an_error(ingest, tmp_path):
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({}), path)
+    with pytest.raises(UserError, match="must be a Parquet file with columns, and has none"):
+        ingest(path).check()
 
 
 def test_parquet_values_that_python_has_nothing_for_cost_their_row_only(ingest, tmp_path):

@@ -86,6 +86,23 @@ def test_an_optional_column_that_no_record_has_is_an_error():
         reports.check_columns([FILE], Columns(instruction="q", output="a", slices=("q", "x")), "d")
 
 
+def test_the_section_that_names_the_data_is_named():
+    columns = Columns.from_config(
+        {"columns": {"instruction": "q", "output": "a", "input": "x"}, "section": "evaluation.general"}
+    )
+    assert list(columns.required) == ["evaluation.general.columns.instruction", "evaluation.general.columns.output"]
+    found = {**FILE, "columns": ["q", "a"], "columns_found": ["q", "a"]}
+    with pytest.raises(
+        UserError,
+        match=r"evaluation\.general\.columns\.input is `x`, .*Set `evaluation\.general\.columns\.input` to these",
+    ):
+        reports.check_columns([found], columns, "d")
+    report = {"rows_quarantined": 1, "rows_read": 2, "quarantine_reasons": {"x": 1}}
+    text = reports.bad_records_text(report, [], 0.01, "", "evaluation.general")
+    assert text.startswith("evaluation.general.max_bad_fraction: ") and "raise `evaluation.general.max_bad" in text
+    assert "data.max_bad" not in text
+
+
 def test_the_limit_itself_is_allowed():
     report = {"rows_read": 100, "rows_quarantined": 1}
     assert not reports.is_above_limit(report, 0.01)

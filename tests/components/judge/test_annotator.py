@@ -138,6 +138,8 @@ def test_number_of_requests_is_checked_before_the_first():
         ({}, "name"),
         ({"preset": "p", "endpoint": "https://h/v1", "model": "m"}, "name"),
         ({"endpoint": "ftp://h"}, "endpoint"),
+        ({"preset": 5}, "preset"),
+        ({"preset": ""}, "preset"),
         ({"endpoint": "http://h/v1", "model": "m"}, "endpoint"),  # a key would be read on the way
         ({"endpoint": "https://169.254.169.254/v1", "model": "m"}, "endpoint"),
         ({"endpoint": "http://2852039166/v1", "model": "m", "api_key_env": None}, "endpoint"),

@@ -161,6 +161,10 @@ def test_resamples_are_computed_as_if_alone(pair):
 
 def test_options_are_checked():
     assert find_option_problems("rogue", {})["name"].startswith("unknown metric. Did you mean `rouge`? Metrics: ")
+    for name, option in (("exact_match", "ignore_case"), ("rouge", "use_stemmer"), ("number_match", "last_number")):
+        for value in ("false", 0, None):
+            assert find_option_problems(name, {option: value})[option].startswith(f"`{option}` must be true or false.")
+        assert find_option_problems(name, {option: True}) == {}
     assert find_option_problems("bleu", {"tokenize": "14a"})["tokenize"].startswith("`tokenize` must be one of")
     assert "regular expression" in find_option_problems("regex_match", {"pattern": "("})["pattern"]
     assert find_option_problems("regex_match", {}) == {"pattern": "`regex_match` needs it. Options: pattern."}

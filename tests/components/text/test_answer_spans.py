@@ -220,6 +220,19 @@ def test_what_is_left_out_makes_the_conversation_a_bad_one(source, more, message
         render(source, turns, **more)
 
 
+def test_an_answer_beside_a_call_is_not_left_out_without_a_word():
+    """Llama 3.2's own template shows the call alone."""
+    source = "{% for m in messages %}<{{ m.role }}>{% if m.tool_calls %}{{ m.tool_calls[0].function.name }}{% else %}{{ m.content }}{% endif %}<eot>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    calls = {"tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+    for said, is_shown in (("I look.", False), ("", True), ("<think>\nFirst f.\n</think>\n", True), ("f", True)):
+        turns = [("user", "U1"), ("assistant", said)]
+        if is_shown:
+            assert render(source, turns, **{said: calls})[1] == ["f<eot>"]
+        else:
+            with pytest.raises(RefusedConversationError, match="does not show the text of an answer that calls a tool"):
+                render(source, turns, **{said: calls})
+
+
 def test_the_form_of_an_answer():
     find = lambda source: find_answer_form(make(source), SPECIAL)  # noqa: E731
     assert find(SHAPES["as it is"][0]).end == "<eot>"

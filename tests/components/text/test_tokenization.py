@@ -179,6 +179,10 @@ def test_truncation_keeps_the_start_token_and_counts():
     assert len(result.token_ids) == len(result.target_mask) == 8
 
 
+def test_a_special_token_of_one_character_is_none_either():
+    assert neutralize("a|b||", ["|", "<end>"]) == ("a b  ", 3)
+
+
 def test_neutralize_cannot_be_tricked_into_making_a_special_token():
     text, count = neutralize("<e<end>nd>", ["<end>"])
     assert "<end>" not in text

@@ -24,6 +24,20 @@ def test_directory_is_whole_or_absent(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_stays_and_leads_to_what_is_written(tmp_path, is_there):
+    target, link = tmp_path / "disk" / "out", tmp_path / "link"
+    target.parent.mkdir()
+    if is_there:
+        target.mkdir()
+    link.symlink_to(target)
+    with directories.whole_directory(str(link), last="whole") as local:
+        assert Path(local).parent == target.parent
+        Path(local, "whole").write_text("x")
+    assert link.is_symlink() and (target / "whole").read_text() == "x"
+    assert not directories.is_absent_or_empty(link)
+
+
 @pytest.fixture(params=["mounted", "mounted on itself", "closed parent", "another device"])
 def fixed(request, tmp_path, monkeypatch):
     """An empty directory in whose place none can be put."""

@@ -95,8 +95,8 @@ def test_stripping_in_graph_equals_python():
 
 
 def test_special_tokens_are_neutralized_in_graph_as_in_python():
-    special = [END, "\\d|[x]", ""]
-    texts = [*_texts(), "a\\d|[x]b"]
+    special = [END, "\\d|[x]", "", "|"]
+    texts = [*_texts(), "a\\d|[x]b|c"]
     neutral = graph_text.neutralize_in_graph(tf.constant(texts), special).numpy()
     assert [n.decode() for n in neutral] == [neutralize(t, special)[0] for t in texts]
 
