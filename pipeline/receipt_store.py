@@ -45,9 +45,11 @@ def load_receipts(
         UserError: There is no such run, it has no receipt, or a receipt cannot be read.
     """
     runs: dict[tuple[str, str], dict[str, Path]] = {}
+    times: dict[tuple[str, str], tuple[float, int]] = {}  # ids of a cluster's runs do not sort by time
     for path in sorted((root / "receipts").glob("*/*.json")):
         run, _, node = path.stem.partition(".")
         runs.setdefault((run, path.parent.name), {})[node] = path
+        times[run, path.parent.name] = (path.stat().st_mtime * 1000, 0)
     by_run: dict[tuple[str, str], list[mlmd.Artifact]] = {}
     for artifact in store.get_artifacts(_RECEIPTS):
         contexts = store.get_contexts_by_artifact(artifact.id)
@@ -58,19 +60,20 @@ def load_receipts(
     for key, artifacts in by_run.items():
         # A run that was stopped and then went on has both.
         runs[key] = runs.get(key, {}) | list_places(artifacts)
+        times[key] = max((artifact.create_time_since_epoch, artifact.id) for artifact in artifacts)
     chosen = [
         key
         for key in runs
         if (run_id is None or key[0] == run_id) and (pipeline_name is None or key[1] == pipeline_name)
     ]
     if not chosen:
-        known = sorted((key[0] for key in runs), reverse=True)
+        known = [key[0] for key in sorted(runs, key=times.__getitem__, reverse=True)]
         more = f" and {len(known) - _NUM_NAMED:,} more" if len(known) > _NUM_NAMED else ""
         raise UserError(
             "--run and --pipeline must fit a run that has come as far as the receipt of its training. Received: "
             f"{run_id or 'any run'} of {pipeline_name or 'any pipeline'}. Such runs, newest first: "
             f"{', '.join(known[:_NUM_NAMED]) or 'none'}{more}."
         )
-    newest = max(chosen)  # ids of runs sort by time
+    newest = max(chosen, key=times.__getitem__)
     receipts = {node: read_receipt(path) for node, path in runs[newest].items()}
     return RunReceipts(run_id=newest[0], pipeline_name=newest[1], receipts=receipts)

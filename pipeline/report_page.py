@@ -218,10 +218,12 @@ def make_bars(report: RunReport) -> list[Bars]:
     for part in ("prompt", "response"):
         counts = [count for name, count in report.lengths.items() if name.startswith(f"{part}_")]
         if any(counts):
-            width = config["text"]["max_length"] / len(counts)
+            longest = config["text"]["max_length"]
+            # A length belongs to the bin that `length * bins // longest` is; the last one has the longest too.
+            edges = [math.ceil(i * longest / len(counts)) for i in range(len(counts))] + [longest + 1]
             bars = [
-                Bar(low=round(i * width), high=round((i + 1) * width), count=count, height=count / max(counts))
-                for i, count in enumerate(counts)
+                Bar(low=low, high=high, count=count, height=count / max(counts))
+                for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
             ]
             found.append(Bars(name=part, bars=bars))
     return found

@@ -1,8 +1,9 @@
 """What a run's report tells: found in the metadata store and in the files that it names. Needs no TensorFlow."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ml_metadata.metadata_store.metadata_store import ListOptions, MetadataStore
@@ -76,32 +77,33 @@ def load_report(store: MetadataStore, run_id: str | None = None, pipeline_name: 
         )
     run, name, evaluation = chosen[0]
     model_uri = _find_model_uri(store, evaluation)
-    counts: Properties = {}
-    lengths: dict[str, int] = {}
-    text_changes: dict[str, Any] = {}
-    cleaning = []
     artifacts = store.get_artifacts_by_context(run.id)
-    for artifact in artifacts:
-        if "kept_share" in (properties := get_properties(artifact)):
-            cleaning.append(properties)
-        # Those of the run's own data.
-        if artifact.type == "Examples" and not Path(artifact.uri).parts[-3].startswith("General"):
-            counts |= properties
-            lengths |= _read_if_there(artifact.uri, "lengths/train.json")
-            text_changes |= _read_if_there(artifact.uri, "changes/train.json")
+    data = list_data(artifacts)
+    cleaning = [said for artifact in artifacts if "kept_share" in (said := get_properties(artifact))]
     return RunReport(
         run_id=run.name,
         pipeline_name=name,
         evaluation=_read(evaluation.uri, "metrics.json"),
         examples=_read(evaluation.uri, "examples.json"),
         training=_read_if_there(model_uri, "training_record.json"),
-        counts=counts,
-        lengths=lengths,
-        text_changes=text_changes,
+        counts={name: value for artifact in data for name, value in get_properties(artifact).items()},
+        lengths=_read_all(data, "lengths/train.json"),
+        text_changes=_read_all(data, "changes/train.json"),
         cleaning=sorted(cleaning, key=lambda properties: properties.get("round", 0)),
         receipts={node: read_receipt(path) for node, path in list_places(artifacts).items() if path.is_file()},
         lineage=trace(store, model_uri),
     )
+
+
+def list_data(artifacts: Sequence[mlmd.Artifact]) -> list[mlmd.Artifact]:
+    """Returns the examples of a run's own data: general text has some too, and token cleaning writes a part of them, with counts of its own."""
+    own = [("ExampleGen",), ("Tokenizer",)]
+    # `<root>/<node>/<key>/<execution>`
+    return [a for a in artifacts if a.type == "Examples" and PurePosixPath(a.uri).parts[-3:-2] in own]
+
+
+def _read_all(artifacts: Sequence[mlmd.Artifact], name: str) -> dict[str, Any]:
+    return {key: value for artifact in artifacts for key, value in _read_if_there(artifact.uri, name).items()}
 
 
 def _find_model_uri(store: MetadataStore, evaluation: mlmd.Artifact) -> str:

@@ -62,7 +62,8 @@ class _PredictDoFn(beam.DoFn):
         ]
         if self._choices:
             add_choices(predictions, self._choices)
-            score_choices(predictions, self._model.functions["score_text"], self._choices["end_token"])
+            score = self._model.functions["score_text"]
+            score_choices(predictions, score, self._choices["end_token"], self._choices["delimiter"])
         yield from (prediction.SerializeToString(deterministic=True) for prediction in predictions)
         tokens = int(outputs[features.TOKEN_COUNT].sum())
         written = int(outputs["completion_tokens"].sum()) if "completion_tokens" in outputs else 0
@@ -105,7 +106,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             model.uri,
             "evaluate" if prediction["complete"] else "score",
             card.get("max_prompt_length") if prediction["complete"] else None,
-            choices and choices | {"cleaning": get_level(of_run)},
+            choices and choices | {"cleaning": get_level(of_run), "delimiter": card.get("opening", "")},
             shared.Shared(),
         )
         size = prediction["batch_size"]

@@ -61,7 +61,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(input_dict["examples"])
         artifact = artifact_utils.get_single_instance(output_dict["receipt"])
         settings = json.loads(exec_properties["settings"])
-        tokens, texts = load_tokens(settings["preset"])
+        tokens, texts = load_tokens(settings["preset"], settings["text"])
         max_length = settings["text"]["max_length"]
         with self._make_beam_pipeline() as pipeline:
             for split in _list_splits(settings):
@@ -137,11 +137,11 @@ def explain(violations: Sequence[Violation], copy: str) -> str:
     return "\n".join(lines)
 
 
-def load_tokens(preset: str) -> tuple[SpecialTokens, TokenTexts]:
-    """Returns the special tokens of a preset's tokenizer, and the texts of all."""
+def load_tokens(preset: str, text: Mapping[str, Any]) -> tuple[SpecialTokens, TokenTexts]:
+    """Returns the special tokens of a preset's tokenizer under a run's `text` section, and the texts of all."""
     with local_preset(preset, with_weights=False) as source:
         tokenizer = load_tokenizer(source)
-        return find_special_tokens(tokenizer, source), TokenTexts(tokenizer)
+        return find_special_tokens(tokenizer, source, text), TokenTexts(tokenizer)
 
 
 def set_properties(artifact: Any, report: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """From a conversation to token ids with a chat template: render, tokenize as one text, mark the targets, truncate."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -125,8 +126,9 @@ class ChatTokenizer:
         if ids[-1] not in self._end_ids:
             # The template has no token of its own that closes an answer, but a generation must end.
             ids = [*ids, int(self._tokenizer.end_token_id)]
-        request = conversation.seen[conversation.trained[-1] - 1]["content"]
-        head = max(rendered.prompt.rfind(request), 0) if request else 0
+        request = conversation.seen[conversation.trained[-1] - 1]["content"].strip()  # as many templates show it
+        forms = (request, json.dumps(request, ensure_ascii=False)[1:-1])
+        head = max(0, *map(rendered.prompt.rfind, forms)) if request else 0
         return _Encoded(
             conversation=conversation,
             rendered=rendered,

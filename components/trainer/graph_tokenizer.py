@@ -31,8 +31,12 @@ class GraphTokenizer(Protocol):
     def encode(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Returns token ids, int32 (batch, ragged), of texts, string (batch,)."""
 
-    def decode(self, token_ids: tf.RaggedTensor) -> tf.Tensor:
-        """Returns texts, string (batch,), of token ids, int32 (batch, ragged)."""
+    def decode(self, token_ids: tf.RaggedTensor, *, whole: bool = True) -> tf.Tensor:
+        """Returns texts, string (batch,), of token ids, int32 (batch, ragged); `whole`: nothing stands before them."""
+
+    @property
+    def puts_blank(self) -> bool:
+        """Whether a whole text has a blank before it in tokens."""
 
 
 def make_graph_tokenizer(tokenizer: keras_hub.tokenizers.Tokenizer) -> "GraphTokenizer":
@@ -58,9 +62,15 @@ class LayerTokenizer(tf.Module):
         """Returns token ids, int32 (batch, ragged), of texts, string (batch,)."""
         return tf.cast(self._tokenizer(text), tf.int32)
 
-    def decode(self, token_ids: tf.RaggedTensor) -> tf.Tensor:
+    def decode(self, token_ids: tf.RaggedTensor, *, whole: bool = True) -> tf.Tensor:
         """Returns texts, string (batch,), of token ids, int32 (batch, ragged)."""
+        del whole
         return self._tokenizer.detokenize(token_ids)
+
+    @property
+    def puts_blank(self) -> bool:
+        """See `GraphBytePairTokenizer`."""
+        return False
 
 
 class GraphBytePairTokenizer(tf.Module):
@@ -128,8 +138,13 @@ class GraphBytePairTokenizer(tf.Module):
             return tf.RaggedTensor.from_value_rowids(tf.cast(ids, tf.int32), rows, nrows=size, validate=False)
 
     @tf.autograph.experimental.do_not_convert
-    def decode(self, token_ids: tf.RaggedTensor) -> tf.Tensor:
-        """Returns texts, string (batch,), of token ids, int32 (batch, ragged). Cut characters stay cut at byte level."""
+    def decode(self, token_ids: tf.RaggedTensor, *, whole: bool = True) -> tf.Tensor:
+        """Returns texts, string (batch,), of token ids, int32 (batch, ragged). Cut characters stay cut at byte level.
+
+        Args:
+            token_ids: Of the texts.
+            whole: Whether nothing stands before them. Some tokenizers put a blank before a text, which is then taken away.
+        """
         with tf.device("cpu"):
             unknown = tf.constant(self._unknown_id, token_ids.dtype)
             token_ids = tf.ragged.map_flat_values(tf.minimum, token_ids, unknown)
@@ -138,7 +153,13 @@ class GraphBytePairTokenizer(tf.Module):
                 return tf.strings.reduce_join(texts, -1)
             texts = token_ids.with_flat_values(self._decode_bytes(token_ids.flat_values, token_ids.value_rowids()))
             text = tf.strings.reduce_join(texts, -1)
-            return tf.strings.regex_replace(text, f"^ {{0,{self._rules.strip}}}", "") if self._rules.strip else text
+            strips = whole and self._rules.strip
+            return tf.strings.regex_replace(text, f"^ {{0,{self._rules.strip}}}", "") if strips else text
+
+    @property
+    def puts_blank(self) -> bool:
+        """Whether a text has a blank before it in tokens, see `decode`."""
+        return not self._rules.byte_level and bool(self._rules.strip)
 
     def _normalize(self, pieces: "_Pieces", *, ahead: bool) -> tf.Tensor:
         """Returns the texts as they are cut; `ahead` of the normalized tokens by the normalizer, then by the pre-tokenizer."""

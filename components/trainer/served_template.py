@@ -13,8 +13,9 @@ from components.presets.side_files import SIDE_FOLDER
 from components.text.answer_spans import find_answer_form
 from components.text.chat_template import ChatTemplate, RefusedConversationError
 from components.text.cleaning import clean_text, get_level
-from components.text.model_tokenizer import list_end_token_ids, list_special_tokens
+from components.text.model_tokenizer import list_special_tokens
 from components.text.request_form import NoRequestFormError, RequestForm, find_request_form, render_request
+from components.text.stop_ids import list_stop_ids
 from components.text.template_choice import load_template
 from components.text.templates import TEMPLATES, PromptTemplate
 from components.text.tokenization import prepare_template
@@ -30,6 +31,7 @@ class ServedTemplate:
         special_tokens: The model's; their characters in a request become ordinary text.
         start_ids: What is put before a prompt that does not begin with it: the start token, or nothing.
         stop_ids: What ends an answer; the first one is what the template closes an answer with.
+        opening: What the template writes before every answer, behind the prompt; "" if that is nothing, or not always the same.
         around: What becomes of a request in its prompt; None where that is not constant.
         problem: Why it is not; "" if it is.
     """
@@ -38,6 +40,7 @@ class ServedTemplate:
     special_tokens: list[str]
     start_ids: list[int]
     stop_ids: list[int]
+    opening: str
     around: RequestForm | None
     problem: str
 
@@ -58,6 +61,7 @@ class ServedTemplate:
         card: dict[str, Any] = {
             "template_sha256": None,
             "special_tokens": self.special_tokens,
+            "opening": self.opening,
             "no_serving_default": self.problem or None,
         }
         if isinstance(self.template, PromptTemplate):
@@ -104,11 +108,10 @@ def make_served_template(tokenizer: Any, text: Mapping[str, Any], folder: str | 
     special = list_special_tokens(tokenizer)
     start = start_token_id(tokenizer)
     start_ids = [] if start is None else [int(start)]
-    stop_ids = list(list_end_token_ids(tokenizer, folder))
+    opening = ""
     if isinstance(template, ChatTemplate):
         template = prepare_template(template, tokenizer)
-        if end := find_answer_form(template, special).end:
-            stop_ids = [int(tokenizer(end)[0]), *stop_ids]
+        opening = find_answer_form(template, special).before or ""
         system = clean_text(text["system"], get_level(text))
         start_ids = start_ids if _begins_with(template, system, special, tokenizer, start_ids) else []
     around, problem = None, ""
@@ -120,7 +123,8 @@ def make_served_template(tokenizer: Any, text: Mapping[str, Any], folder: str | 
         template=template,
         special_tokens=special,
         start_ids=start_ids,
-        stop_ids=list(dict.fromkeys(stop_ids)),
+        stop_ids=list_stop_ids(tokenizer, template, folder),
+        opening=opening,
         around=around,
         problem=problem,
     )

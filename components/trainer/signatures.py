@@ -75,6 +75,12 @@ class ServingModule(tf.Module):
         self._tokenizer = make_graph_tokenizer(tokenizer)
         ids = tf.RaggedTensorSpec([None, None], tf.int32, ragged_rank=1, row_splits_dtype=tf.int64)
         self._decode = tf.function(self._tokenizer.decode, input_signature=[ids], autograph=False)
+        # What follows a prompt is no text of its own; behind a plain template it was trained as one.
+        self._decode_rest = self._decode
+        if self._tokenizer.puts_blank:
+            decode_rest = functools.partial(self._tokenizer.decode, whole=False)
+            self._decode_rest = tf.function(decode_rest, input_signature=[ids], autograph=False)
+        self._decode_answer = self._decode_rest if self.template.is_chat else self._decode
         self._vocabulary_size = int(model.backbone.vocabulary_size)
         # Tracked by tf.Module: without them the variables would not be saved. The model itself stays out: its Keras
         # parts would be saved as objects that a process without Keras cannot read.
@@ -137,7 +143,7 @@ class ServingModule(tf.Module):
         if around.trims:
             instruction = strip_in_graph(instruction)
         prompts = self._encode(tf.strings.join([around.before, instruction, around.behind]))
-        completion, _ = self._complete_and_cut(prompts)
+        completion, _ = self._answer(prompts)
         return {"completion": completion}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")], autograph=False)
@@ -150,16 +156,18 @@ class ServingModule(tf.Module):
         Returns:
             `completion`: string (batch,).
         """
-        completion, _ = self.complete_with_tokens(prompt)
+        completion, _ = self._answer(self._encode(valid_utf8(prompt)))
         return {"completion": completion}
 
     @tf.function(input_signature=[_STRINGS], autograph=False)
     def complete_with_tokens(self, prompt: tf.Tensor) -> tuple[tf.Tensor, tf.RaggedTensor]:
-        """Returns `complete`'s text and the tokens it is, int32 (batch, ragged); saved so that the export can be checked.
+        """Returns completions and the tokens they are, int32 (batch, ragged); saved so that the export can be checked.
 
-        The tokens are those before a stop text was cut off.
+        The texts are those of the tokens alone, with what the template writes before an answer; the tokens those before a stop text was
+        cut off.
         """
-        return self._complete_and_cut(self._encode(valid_utf8(prompt)))
+        tokens = self._complete_tokens(self._encode(valid_utf8(prompt)))
+        return self._cut_off(valid_utf8(self._decode(tokens))), tokens
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
     def score(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -194,7 +202,7 @@ class ServingModule(tf.Module):
         lengths = tf.where(given >= 0, given, lengths)
         token_ids = parsed[features.TOKEN_IDS].to_tensor()
         prompts = tf.RaggedTensor.from_tensor(token_ids, lengths=lengths, row_splits_dtype=tf.int64)
-        completion, new = self._complete_and_cut(prompts)
+        completion, new = self._answer(prompts)
         return {
             **self._score_parsed(parsed),
             "completion": completion,
@@ -223,8 +231,9 @@ class ServingModule(tf.Module):
         """
         room = self._max_positions or tf.int32.max
         max_new_tokens = tf.minimum(max_new_tokens, room - 2)
-        text, _ = self._complete_tokens(self._encode(valid_utf8(prompt)), room - max_new_tokens, max_new_tokens, seed)
-        return {"completion": text}
+        prompts = self._encode(valid_utf8(prompt))
+        tokens = self._write_tokens(prompts, room - max_new_tokens, max_new_tokens, seed)
+        return {"completion": valid_utf8(self._decode_rest(tokens))}
 
     @tf.function(
         input_signature=[
@@ -275,23 +284,33 @@ class ServingModule(tf.Module):
         start = tf.RaggedTensor.from_row_lengths(tf.fill([tf.reduce_sum(counts)], self._start[0]), counts)
         return tf.concat([start, token_ids], axis=1)
 
-    def _complete_and_cut(self, prompts: tf.RaggedTensor) -> tuple[tf.Tensor, tf.RaggedTensor]:
-        text, tokens = self._complete_tokens(
+    def _answer(self, prompts: tf.RaggedTensor) -> tuple[tf.Tensor, tf.RaggedTensor]:
+        """Returns answers, string (batch,), as the references are: without what the template writes before them; and all tokens."""
+        tokens = self._complete_tokens(prompts)
+        text = valid_utf8(self._decode_answer(tokens))
+        if self.template.opening:
+            text = tf.strings.regex_replace(text, f"^{re.escape(self.template.opening)}", "")
+        return self._cut_off(text), tokens
+
+    def _cut_off(self, text: tf.Tensor) -> tf.Tensor:
+        return tf.strings.regex_replace(text, f"(?s)(?:{self._cut}).*", "") if self._cut else text
+
+    def _complete_tokens(self, prompts: tf.RaggedTensor) -> tf.RaggedTensor:
+        return self._write_tokens(
             prompts,
             tf.constant(self._max_prompt_length),
             tf.constant(self._max_new_tokens),
             tf.constant(self._seed),
         )
-        return (tf.strings.regex_replace(text, f"(?s)(?:{self._cut}).*", "") if self._cut else text), tokens
 
-    def _complete_tokens(
+    def _write_tokens(
         self,
         prompts: tf.RaggedTensor,
         max_prompt_length: tf.Tensor,
         max_new_tokens: tf.Tensor,
         seed: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.RaggedTensor]:
-        """Returns completions, string (batch,), and their tokens, int32 (batch, ragged)."""
+    ) -> tf.RaggedTensor:
+        """Returns the tokens that follow prompts, int32 (batch, ragged)."""
         prompts = truncate_prompts(prompts, max_prompt_length, self._num_head)
         # A prompt without any token cannot be continued: an end token stands for the end of the text before.
         lengths = tf.cast(prompts.row_lengths(), tf.int32)
@@ -308,9 +327,8 @@ class ServingModule(tf.Module):
 
         empty = (tf.zeros([size, max_new_tokens], tf.int32), tf.zeros([size], tf.int32))
         new, counts = map_chunks(generate, lengths, lambda longest: _ROWS_PER_CHUNK, empty, _LENGTH_SPREAD)
-        completion = tf.RaggedTensor.from_tensor(new, lengths=counts, row_splits_dtype=tf.int64)
-        # max_new_tokens may cut a character in two; a client must be able to rely on UTF-8.
-        return valid_utf8(self._decode(completion)), completion
+        # max_new_tokens may cut a character in two; whoever decodes them sees to it that clients can rely on UTF-8.
+        return tf.RaggedTensor.from_tensor(new, lengths=counts, row_splits_dtype=tf.int64)
 
     def _score_parsed(self, parsed: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         token_ids, mask = (parsed[name][:, : self._max_scored] for name in (features.TOKEN_IDS, features.TARGET_MASK))

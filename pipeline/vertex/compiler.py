@@ -57,6 +57,9 @@ def compile_for_vertex(config: RunConfig, runner: VertexRunnerConfig) -> dict[st
         PIPELINE_ROOT: root,
         PUSH_DESTINATION: json.dumps(destination),
     }
+    # A value of a parameter that no node reads would be taken for one that changes the run, and be refused when it is submitted.
+    known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    parameters = {name: value for name, value in parameters.items() if name in known}
     text = yaml.safe_dump(spec, sort_keys=True, allow_unicode=True, width=4096)
     return {"pipeline_name": name, "text": text, "parameters": parameters}
 

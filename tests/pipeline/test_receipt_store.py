@@ -1,6 +1,7 @@
 """Receipts are found by run, also those of runs that were stopped; and the command that shows them."""
 
 import json
+import os
 import re
 
 import pytest
@@ -70,6 +71,20 @@ def test_the_newest_run_with_all_its_receipts(writer, make_receipt, tmp_path):
     assert (found.run_id, found.pipeline_name, list(found.receipts)) == ("run2", "p", ["ReferenceReceipt", "Receipt"])
     assert found.receipts["Receipt"] == make_receipt("new")
     assert load_receipts(writer.store, tmp_path, "run1").receipts == {"Receipt": make_receipt("old")}
+
+
+def test_the_newest_run_is_the_one_that_came_last_whatever_its_name(writer, make_receipt, tmp_path):
+    """Runs of Kubeflow have random ids."""
+    for run in ("f0e1", "20261201-1", "0a1b"):
+        writer.record(run, make_receipt(run))
+    assert load_receipts(writer.store, tmp_path).run_id == "0a1b"
+    path = writer.keep("20261130-9", make_receipt("stopped"))
+    os.utime(path, (2e9, 2e9))
+    assert load_receipts(writer.store, tmp_path).run_id == "20261130-9"
+    os.utime(path, (1, 1))
+    assert load_receipts(writer.store, tmp_path).run_id == "0a1b"
+    with pytest.raises(UserError, match="newest first: 0a1b, 20261201-1, f0e1, 20261130-9"):
+        load_receipts(writer.store, tmp_path, "none")
 
 
 def test_what_a_stopped_run_has_left_is_found_too(writer, make_receipt, tmp_path):

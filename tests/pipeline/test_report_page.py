@@ -4,11 +4,13 @@ import math
 from html.parser import HTMLParser
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.errors import UserError
+from components.tokenizer.executor import LENGTH_BINS
 from pipeline import report_page
 from pipeline.lineage.graph import Artifact, Run, Trace
-from pipeline.report_store import RunReport
+from pipeline.report_store import RunReport, list_data
 
 HOSTILE = "</pre><script>alert(1)</script>"
 VOID = {"meta", "line", "polyline"}
@@ -218,9 +220,30 @@ def test_lengths_are_bars():
     lengths = {"prompt_0": 1, "prompt_1": 4, "response_0": 0, "response_1": 0}
     report = make_report(lengths=lengths, lineage=lineage)
     (bars,) = report_page.make_bars(report)
-    assert [(bar.low, bar.high, bar.count, bar.height) for bar in bars.bars] == [(0, 32, 1, 0.25), (32, 64, 4, 1.0)]
+    assert [(bar.low, bar.high, bar.count, bar.height) for bar in bars.bars] == [(0, 32, 1, 0.25), (32, 65, 4, 1.0)]
     titles = [attrs["title"] for _, attrs in read(report_page.render_page(report)).tags if "title" in attrs]
-    assert {"0 to 31 tokens: 1", "32 to 63 tokens: 4"} <= set(titles)
+    assert {"0 to 31 tokens: 1", "32 to 64 tokens: 4"} <= set(titles)
+
+
+@pytest.mark.parametrize("longest", [16, 64, 100, 250, 256])
+def test_a_bar_counts_the_lengths_that_its_label_says(longest):
+    run = Run(id="r1", pipeline_name="p", config=f"text: {{max_length: {longest}}}\n")
+    model = Artifact(id=1, type="Model", uri="/m", created_at="2026-01-02T03:04:05Z", properties={})
+    lineage = Trace(pushed=None, artifact=model, evaluation=None, steps=(), data=(), runs=(run,))
+    report = make_report(lengths={f"prompt_{i}": 1 for i in range(LENGTH_BINS)}, lineage=lineage)
+    (bars,) = report_page.make_bars(report)
+    for length in range(longest + 1):
+        place = min(length * LENGTH_BINS // longest, LENGTH_BINS - 1)  # as the Tokenizer counts
+        assert bars.bars[place].low <= length < bars.bars[place].high
+
+
+def test_only_the_runs_own_data_are_counted():
+    """Token cleaning scores a part of the examples, and says of how many."""
+    nodes = ("ExampleGen", "GeneralExampleGen", "Tokenizer", "GeneralTokenizer", "TokenScorer", "Transform")
+    artifacts = [mlmd.Artifact(type="Examples", uri=f"/r/artifacts/p/{node}/examples/3") for node in nodes]
+    artifacts.append(mlmd.Artifact(type="Model", uri="/r/artifacts/p/Tokenizer/model/3"))
+    artifacts.append(mlmd.Artifact(type="Examples", uri="/r"))
+    assert [artifact.uri.split("/")[4] for artifact in list_data(artifacts)] == ["ExampleGen", "Tokenizer"]
 
 
 def test_general_text_is_compared_with_the_preset_alone():

@@ -172,7 +172,10 @@ def test_containers_on_vertex(compile_run, name):
             "endpoint": {"name": "my-model"},
         }
     )
-    spec = yaml.safe_load(compile_for_vertex(config, runner)["text"])
+    compiled = compile_for_vertex(config, runner)
+    spec = yaml.safe_load(compiled["text"])
+    # A job is refused if it gives a value that the pipeline does not know; with several rounds `train.max_steps` is none.
+    assert compiled["parameters"].keys() == spec["root"]["inputDefinitions"]["parameters"].keys()
     containers = [label for label, each in spec["deploymentSpec"]["executors"].items() if "container" in each]
     assert sorted(list_node_names(config, runner)) == sorted(label.removesuffix("_executor") for label in containers)
     pusher = spec["deploymentSpec"]["executors"]["EndpointPusher_executor"]["container"]

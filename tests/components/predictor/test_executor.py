@@ -156,6 +156,14 @@ def test_losses_of_choices(tmp_path, model, examples, choices, losses, answers):
         assert list(values["choice_answers"].int64_list.value) == answers
 
 
+def test_choices_stand_behind_what_the_template_writes_before_an_answer(tmp_path, model, examples):
+    choices = {"texts": ["yes", "no"], "column": None, "end_token": True}
+    inputs = {"examples": [examples], "model": [model("model", opening="<think>")]}
+    _, found = predict(tmp_path, inputs, complete=False, choices=choices)
+    assert list(found[0]["choice_nll"].float_list.value) == [131 + 70, 121 + 70]
+    assert list(found[0]["choices"].bytes_list.value) == [b"yes", b"no"]
+
+
 def test_choices_of_each_example(tmp_path, model, examples):
     choices = {"texts": None, "column": "options", "end_token": False}
     _, found = predict(tmp_path, {"examples": [examples], "model": [model("model")]}, choices=choices)

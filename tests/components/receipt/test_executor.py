@@ -19,7 +19,7 @@ MAX_LENGTH = 8
 @pytest.fixture(scope="module")
 def base():
     """Special tokens of the built-in base, and a token of its own."""
-    tokens, texts = load_tokens(PRESET)
+    tokens, texts = load_tokens(PRESET, {"template": "alpaca"})
     return types.SimpleNamespace(end=tokens.end_ids[0], start=tokens.start_id, tokens=tokens, texts=texts)
 
 

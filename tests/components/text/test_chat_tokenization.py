@@ -171,6 +171,16 @@ def test_a_request_that_is_too_long_loses_its_beginning_and_keeps_the_templates_
     assert trained == [("answer" * 50)[: 80 - result.num_prompt_tokens]]
 
 
+@pytest.mark.parametrize("request_text", ["    indented " + "x" * 200, "  \n" + "y" * 200])
+def test_a_template_that_trims_requests_keeps_its_head_too(request_text):
+    trims = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    record = turns(request_text, "answer", system="S")
+    tokenizer, result, _ = tokenize(
+        record, ChatTemplate("auto", {"default": trims}, {}), max_length=80, cleaning="safe"
+    )
+    assert tokenizer.show(result.token_ids).startswith("<|im_start|>system\nS<|im_end|>\n<")
+
+
 def test_nothing_left_of_the_answers():
     assert (
         RecordTokenizer(ByteTokenizer(), "chatml", "", 100, cleaning="normalize")(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from components.trainer.decoding import count_head
 from components.trainer.hugging_face import export_hugging_face
 from components.trainer.model import load_model, save_preset
 from components.trainer.served_template import find_served_template
+from components.trainer.signatures import ServingModule
 from components.trainer.verify_export import verify_export
 from pipeline import serving
 
@@ -120,6 +122,27 @@ def test_a_prompt_that_is_too_long_is_cut_alike_wherever_it_is_completed(chat):
     prompts = tf.constant([result.prompt for result in results])
     assert signatures["complete"](prompt=prompts)["completion"].numpy().tolist() == served
     assert signatures["evaluate"](examples=tf.constant(examples))["completion"].numpy().tolist() == served
+
+
+@pytest.mark.parametrize("opening", ["<think>\n\n</think>\n\n", " ", ""])
+def test_an_answer_is_what_follows_the_templates_opening(chat, opening):
+    """As the reference is: Qwen 3 trains an empty block of reasoning before every answer."""
+    _, _, loaded, text, _, _, _ = chat
+    module = ServingModule(loaded, text, GENERATION)
+    module.template = replace(module.template, opening=opening)
+    tokenizer = loaded.preprocessor.tokenizer
+    written = [tokenizer(f"{opening}Paris.").tolist(), tokenizer(f"No. {opening}").tolist()]
+    module._complete_tokens = lambda prompts: tf.ragged.constant(written, dtype=tf.int32, row_splits_dtype=tf.int64)
+    answers, tokens = module._answer(None)
+    assert [answer.decode() for answer in answers.numpy()] == ["Paris.", f"No. {opening}"]
+    assert tokens.to_list() == written
+
+
+def test_the_card_says_what_a_template_writes_before_every_answer(chat):
+    _, _, loaded, text, exported, _, end = chat
+    opening = find_served_template(loaded, text).opening
+    assert opening == ("<think>\n\n</think>\n\n" if end == "<|im_end|>" else "")
+    assert model_card.read_card(str(exported))["opening"] == opening
 
 
 @pytest.mark.parametrize(("max_new_tokens", "kept"), [(8, 64), (200, 28), (254, 1)])

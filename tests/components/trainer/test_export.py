@@ -264,6 +264,7 @@ def test_model_card(saved_model):
         "preset": "tiny",
         "template_sha256": None,
         "special_tokens": [END],
+        "opening": "",
         "no_serving_default": None,
     }
 

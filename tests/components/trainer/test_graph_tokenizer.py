@@ -93,6 +93,18 @@ def test_ids_and_texts_are_those_of_eager_python(name, small_tokenizers, tmp_pat
     assert encode(tf.constant([], tf.string)).to_list() == []
 
 
+@pytest.mark.parametrize("name", SENTENCEPIECE)
+def test_what_follows_a_text_keeps_its_first_blank(name, small_tokenizers, tmp_path):
+    """A tokenizer that puts a blank before a text takes it away from one; indented code that goes on from a prompt has its own."""
+    graph = make_graph_tokenizer(make_tokenizer(small_tokenizers, name, tmp_path))
+    ids = graph.encode(tf.constant(["x", "x    return the"])).to_list()
+    rest = ids[1][len(ids[0]) :]
+    decoded = graph.decode(tf.ragged.constant([rest], dtype=tf.int32), whole=False).numpy()[0].decode()
+    assert decoded == "    return the"
+    whole = graph.decode(tf.ragged.constant([rest], dtype=tf.int32)).numpy()[0].decode()
+    assert whole == ("   return the" if graph.puts_blank else "    return the")
+
+
 def test_bytes_that_are_no_token_are_dropped_before_the_merges(small_tokenizers, tmp_path):
     symbols = byte_symbols()
     tokenizer, _ = small_tokenizers.make_byte_level("gpt2", tmp_path, all_bytes=False)
