@@ -1,11 +1,13 @@
 """The wiring of each strategy, compiled but not run: which nodes there are, what they read, what their cache keys hold."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from tfx.dsl.compiler import compiler
+from tfx.utils.import_utils import import_class_by_path
 
 from components.example_gen.settings import read_custom_config
 from configs.runner_schema import KubeflowRunnerConfig, VertexRunnerConfig
@@ -176,6 +178,11 @@ def test_containers_on_vertex(compile_run, name):
     spec = yaml.safe_load(compiled["text"])
     # A job is refused if it gives a value that the pipeline does not know; with several rounds `train.max_steps` is none.
     assert compiled["parameters"].keys() == spec["root"]["inputDefinitions"]["parameters"].keys()
+    # Each container imports the types of its artifacts by their titles.
+    own = {title for title in re.findall(r"title: ([\w.]+)", compiled["text"]) if not title.startswith("tfx.")}
+    assert own == {"pipeline.TrainingReceipt"} | ({"pipeline.TokenCleaningReport"} if name != "none" else set())
+    for title in own:
+        assert title == import_class_by_path(title).TYPE_NAME
     containers = [label for label, each in spec["deploymentSpec"]["executors"].items() if "container" in each]
     assert sorted(list_node_names(config, runner)) == sorted(label.removesuffix("_executor") for label in containers)
     pusher = spec["deploymentSpec"]["executors"]["EndpointPusher_executor"]["container"]
