@@ -1,14 +1,16 @@
 """Addresses of servers: what of them may be shown, and what may be sent there."""
 
 import ipaddress
+import os
 import re
 import socket
 from urllib.parse import urlsplit
 
 _USER = re.compile(r"//[^/\s]*@|^[^/\s@:]+:[^/\s@]*@")
 _QUERY = re.compile(r"(://[^\s?#]*)[?#][^\s?#]*=\S*")
-# Of Kubernetes: names that are known within a cluster alone.
+# Of Kubernetes: names of services, and what every container has in its environment.
 _CLUSTER_NAMES = (".svc", ".svc.cluster.local")
+_CLUSTER_VARIABLE = "KUBERNETES_SERVICE_HOST"
 
 
 def hide_password(address: str) -> str:
@@ -33,12 +35,14 @@ def find_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | N
 def is_here(host: str) -> bool:
     """Returns whether a host is this machine."""
     address = find_address(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
+    return host.rstrip(".") == "localhost" or (address is not None and address.is_loopback)
 
 
 def is_in_cluster(host: str) -> bool:
-    """Returns whether a host is the name of a Kubernetes service, which no resolver outside of its cluster knows."""
-    return find_address(host) is None and ("." not in host or host.endswith(_CLUSTER_NAMES))
+    """Returns whether a host is the name of a Kubernetes service; a short one only where this process is in a cluster itself."""
+    host = host.rstrip(".")
+    is_short = _CLUSTER_VARIABLE in os.environ and host.count(".") <= 1
+    return find_address(host) is None and (is_short or host.endswith(_CLUSTER_NAMES))
 
 
 def is_read_on_the_way(address: str) -> bool:

@@ -52,6 +52,8 @@ def explain_system_error(error: BaseException) -> str | None:
     """Returns a sentence if an error, or one that it comes from, is the machine's refusal; None for all others."""
     for cause in _list_causes(error):
         number = cause.errno if isinstance(cause, OSError) and cause.errno in _REASONS else None
+        if number == errno.ETIMEDOUT and not getattr(cause, "filename", None):
+            number = None  # of a connection
         if number is None and (isinstance(cause, OSError) or _is_of_library(cause)):
             number = next((number for text, number in _TEXTS.items() if text in str(cause)), None)
         if number is not None:

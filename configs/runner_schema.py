@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from configs.folders import find_folder_problem, find_shell_word
-from configs.section import EnvironmentName, HostName, Name, Section
+from configs.section import EnvironmentName, HostName, HostOrSocketFolder, Name, Section
 
 DEFAULT_RESOURCES = "default"
 # What a scheduled run may be given at its start, unless the YAML says otherwise.
@@ -64,6 +64,7 @@ class PostgresqlSection(DatabaseSection):
     """The metadata store on a PostgreSQL server."""
 
     kind: Literal["postgresql"]
+    host: HostOrSocketFolder = "127.0.0.1"
     database: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     port: int = Field(5432, ge=1, le=65535)
     password_env: EnvironmentName = "MLMD_POSTGRESQL_PASSWORD"

@@ -16,6 +16,12 @@ def _check_host(value: str) -> str:
     return value
 
 
+def _check_host_or_folder(value: str) -> str:
+    # PostgreSQL's clients take the folder of a socket for a host.
+    return value if re.fullmatch(r"/[^\s@?#]*", value) else _check_host(value)
+
+
+HostOrSocketFolder = Annotated[Name, AfterValidator(_check_host_or_folder)]
 HostName = Annotated[Name, AfterValidator(_check_host)]
 EnvironmentName = Annotated[str, AfterValidator(check_environment_name)]
 

@@ -7,7 +7,7 @@ import importlib.metadata
 from pathlib import Path
 
 from components.presets.handles import HUB, find_commit
-from components.presets.side_files import SIDE_FILES, find_side_file
+from components.presets.side_files import SIDE_FILES, TERMS, find_side_file
 
 REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = ("components", "configs", "pipeline")
@@ -91,7 +91,7 @@ def _hash_preset_folder(preset: str, state: tuple[tuple[str, int, int], ...]) ->
     tokenizer = hash_folder(preset, "tokenizer.json") + hash_folder(preset, "assets/**/*")
     # The publisher's rules, template and end tokens, where there are any.
     digest = hashlib.sha256()
-    found = [path for name in SIDE_FILES if (path := find_side_file(preset, name))]
+    found = [path for name in SIDE_FILES if name not in TERMS and (path := find_side_file(preset, name))]
     for path in found:
         digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     tokenizer += digest.hexdigest() if found else ""

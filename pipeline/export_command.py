@@ -74,7 +74,7 @@ def run_export(source: Source, wish: Wish, tell: Callable[[str], object]) -> Non
         SAVED_MODEL: (_write_saved_model, "saved_model.pb"),
     }
     write, last = writers[wish.format_name]
-    # What was not proved right is never there, not even if this process is killed.
+    # What was not proved right is never in its place, not even if this process is killed.
     with whole_directory(str(wish.output), last) as folder:
         write(source, wish, folder, tell)
 

@@ -51,16 +51,19 @@ def load_receipts(
         runs.setdefault((run, path.parent.name), {})[node] = path
         times[run, path.parent.name] = (path.stat().st_mtime * 1000, 0)
     by_run: dict[tuple[str, str], list[mlmd.Artifact]] = {}
+    created: dict[tuple[str, str], tuple[float, int]] = {}
     for artifact in store.get_artifacts(_RECEIPTS):
         contexts = store.get_contexts_by_artifact(artifact.id)
         name = next((context.name for context in contexts if context.type == "pipeline"), "(unnamed)")
         for context in contexts:
             if context.type == "pipeline_run":
                 by_run.setdefault((context.name, name), []).append(artifact)
+                # Of the run: an artifact that it took from the cache is older.
+                created[context.name, name] = (context.create_time_since_epoch, context.id)
     for key, artifacts in by_run.items():
         # A run that was stopped and then went on has both.
         runs[key] = runs.get(key, {}) | list_places(artifacts)
-        times[key] = max((artifact.create_time_since_epoch, artifact.id) for artifact in artifacts)
+    times |= created
     chosen = [
         key
         for key in runs

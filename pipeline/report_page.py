@@ -224,6 +224,7 @@ def make_bars(report: RunReport) -> list[Bars]:
             bars = [
                 Bar(low=low, high=high, count=count, height=count / max(counts))
                 for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+                if low < high
             ]
             found.append(Bars(name=part, bars=bars))
     return found

@@ -120,7 +120,8 @@ def _tell_if_ended(runner: LocalRunnerConfig, run_id: str, console: Console) -> 
         recorded = store.get_context_by_type_and_name(RUN_CONTEXT, run_id).custom_properties
         nodes = [node for node in read_json(recorded[NODES].string_value, list) if isinstance(node, str)]
         states = [read_node(store, recorded["pipeline_name"].string_value, run_id, node) for node in nodes]
-    if states and all(state is not None and state.is_finished for state in states):
+    is_whole = set(_REPORTED) <= set(nodes)  # a run of a part goes on as a whole one
+    if is_whole and all(state is not None and state.is_finished for state in states):
         told = f"{run_id} has ended: nothing is left of it to do. What is new since then, such as data, is read by a run without --resume."
         console.print(told, style="yellow", soft_wrap=True, markup=False, highlight=False)
 

@@ -246,7 +246,12 @@ class PresetClient(Client):
         """See `Client`. What is too long for the model would lose its beginning, which says what to grade by: it gets no reply."""
         import tensorflow as tf
 
-        fitting = [place for place, question in enumerate(questions) if len(self._tokenizer(question)) < self._room]
+        from components.text.model_tokenizer import list_special_tokens
+        from components.text.record_cleaning import neutralize
+
+        # As they are asked: special tokens that a question spells out become several.
+        asked = [neutralize(question, list_special_tokens(self._tokenizer))[0] for question in questions]
+        fitting = [place for place, question in enumerate(asked) if len(self._tokenizer(question)) < self._room]
         if len(fitting) < len(questions):
             logging.warning(
                 "%d of %d questions are longer than the %d tokens that the judge has room for: they count as unreadable.",

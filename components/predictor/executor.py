@@ -26,7 +26,7 @@ _COUNTS = ("examples", "target_tokens", "completion_tokens", "milliseconds", "pr
 # What only training needs.
 _DROPPED = (features.TOKEN_IDS, features.TARGET_MASK)
 # Keys of the model card that must agree.
-_COMPARABLE = ("tokenizer_sha256", "template", "template_sha256", "system", "max_length", "generation")
+_COMPARABLE = ("tokenizer_sha256", "template", "template_sha256", "system", "max_length", "generation", "opening")
 
 
 class _Model:
@@ -71,9 +71,10 @@ class _PredictDoFn(beam.DoFn):
         yield beam.pvalue.TaggedOutput("counts", (len(batch), tokens, written, elapsed, cut))
 
     def _is_cut(self, prediction: tf.train.Example) -> bool:
-        """Whether the model was given the end of a prompt alone."""
-        lengths = prediction.features.feature[features.PROMPT_LENGTH].int64_list.value
-        return self._room is not None and bool(lengths) and lengths[0] > self._room
+        """Whether the model was given the end of a prompt alone: the Tokenizer has cut it, or it leaves no room for an answer."""
+        values = prediction.features.feature
+        lengths, cut = (values[name].int64_list.value for name in (features.PROMPT_LENGTH, features.TOKENS_CUT))
+        return self._room is not None and (any(cut[:1]) or any(length > self._room for length in lengths))
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -140,7 +141,9 @@ def list_differences(model: Artifact, other: Artifact) -> list[str]:
     The examples are tokenized for one of them; a model with another tokenizer would be scored on noise.
     """
     cards = [read_card(artifact.uri) for artifact in (model, other)]
-    return [key for key in _COMPARABLE if cards[0].get(key) != cards[1].get(key)]
+    # A card without `opening` is of a model whose answers begin with what its template writes before them.
+    stated = [{"opening": "", **card} for card in cards]
+    return [key for key in _COMPARABLE if stated[0].get(key) != stated[1].get(key)]
 
 
 def make_prediction(serialized: bytes, outputs: dict[str, Any]) -> tf.train.Example:

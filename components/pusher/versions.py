@@ -174,7 +174,7 @@ def _read_claims(serving_root: str, staging: str) -> list[int]:
     texts = []
     for place in storage.find_files(storage.join(serving_root, f"{STAGING}/*/{_TARGET}")):
         if place != storage.join(staging, _TARGET):
-            with contextlib.suppress(OSError, ValueError):  # that push has ended just now, or has written no text
+            with contextlib.suppress(FileNotFoundError, ValueError):  # it has ended just now, or has written no text
                 texts.append(storage.read_text(place))
     return _read_numbers(texts)
 

@@ -6,6 +6,7 @@ one with the model's own rules. Everything else about it stays KerasHub's.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from components.text.tokenizer_rules import RULES_NAME, find_family, make_rules,
 _TURN_ENDS = (
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>", "<|eot|>",
 )  # fmt: skip
+
+
+_TAG = re.compile(r"<(/?)([A-Za-z]\w*)>")
 
 
 def load_tokenizer(folder: str) -> Any:
@@ -104,10 +108,23 @@ def list_special_tokens(tokenizer: Any) -> list[str]:
     tokens = {token for token in tokenizer.special_tokens if token}
     if backend := get_backend(tokenizer):
         added = backend.get_added_tokens_decoder().values()
-        # Some are text that has one id, such as `<think>`; KerasHub has all of them among its special ones.
-        tokens -= {token.content for token in added if not token.special}
+        # KerasHub has all of them among its special ones.
+        tokens -= _list_tags([token.content for token in added if not token.special], tokenizer)
         tokens |= {token.content for token in added if token.special}
     return sorted(tokens, key=lambda token: (-len(token), token))
+
+
+def _list_tags(tokens: Sequence[str], tokenizer: Any) -> set[str]:
+    """Returns tokens that are text with one id: tags that open and close a part of an answer, such as `<think>` and `</think>`.
+
+    What marks a turn stands alone, and some publishers do not call it special either.
+    """
+    names: dict[str, set[str]] = {match[2]: set() for token in tokens if (match := _TAG.fullmatch(token))}
+    for token in tokens:
+        if match := _TAG.fullmatch(token):
+            names[match[2]].add(token)
+    own = {getattr(tokenizer, f"{name}_token", None) for name in ("start", "end", "end2", "pad")}
+    return {token for pair in names.values() if len(pair) == 2 and not pair & own for token in pair}
 
 
 def list_end_token_ids(tokenizer: Any, folder: str | Path) -> tuple[int, ...]:

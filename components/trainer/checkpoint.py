@@ -106,7 +106,8 @@ class Checkpoints:
             except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 logging.warning("Checkpoint %s is damaged (%s); trying an older one.", path, error)
                 if self.writes:  # else it would count among those that are kept
-                    path.replace(path.with_suffix(".damaged"))
+                    with contextlib.suppress(OSError):
+                        path.replace(path.with_suffix(".damaged"))
                 continue
             if header["fingerprint"] != self.fingerprint:
                 logging.warning("Checkpoint %s belongs to another training; it is not used.", path)

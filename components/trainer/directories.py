@@ -86,7 +86,9 @@ def is_absent_or_empty(path: Path) -> bool:
     if not path.is_dir():
         return not os.path.lexists(os.path.realpath(path))
     ours = {"lost+found"} if os.path.ismount(path) else set()
-    return {entry.name for entry in path.iterdir()} <= ours
+    # What a process that was killed has left of its work there.
+    begun = f".{path.name}-"
+    return {entry.name for entry in path.iterdir() if not entry.name.startswith(begun)} <= ours
 
 
 def _move_files(source: Path, target: Path, last: str) -> None:

@@ -232,7 +232,8 @@ class ServingModule(tf.Module):
         room = self._max_positions or tf.int32.max
         max_new_tokens = tf.minimum(max_new_tokens, room - 2)
         prompts = self._encode(valid_utf8(prompt))
-        tokens = self._write_tokens(prompts, room - max_new_tokens, max_new_tokens, seed)
+        # Whoever renders a prompt as a benchmark does may use no template.
+        tokens = self._write_tokens(prompts, room - max_new_tokens, max_new_tokens, seed, len(self._start))
         return {"completion": valid_utf8(self._decode_rest(tokens))}
 
     @tf.function(
@@ -301,6 +302,7 @@ class ServingModule(tf.Module):
             tf.constant(self._max_prompt_length),
             tf.constant(self._max_new_tokens),
             tf.constant(self._seed),
+            self._num_head,
         )
 
     def _write_tokens(
@@ -309,9 +311,10 @@ class ServingModule(tf.Module):
         max_prompt_length: tf.Tensor,
         max_new_tokens: tf.Tensor,
         seed: tf.Tensor,
+        num_head: int,
     ) -> tf.RaggedTensor:
         """Returns the tokens that follow prompts, int32 (batch, ragged)."""
-        prompts = truncate_prompts(prompts, max_prompt_length, self._num_head)
+        prompts = truncate_prompts(prompts, max_prompt_length, num_head)
         # A prompt without any token cannot be continued: an end token stands for the end of the text before.
         lengths = tf.cast(prompts.row_lengths(), tf.int32)
         size = tf.size(lengths)

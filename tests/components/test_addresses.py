@@ -33,12 +33,22 @@ def test_what_may_be_secret_is_hidden(address, shown):
         ("http://localhost:8080", False),
         ("http://127.0.0.2", False),
         ("http://[::1]:80", False),
-        ("http://ml-pipeline", False),
+        ("http://localhost.:8080", False),
+        ("http://ml-pipeline", True),
+        ("http://ml-pipeline-ui.kubeflow", True),
+        ("http://ml-pipeline.kubeflow.svc.cluster.local.", False),
         ("http://ml-pipeline.kubeflow.svc:8888", False),
         ("http://ml-pipeline.kubeflow.svc.cluster.local", False),
         ("http://", False),
         ("http://[::1", False),
     ],
 )
-def test_http_that_leaves_machine_and_cluster_is_read(address, is_read):
+def test_http_that_leaves_machine_and_cluster_is_read(address, is_read, monkeypatch):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     assert is_read_on_the_way(address) is is_read
+
+
+def test_short_names_are_those_of_the_cluster_that_one_is_in(monkeypatch):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert not is_read_on_the_way("http://ml-pipeline") and not is_read_on_the_way("http://ml-pipeline-ui.kubeflow")
+    assert is_read_on_the_way("http://kubeflow.example.com") and is_read_on_the_way("http://10.0.0.7")

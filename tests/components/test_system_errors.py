@@ -75,6 +75,10 @@ def test_defects_stay_defects():
             raise ValueError("another matter") from None
 
     assert explain_system_error(catch(fail)) is None
+    assert explain_system_error(TimeoutError(errno.ETIMEDOUT, "Connection timed out")) is None
+    assert "the network file system does not answer" in explain_system_error(
+        TimeoutError(errno.ETIMEDOUT, "x", "/mnt/a")
+    )
     assert explain_system_error(FileNotFoundError(errno.ENOENT, "no such file", "x")) is None
     assert explain_system_error(ValueError("No space left on device, says a record")) is None
 

@@ -292,6 +292,17 @@ def test_a_host_is_the_name_of_a_machine_alone(tmp_path, host, section):
         assert load_runner(str(path), [f'metadata={{{section}, host: "{fine}"}}']).metadata.host == fine
 
 
+@pytest.mark.parametrize(("kind", "is_fine"), [("postgresql", True), ("mysql", False)])
+def test_postgresql_may_be_behind_a_socket(tmp_path, kind, is_fine):
+    (tmp_path / "runner.yaml").write_text("kind: local\n")
+    override = f"metadata={{kind: {kind}, database: d, user: u, host: /var/run/postgresql}}"
+    if is_fine:
+        assert load_runner(str(tmp_path / "runner.yaml"), [override]).metadata.host == "/var/run/postgresql"
+    else:
+        with pytest.raises(ConfigError, match="metadata.host"):
+            load_runner(str(tmp_path / "runner.yaml"), [override])
+
+
 def test_every_feature_of_the_pipeline_is_a_name_that_columns_may_not_have():
     from components.text import features
     from configs.schema import _FEATURES

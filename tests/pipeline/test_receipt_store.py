@@ -78,12 +78,20 @@ def test_the_newest_run_is_the_one_that_came_last_whatever_its_name(writer, make
     for run in ("f0e1", "20261201-1", "0a1b"):
         writer.record(run, make_receipt(run))
     assert load_receipts(writer.store, tmp_path).run_id == "0a1b"
+    # A later run took the receipt of the first from the cache.
+    (first,) = [a for a in writer.store.get_artifacts() if "f0e1" in a.uri]
+    links = [
+        mlmd.Attribution(artifact_id=first.id, context_id=writer.get_context(kind, name))
+        for kind, name in (("pipeline", "p"), ("pipeline_run", "cached"))
+    ]
+    writer.store.put_attributions_and_associations(links, [])
+    assert load_receipts(writer.store, tmp_path).run_id == "cached"
     path = writer.keep("20261130-9", make_receipt("stopped"))
     os.utime(path, (2e9, 2e9))
     assert load_receipts(writer.store, tmp_path).run_id == "20261130-9"
     os.utime(path, (1, 1))
-    assert load_receipts(writer.store, tmp_path).run_id == "0a1b"
-    with pytest.raises(UserError, match="newest first: 0a1b, 20261201-1, f0e1, 20261130-9"):
+    assert load_receipts(writer.store, tmp_path).run_id == "cached"
+    with pytest.raises(UserError, match="newest first: cached, 0a1b, 20261201-1, f0e1, 20261130-9"):
         load_receipts(writer.store, tmp_path, "none")
 
 

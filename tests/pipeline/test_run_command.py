@@ -112,12 +112,15 @@ def test_a_summary_that_cannot_be_made_changes_no_verdict(run, monkeypatch, erro
 
 @pytest.mark.parametrize("state", [Execution.COMPLETE, Execution.CACHED, Execution.FAILED, None])
 def test_a_run_that_has_ended_is_told_to_have_nothing_left(run, store, monkeypatch, state):
-    write_run_record(store, "run-2", make_record(load_config(CONFIG), CONFIG), ["ExampleGen", "Pusher"])
+    write_run_record(store, "run-2", make_record(load_config(CONFIG), CONFIG), run_command._REPORTED)
     found = state and NodeState(node_id="x", execution=Execution(last_known_state=state), outputs={})
     monkeypatch.setattr(run_command, "read_node", lambda *_: found)
     _, output = run(part=Part(resume=""))
     is_told = "run-2 has ended: nothing is left of it to do." in output
     assert is_told is (state in (Execution.COMPLETE, Execution.CACHED))
+    # A part of a pipeline that has ended goes on with the rest.
+    write_run_record(store, "run-3", make_record(load_config(CONFIG), CONFIG), run_command._REPORTED[:2])
+    assert "has ended" not in run(part=Part(resume=""))[1]
 
 
 def test_what_could_not_be_begun_is_not_gone_on_with(run, monkeypatch):

@@ -77,6 +77,7 @@ def examples(tmp_path):
                     example.features.feature[name].bytes_list.value.append(text.encode())
                 example.features.feature["token_ids"].int64_list.value.extend(range(i + 1))
                 example.features.feature["prompt_length"].int64_list.value.append(i)
+                example.features.feature["tokens_cut"].int64_list.value.extend([5 * (i == 0), i])
                 example.features.feature["target_mask"].int64_list.value.extend([1] * (i + 1))
                 writer.write(example.SerializeToString())
     return artifact
@@ -108,9 +109,9 @@ def test_what_is_written(tmp_path, model, examples):
     assert target.get_int_custom_property("completion_tokens") == 14
 
 
-@pytest.mark.parametrize(("complete", "cut"), [(True, 3), (False, 0)])
+@pytest.mark.parametrize(("complete", "cut"), [(True, 4), (False, 0)])
 def test_prompts_that_were_cut_are_counted(tmp_path, model, examples, complete, cut):
-    """The examples' prompts have 0 to 6 tokens."""
+    """The examples' prompts have 0 to 6 tokens; of the first one, the Tokenizer has cut some."""
     target, _ = predict(
         tmp_path, {"examples": [examples], "model": [model("model", max_prompt_length=3)]}, complete=complete
     )
@@ -171,6 +172,15 @@ def test_choices_of_each_example(tmp_path, model, examples):
         assert list(values["choices"].bytes_list.value) == [b"no", b"a" + b"b" * i]
         assert list(values["choice_nll"].float_list.value) == [120, 110 + 10 * i]
         assert list(values["choice_answers"].int64_list.value) == [0]
+
+
+@pytest.mark.parametrize(("card", "reason"), [({}, "it has another opening"), ({"opening": "<think>"}, "")])
+def test_answers_with_and_without_what_a_template_writes_before_them_are_not_compared(
+    tmp_path, model, examples, card, reason
+):
+    inputs = {"examples": [examples], "model": [model("old", **card)], "like": [model("new", opening="<think>")]}
+    target, _ = predict(tmp_path, inputs)
+    assert target.get_string_custom_property("reason") == reason
 
 
 def test_choices_are_cleaned_as_the_examples_were(tmp_path, model, examples):

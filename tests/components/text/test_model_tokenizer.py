@@ -71,17 +71,19 @@ def test_sentencepiece_ids(name, small_tokenizers, tmp_path):
     assert token in list_special_tokens(tokenizer)
 
 
-def test_an_added_token_that_is_no_special_one_is_text(make_golden_folder):
+def test_tags_that_are_not_called_special_are_text_and_what_marks_a_turn_is_not(make_golden_folder):
     """Llama's architecture: KerasHub counts every added token as special."""
     folder = make_golden_folder("llama3")
     rules = json.loads((folder / "tokenizer.json").read_text())
-    token = next(t for t in rules["added_tokens"] if t["content"] == "<|start_header_id|>")
-    token["special"] = False
+    names = {"<|start_header_id|>": "<think>", "<|end_header_id|>": "</think>"}
+    for token in rules["added_tokens"]:
+        token["content"] = names.get(token["content"], token["content"])
+        token["special"] = token["special"] and token["content"] not in (*names.values(), "<|eot_id|>")
     (folder / "tokenizer.json").write_text(json.dumps(rules))
     tokenizer = load_tokenizer(str(folder))
-    assert "<|start_header_id|>" not in list_special_tokens(tokenizer)
+    assert not {"<think>", "</think>"} & set(list_special_tokens(tokenizer))
     assert "<|eot_id|>" in list_special_tokens(tokenizer)
-    assert tokenizer("a<|start_header_id|>").tolist()[-1] == token["id"]
+    assert tokenizer("a<think>").tolist()[-1] == tokenizer.token_to_id("<think>")
 
 
 def test_offsets_cover_special_tokens_and_parts_of_characters(small_tokenizers, tmp_path):
