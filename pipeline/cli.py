@@ -11,12 +11,12 @@ import yaml
 from components import runtime
 from components.harmless import make_harmless
 from pipeline.cli_options import (
+    HTML,
     IMAGE,
     ROOT,
     RUNNER,
     SET,
     CommandGroup,
-    check_written_path,
     load_files,
     load_runner_file,
     open_store,
@@ -136,13 +136,7 @@ def validate(
 @click.option("--run", "run_id", metavar="ID", help="The run. Without it: the newest one with token cleaning.")
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only runs of this pipeline.")
 @click.option("--example", "example_id", metavar="ID", help="The example to show, or the beginning of a reported one.")
-@click.option(
-    "--html",
-    "page",
-    metavar="FILE",
-    help="Where the page goes, instead of into the root's `reports/`.",
-    callback=check_written_path,
-)
+@HTML
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON (of --example, if given); no page.")
 @RUNNER
 @ROOT
@@ -188,13 +182,7 @@ def tokens(
 @main.command()
 @click.option("--run", "run_id", metavar="ID", help="The run. Without it: the newest one that was evaluated.")
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only runs of this pipeline.")
-@click.option(
-    "--html",
-    "page",
-    metavar="FILE",
-    help="Where the page goes, instead of into the root's `reports/`.",
-    callback=check_written_path,
-)
+@HTML
 @RUNNER
 @ROOT
 def report(run_id: str | None, pipeline_name: str | None, page: str | None, runner_name: str, root: str | None) -> None:

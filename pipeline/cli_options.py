@@ -53,6 +53,15 @@ def check_written_path(context: click.Context, parameter: click.Parameter, value
     return value
 
 
+HTML = click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    help="Where the page goes, instead of into the root's `reports/`.",
+    callback=check_written_path,
+)
+
+
 @contextlib.contextmanager
 def _harmless_messages() -> Iterator[None]:
     try:

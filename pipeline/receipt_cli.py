@@ -4,20 +4,14 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli_options import ROOT, RUNNER, check_written_path, load_runner_file, open_store
+from pipeline.cli_options import HTML, ROOT, RUNNER, load_runner_file, open_store
 
 
 @click.command("receipt")
 @click.argument("file", metavar="[FILE]", required=False)
 @click.option("--run", "run_id", metavar="ID", help="The run. Without it: the newest one.")
 @click.option("--pipeline", "pipeline_name", metavar="NAME", help="Only runs of this pipeline.")
-@click.option(
-    "--html",
-    "page",
-    metavar="FILE",
-    help="Where the page goes, instead of into the root's `reports/`.",
-    callback=check_written_path,
-)
+@HTML
 @click.option("--json", "as_json", is_flag=True, help="Print the receipts as JSON; no page.")
 @RUNNER
 @ROOT
