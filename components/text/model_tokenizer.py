@@ -23,7 +23,7 @@ _TURN_ENDS = (
 )  # fmt: skip
 
 
-_TAG = re.compile(r"<(/?)([A-Za-z]\w*)>")
+_TAG = re.compile(r"</?([A-Za-z]\w*)>")
 
 
 def load_tokenizer(folder: str) -> Any:
@@ -119,10 +119,10 @@ def _list_tags(tokens: Sequence[str], tokenizer: Any) -> set[str]:
 
     What marks a turn stands alone, and some publishers do not call it special either.
     """
-    names: dict[str, set[str]] = {match[2]: set() for token in tokens if (match := _TAG.fullmatch(token))}
+    names: dict[str, set[str]] = {}
     for token in tokens:
         if match := _TAG.fullmatch(token):
-            names[match[2]].add(token)
+            names.setdefault(match[1], set()).add(token)
     own = {getattr(tokenizer, f"{name}_token", None) for name in ("start", "end", "end2", "pad")}
     return {token for pair in names.values() if len(pair) == 2 and not pair & own for token in pair}
 
